@@ -1,0 +1,205 @@
+"""Why a film was not judged: the closed list of outcomes, flags and reason codes (steps 1 to 6 of the flow).
+
+Every code that Auscult stores, shows or answers comes from here, with the sentence that is shown beside it. The
+sentences are fixed texts: they never quote a value from a data set, so they may be logged and stored anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How the work on one image ended."""
+
+    #: The image was judged: it has a probability and a label.
+    OK = "OK"
+    #: The image is in order, but outside what the model may judge.
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    #: The image itself is broken or coded in a way Auscult cannot read; trying again changes nothing.
+    BAD_INPUT = "BAD_INPUT"
+    #: Auscult failed; the image may be fine and a re-run may answer.
+    FAILED = "FAILED"
+
+
+class Flag(StrEnum):
+    """What an answer was given in spite of."""
+
+    #: Neither a usable age nor a birth date with a study date was in the header.
+    AGE_UNKNOWN = "AGE_UNKNOWN"
+    #: The header does not say which part of the body the film shows.
+    BODY_PART_UNKNOWN = "BODY_PART_UNKNOWN"
+    #: The header does not say whether the film is frontal or lateral.
+    VIEW_UNKNOWN = "VIEW_UNKNOWN"
+
+    @property
+    def sentence(self) -> str:
+        """What the flag means, for a person."""
+        return _FLAG_SENTENCES[self]
+
+
+_FLAG_SENTENCES: dict[Flag, str] = {
+    Flag.AGE_UNKNOWN: "Judged although the header tells no age; check that the patient is of the model's ages.",
+    Flag.BODY_PART_UNKNOWN: "Judged although the header names no body part; check that the film shows a chest.",
+    Flag.VIEW_UNKNOWN: "Judged although the header names no view; check that the film is frontal.",
+}
+
+
+class Reason(StrEnum):
+    """A coded reason; the attributes tell how the work ended and what a person should do about it."""
+
+    # Refused by the gate: the film is in order, the model may not judge it.
+    NOT_A_RADIOGRAPH = "NOT_A_RADIOGRAPH"
+    NOT_CHEST = "NOT_CHEST"
+    LATERAL_VIEW = "LATERAL_VIEW"
+    AGE_OUT_OF_RANGE = "AGE_OUT_OF_RANGE"
+    FOR_PROCESSING = "FOR_PROCESSING"
+    MULTI_FRAME = "MULTI_FRAME"
+    TOO_SMALL = "TOO_SMALL"
+    CONSTANT_PICTURE = "CONSTANT_PICTURE"
+    # Broken or unreadable input.
+    NO_PIXEL_DATA = "NO_PIXEL_DATA"
+    UNSUPPORTED_TRANSFER_SYNTAX = "UNSUPPORTED_TRANSFER_SYNTAX"
+    UNSUPPORTED_PHOTOMETRIC = "UNSUPPORTED_PHOTOMETRIC"
+    DECODE_FAILED = "DECODE_FAILED"
+    TOO_LARGE = "TOO_LARGE"
+    NOT_DICOM = "NOT_DICOM"
+    UNREADABLE = "UNREADABLE"
+    # Auscult failed.
+    WORKER_LOST = "WORKER_LOST"
+    ORIGINAL_MISSING = "ORIGINAL_MISSING"
+    MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
+    TIMED_OUT = "TIMED_OUT"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    # Turned away at the door: an association or an object that never became an image.
+    CALLING_AE_NOT_ALLOWED = "CALLING_AE_NOT_ALLOWED"
+    ADDRESS_NOT_ALLOWED = "ADDRESS_NOT_ALLOWED"
+    CALLED_AE_NOT_RECOGNISED = "CALLED_AE_NOT_RECOGNISED"
+    INVALID_STUDY_UID = "INVALID_STUDY_UID"
+    INVALID_SERIES_UID = "INVALID_SERIES_UID"
+    INVALID_SOP_UID = "INVALID_SOP_UID"
+    SOP_MISMATCH = "SOP_MISMATCH"
+    HEADER_UNREADABLE = "HEADER_UNREADABLE"
+    OUT_OF_RESOURCES = "OUT_OF_RESOURCES"
+    REGISTRATION_FAILED = "REGISTRATION_FAILED"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome a result with this reason has; None for a refusal at the door, which has no result."""
+        return _ENTRIES[self].outcome
+
+    @property
+    def telling(self) -> int:
+        """How much the reason tells about a study: of several films' reasons the one with the largest is shown.
+
+        A film that came further through the gate was more nearly judged, so its reason says more about the study than
+        the presentation state or the lateral view beside it; a failure says more than any refusal.
+        """
+        return _ENTRIES[self].telling
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do about it, for a person; it quotes nothing from the data set."""
+        return _ENTRIES[self].sentence
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    outcome: Outcome | None
+    telling: int
+    sentence: str
+
+
+_ENTRIES: dict[Reason, _Entry] = {
+    Reason.NOT_A_RADIOGRAPH: _Entry(
+        Outcome.NOT_APPLICABLE, 10, "Not a plain radiograph (CR, DX or RG); nothing to do."
+    ),
+    Reason.NOT_CHEST: _Entry(
+        Outcome.NOT_APPLICABLE,
+        20,
+        "The header names another part of the body than the chest; if that is wrong, correct the body part and resend.",
+    ),
+    Reason.MULTI_FRAME: _Entry(
+        Outcome.NOT_APPLICABLE, 25, "The object holds several frames; only single films are judged."
+    ),
+    Reason.LATERAL_VIEW: _Entry(
+        Outcome.NOT_APPLICABLE, 30, "A lateral view; the model judges frontal films only, so send the frontal film too."
+    ),
+    Reason.FOR_PROCESSING: _Entry(
+        Outcome.NOT_APPLICABLE,
+        35,
+        "Raw detector data (For Processing); have the modality send the film For Presentation.",
+    ),
+    Reason.TOO_SMALL: _Entry(
+        Outcome.NOT_APPLICABLE, 40, "The shortest side is under 128 pixels; send the film at its original size."
+    ),
+    Reason.CONSTANT_PICTURE: _Entry(
+        Outcome.NOT_APPLICABLE, 45, "Every pixel shows the same grey; check the exposure and the window in the header."
+    ),
+    Reason.AGE_OUT_OF_RANGE: _Entry(
+        Outcome.NOT_APPLICABLE, 50, "The patient's age is outside the ages the model was made for."
+    ),
+    Reason.NO_PIXEL_DATA: _Entry(
+        Outcome.BAD_INPUT, 60, "The film came without pixel data; send it again from the archive or the modality."
+    ),
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: _Entry(
+        Outcome.BAD_INPUT, 62, "The film's compression is not supported; have the sender use a coding in CONFORMANCE.md."
+    ),
+    Reason.UNSUPPORTED_PHOTOMETRIC: _Entry(
+        Outcome.BAD_INPUT,
+        62,
+        "The pixel format (photometric interpretation, samples or bits) is missing, contradictory or not supported.",
+    ),
+    Reason.TOO_LARGE: _Entry(
+        Outcome.BAD_INPUT, 63, "The picture has more pixels than the limit; no radiograph is that large."
+    ),
+    Reason.DECODE_FAILED: _Entry(
+        Outcome.BAD_INPUT, 64, "The pixel data are damaged or do not fit the header; send the film again."
+    ),
+    Reason.NOT_DICOM: _Entry(Outcome.BAD_INPUT, 55, "Neither a DICOM file nor a JPEG or PNG picture."),
+    Reason.UNREADABLE: _Entry(
+        Outcome.BAD_INPUT, 56, "The file cannot be read to its end; check the file and its permissions."
+    ),
+    Reason.WORKER_LOST: _Entry(
+        Outcome.FAILED, 80, "The worker ended during this film on every attempt; look into its log, then re-run."
+    ),
+    Reason.ORIGINAL_MISSING: _Entry(
+        Outcome.FAILED, 82, "Neither the stored original nor its film is there; restore the store or send it again."
+    ),
+    Reason.MODEL_UNAVAILABLE: _Entry(
+        Outcome.FAILED, 84, "The model could not be loaded; check it with 'auscult model list', then re-run."
+    ),
+    Reason.TIMED_OUT: _Entry(Outcome.FAILED, 81, "The work took longer than the time limit; re-run when there is room."),
+    Reason.INTERNAL_ERROR: _Entry(
+        Outcome.FAILED, 83, "An error inside Auscult; the log names it under this task's id. Please report it."
+    ),
+    Reason.CALLING_AE_NOT_ALLOWED: _Entry(
+        None, 0, "The calling AE title is not on the allow-list; add it to the settings or correct it at the sender."
+    ),
+    Reason.ADDRESS_NOT_ALLOWED: _Entry(
+        None, 0, "The sender's address is not on the allow-list; add it to the settings if it may send."
+    ),
+    Reason.CALLED_AE_NOT_RECOGNISED: _Entry(
+        None, 0, "The sender called another AE title than ours; correct the destination at the sender."
+    ),
+    Reason.INVALID_STUDY_UID: _Entry(
+        None, 0, "The Study Instance UID is missing or not a UID; correct the object at its source and resend."
+    ),
+    Reason.INVALID_SERIES_UID: _Entry(
+        None, 0, "The Series Instance UID is missing or not a UID; correct the object at its source and resend."
+    ),
+    Reason.INVALID_SOP_UID: _Entry(
+        None, 0, "The SOP Class or Instance UID is missing or not a UID; correct the object at its source and resend."
+    ),
+    Reason.SOP_MISMATCH: _Entry(
+        None, 0, "The data set is another object than the request announced; correct the sender."
+    ),
+    Reason.HEADER_UNREADABLE: _Entry(
+        None, 0, "The header cannot be parsed; the object is damaged or its transfer syntax is not the announced one."
+    ),
+    Reason.OUT_OF_RESOURCES: _Entry(None, 0, "The disk of the inbox is full; free space, the sender may then repeat."),
+    Reason.REGISTRATION_FAILED: _Entry(
+        None, 0, "The object could not be registered and lies in the spool's quarantine; the log says why."
+    ),
+}
