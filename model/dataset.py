@@ -1,0 +1,225 @@
+"""Labelled films on disk: which there are, whose they are, how they split, and their pixels.
+
+The public data name the child in the file name; two films of one child on both sides of a split
+would let the network recognise the child. Bacterial and viral films number their children apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from model.errors import DataError
+from model.labels import Label
+from model.preprocess import squash
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
+_PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)_")
+_NORMAL_NAME = re.compile(r"((?:NORMAL2-)?IM)-(\d+)-")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Picture:
+    """One labelled film on disk: ``kind`` and ``patient`` together name one child."""
+
+    path: Path
+    label: Label
+    kind: str
+    patient: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The films to train on and those to validate with; no child is on both sides."""
+
+    train: tuple[Picture, ...]
+    validation: tuple[Picture, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) over the sorted file names of both sides."""
+        lines = [
+            f"{side} {picture.label}/{picture.path.name}\n"
+            for side, pictures in (("train", self.train), ("validation", self.validation))
+            for picture in pictures
+        ]
+        return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Films:
+    """Pixels and targets held in memory.
+
+    ``pixels`` is uint8 (n, size, size), MONOCHROME2; ``targets`` is float32 (n,), 1 for pneumonia.
+    """
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def scan_folder(folder: Path) -> tuple[Picture, ...]:
+    """List the labelled films of a folder that holds ``NORMAL/`` and ``PNEUMONIA/``.
+
+    Parameters
+    ----------
+    folder : Path
+        JPEG and PNG files below the two folders are taken; other files are passed over.
+
+    Returns
+    -------
+    tuple of Picture
+        Sorted by path.
+
+    Raises
+    ------
+    DataError
+        If one of the two folders is missing or has no film.
+    """
+    found: list[Picture] = []
+    for label in Label:
+        paths = [path for path in (folder / label).glob("*") if path.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise DataError(f"{folder} must hold NORMAL/ and PNEUMONIA/ with JPEG or PNG files; {label}/ has none")
+        found += [Picture(path, label, *_patient(path.name, label)) for path in paths]
+    return tuple(sorted(found))
+
+
+def _patient(name: str, label: Label) -> tuple[str, str]:
+    """Kind and patient of a file name; a name in no known form is a child of its own."""
+    if match := _PNEUMONIA_NAME.match(name):
+        return match[2], match[1]
+    if match := _NORMAL_NAME.match(name):
+        return match[1], match[2]
+    return label.value, name
+
+
+def split_by_patient(pictures: Sequence[Picture], share: float, seed: int) -> Split:
+    """Split films so that each child is on one side only, with the same share of every kind.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        All labelled films; files with the same bytes are kept on one side.
+    share : float
+        Share of the films to validate with, in (0, 1).
+    seed : int
+        The same seed and films give the same split.
+
+    Returns
+    -------
+    Split
+        Both sides sorted by path.
+
+    Raises
+    ------
+    DataError
+        If one side would have no film of one of the labels.
+    """
+    strata: dict[str, list[list[Picture]]] = defaultdict(list)
+    for group in _groups(sorted(pictures)):
+        strata[group[0].kind].append(group)
+    validation: set[Picture] = set()
+    for kind in sorted(strata):
+        groups = strata[kind]
+        wanted = share * sum(len(group) for group in groups)
+        order = np.random.default_rng([seed, len(groups)]).permutation(len(groups))
+        taken = 0
+        for index in order:
+            if taken >= wanted:
+                break
+            validation.update(groups[index])
+            taken += len(groups[index])
+    train = tuple(sorted(set(pictures) - validation))
+    for side in (train, validation):
+        if {picture.label for picture in side} != set(Label):
+            raise DataError("there are too few patients to have both labels in training and in validation")
+    return Split(train, tuple(sorted(validation)))
+
+
+def _groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
+    """Films that must stay together: of one child, or with a film of the same bytes among them."""
+    leader: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def find(key: tuple[str, str]) -> tuple[str, str]:
+        while leader.setdefault(key, key) != key:
+            key = leader[key]
+        return key
+
+    first_with: dict[str, tuple[str, str]] = {}
+    for picture in pictures:
+        key = (picture.kind, picture.patient)
+        twin = first_with.setdefault(hashlib.sha256(picture.path.read_bytes()).hexdigest(), key)
+        leader[find(key)] = find(twin)
+    together: dict[tuple[str, str], list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        together[find((picture.kind, picture.patient))].append(picture)
+    return list(together.values())
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a JPEG or PNG film.
+
+    Parameters
+    ----------
+    path : Path
+        Grey or colour; colour becomes grey by ITU-R 601-2 luma (Pillow's ``convert("L")``).
+
+    Returns
+    -------
+    ndarray of uint8, shape (rows, columns)
+        MONOCHROME2, [0, 255].
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read as a picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L"), dtype=np.uint8)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as a JPEG or PNG picture") from error
+
+
+def load_films(
+    pictures: Iterable[Picture], size: int, reader: Callable[[Path], NDArray[np.uint8]] = read_picture
+) -> Films:
+    """Read films and squash each to the network's size as serving does.
+
+    Parameters
+    ----------
+    pictures : iterable of Picture
+        The films to read.
+    size : int
+        Side of the network's input in pixels.
+    reader : callable, optional
+        Gives the grey film of a path.
+
+    Returns
+    -------
+    Films
+
+    Raises
+    ------
+    DataError
+        If a film cannot be read or there is none.
+    """
+    chosen = list(pictures)
+    if not chosen:
+        raise DataError("there is no film to read")
+    pixels = np.stack([squash(reader(picture.path), size) for picture in chosen])
+    return Films(pixels, np.array([picture.label.target for picture in chosen], dtype=np.float32))

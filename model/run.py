@@ -1,0 +1,114 @@
+"""The folder of one training run: its checkpoints, its history, and where it stands.
+
+``state.json`` is the one fact: it is replaced as a whole after an epoch's files are complete, and names
+them. Whatever it does not name is left over from a killed process and is swept away.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from model.errors import TrainingError
+
+STATE = "state.json"
+HISTORY = "history.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What one epoch came to. Losses are mean binary cross-entropies, the rest is in [0, 1]."""
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_auc: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Where a run stands after a whole epoch; all that is needed to go on after a kill."""
+
+    config_digest: str
+    split_digest: str
+    learning_rate: float
+    plateau_best: float
+    plateau_wait: int
+    checkpoint: str
+    best_weights: str
+    best_epoch: int
+    history: tuple[EpochRecord, ...] = field(default=())
+
+    @property
+    def epochs_done(self) -> int:
+        """How many whole epochs the checkpoint holds."""
+        return len(self.history)
+
+
+def read_state(run: Path) -> RunState | None:
+    """Read where a run stands.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+
+    Returns
+    -------
+    RunState or None
+        None if no epoch is complete yet.
+
+    Raises
+    ------
+    TrainingError
+        If the state is there and cannot be understood, or a file it names is missing.
+    """
+    path = run / STATE
+    if not path.exists():
+        return None
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        records = tuple(EpochRecord(**record) for record in fields.pop("history"))
+        state = RunState(**fields, history=records)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} cannot be understood: train into an empty folder") from error
+    for name in (state.checkpoint, state.best_weights):
+        if not (run / name).is_file():
+            raise TrainingError(f"{run} lacks its checkpoint {name}: train into an empty folder")
+    return state
+
+
+def write_state(run: Path, state: RunState) -> None:
+    """Record where a run stands, in one step, then sweep the files that are no longer named.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder; the checkpoint and the best weights that ``state`` names are there already.
+    state : RunState
+        Where the run stands.
+    """
+    _replace(run / STATE, json.dumps(asdict(state), indent=1))
+    with (run / HISTORY).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(EpochRecord.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in state.history)
+    named = {state.checkpoint, state.best_weights}
+    for path in [*run.glob("epoch-*.keras"), *run.glob("best-*.weights.h5")]:
+        if path.name not in named:
+            path.unlink()
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
