@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+DEV = ROOT / "dev.py"
+
+
+def run_dev(*arguments: str, script: Path = DEV, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *arguments]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with the files that decide about the environment, and nothing else."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in ("dev.py", "pyproject.toml", "uv.lock", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def load(checkout: Path):
+    """Import the dev.py of a checkout as a module of its own."""
+    spec = importlib.util.spec_from_file_location("dev_under_test", checkout / "dev.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def complete_environment(checkout: Path, level: str) -> None:
+    """Stand in for an installed environment: an interpreter, one package, programs and the stamp that says so."""
+    binaries = checkout / ".venv/bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    (checkout / ".venv/lib/python3/site-packages/one-1.dist-info").mkdir(parents=True)
+    dev = load(checkout)
+    Path(dev.STAMP).write_text(json.dumps(dev.stamp_of(level)))
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_only_the_standard_library_is_imported():
+    imports = [node for node in ast.walk(ast.parse(DEV.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_an_older_python_can_read_it_as_far_as_the_refusal():
+    ast.parse(DEV.read_text(), feature_version=(3, 8))
+
+
+def test_a_python_that_does_not_fit_is_refused_with_the_range(checkout, capsys):
+    dev = load(checkout)
+    dev.OLDEST, dev.NEWEST = (3, 98), (3, 99)
+    assert dev.main(["env"]) == 2
+    assert "Auscult needs 3.98 to 3.99: install one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["dance"], ["check", "this"], ["env", "--fast"]])
+def test_wrong_usage_is_one_line_and_exit_code_2(checkout, arguments):
+    done = run_dev(*arguments, script=checkout / "dev.py")
+    assert done.returncode == 2
+    assert done.stderr.startswith("dev: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_command_prints_the_commands():
+    assert "python3 dev.py run" in run_dev().stdout
+    assert run_dev().returncode == 2
+    assert run_dev("--help").returncode == 0
+
+
+def test_a_complete_environment_is_used_at_once_and_run_becomes_the_demo(checkout):
+    complete_environment(checkout, "run")
+    program(checkout / ".venv/bin/auscult", '#!/bin/sh\necho "$@" from "$PWD"\nexit 7\n')
+    done = run_dev("run", "--once", "--films", "a b", script=checkout / "dev.py")
+    assert done.returncode == 7
+    assert done.stdout == f"demo --once --films a b from {Path.cwd()}\n"
+    assert done.stderr == "dev: auscult demo --once --films 'a b'\n"
+
+
+def test_run_keeps_an_environment_that_has_the_tools(checkout):
+    complete_environment(checkout, "dev")
+    program(checkout / ".venv/bin/auscult", "#!/bin/sh\nexit 0\n")
+    done = run_dev("run", script=checkout / "dev.py")
+    assert (done.returncode, done.stderr) == (0, "dev: auscult demo \n")
+
+
+@pytest.mark.parametrize("change", ["lock", "dependencies", "installed", "interpreter"])
+def test_the_environment_is_made_anew_when_something_it_depends_on_changed(checkout, change):
+    complete_environment(checkout, "run")
+    if change == "lock":
+        with (checkout / "uv.lock").open("a") as lock:
+            lock.write("\n# changed\n")
+    elif change == "dependencies":
+        project = (checkout / "pyproject.toml").read_text()
+        (checkout / "pyproject.toml").write_text(project.replace("dependencies = [", 'dependencies = [\n"six",', 1))
+    elif change == "installed":
+        (checkout / ".venv/lib/python3/site-packages/one-1.dist-info").rmdir()
+    else:
+        (checkout / ".venv/bin/python").unlink()
+    # A uv that fails, and a .venv that is no environment: the installers are reached, and nothing is installed.
+    program(checkout / "uv", '#!/bin/sh\n[ "$1" = --version ] || exit 3\n')
+    done = run_dev("run", script=checkout / "dev.py", PATH=f"{checkout}:{os.environ['PATH']}")
+    assert "uv ended with exit code 3; trying pip" in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_change_of_tool_settings_leaves_the_environment_alone(checkout):
+    complete_environment(checkout, "run")
+    project = (checkout / "pyproject.toml").read_text()
+    (checkout / "pyproject.toml").write_text(project.replace("line-length = 120", "line-length = 100"))
+    program(checkout / ".venv/bin/auscult", "#!/bin/sh\nexit 0\n")
+    assert run_dev("run", script=checkout / "dev.py").stderr == "dev: auscult demo \n"
+
+
+def test_uv_gets_the_locked_versions_and_never_changes_the_lock(checkout):
+    log = checkout / "log"
+    program(checkout / "uv", f'#!/bin/sh\n[ "$1" = --version ] || {{ echo "$@" >{log}; exit 3; }}\n')
+    (checkout / ".venv").mkdir()
+    run_dev("run", script=checkout / "dev.py", PATH=f"{checkout}:{os.environ['PATH']}", VIRTUAL_ENV="/elsewhere")
+    assert log.read_text().startswith("sync --frozen --python ")
+    assert "--extra cpu --group=build --inexact" in log.read_text()
+
+
+def test_a_python_without_ensurepip_says_what_to_install(checkout, monkeypatch):
+    dev = load(checkout)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(dev.DevError, match="apt install python3-venv"):
+        dev.need_ensurepip()
+
+
+def test_a_failed_check_fails_the_run_and_prints_the_tools_words(checkout):
+    complete_environment(checkout, "dev")
+    for name in ("ruff", "codespell", "mypy", "lint-imports"):
+        program(checkout / ".venv/bin" / name, f"#!/bin/sh\necho words of {name}\n[ {name} != mypy ]\n")
+    done = run_dev("check", script=checkout / "dev.py")
+    assert done.returncode == 1
+    assert done.stdout == "words of mypy\n"
+    assert "dev: ruff check: ok" in done.stderr
+    assert "dev: mypy: FAILED (exit code 1)" in done.stderr
+
+
+def test_ctrl_c_waits_for_the_child_and_ends_with_130(checkout):
+    complete_environment(checkout, "dev")
+    for name in ("ruff", "codespell", "mypy", "lint-imports"):
+        program(checkout / ".venv/bin" / name, "#!/bin/sh\nexit 0\n")
+    (checkout / ".venv/bin/python").unlink()
+    program(
+        checkout / ".venv/bin/python",
+        f"#!/bin/sh\ntrap 'touch {checkout}/ended; exit 2' INT\ntouch {checkout}/started\n"
+        "while :; do read -t 1 x </dev/zero; done\n".replace("read -t 1 x </dev/zero", "sleep 0.05"),
+    )
+    command = [sys.executable, str(checkout / "dev.py"), "test", "-k", "x"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, text=True)
+    try:
+        wait_until((checkout / "started").exists, 30, "the start of the tests")
+        os.killpg(process.pid, signal.SIGINT)
+        _, words = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert (checkout / "ended").exists()
+    assert words.endswith("dev: stopped\n")
+
+
+def test_ci_runs_the_test_command_on_the_films_beside_the_checkout(tmp_path):
+    checkout = tmp_path / "checkout"
+    (checkout / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/run", checkout / ".ci/run")
+    program(tmp_path / "python3", '#!/bin/sh\necho "$@" "$AUSCULT_TEST_DATA" "$CI" "$PWD"\nexit 5\n')
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def ci() -> tuple[int, str]:
+        done = subprocess.run([checkout / ".ci/run"], env=env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    assert ci() == (5, f"dev.py test  true {checkout}\n")
+    (tmp_path / "shared/data").mkdir(parents=True)
+    assert ci() == (5, f"dev.py test {tmp_path / 'shared/data'} true {checkout}\n")
