@@ -1,0 +1,100 @@
+"""Patients' ages from whatever was written into PatientAge, else from two dates."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+#: Ages above are typing errors or placeholders and count as unknown.
+OLDEST_YEARS = 130
+
+_MONTHS_PER_DAY = 12 / 365.2425
+# Months per unit, by the letters the unit begins with once accents are gone; longer beginnings first.
+_UNITS: tuple[tuple[str, float], ...] = (
+    ("MIN", 0.0),
+    ("MO", 1.0),
+    ("MES", 1.0),
+    ("M", 1.0),
+    ("W", 7 * _MONTHS_PER_DAY),
+    ("SEM", 7 * _MONTHS_PER_DAY),
+    ("H", 0.0),
+    ("D", _MONTHS_PER_DAY),
+    ("T", _MONTHS_PER_DAY),
+    ("G", _MONTHS_PER_DAY),
+    ("JO", _MONTHS_PER_DAY),
+    ("JA", 12.0),
+    ("J", 12.0),
+    ("Y", 12.0),
+    ("A", 12.0),
+)
+_NUMBER = r"(\d{1,4}(?:[.,]\d{1,2})?)"
+_UNIT = r"([A-Z]{1,10})\.?"
+_UNIT_LAST = re.compile(rf"{_NUMBER} ?{_UNIT}", re.ASCII)
+_UNIT_FIRST = re.compile(rf"{_UNIT} ?{_NUMBER}", re.ASCII)
+_BARE = re.compile(_NUMBER, re.ASCII)
+_TRAILER = re.compile(r" ?(OLD|OF AGE|ALT)$")
+
+
+def age_in_months(text: str) -> int | None:
+    """Read an age in any usual spelling.
+
+    Parameters
+    ----------
+    text : str
+        "006Y", "6Y", "Y006", "6", "18M", "3W", "40D", "6 years", "6Y3M", "2 ans", ...: a number alone is years.
+
+    Returns
+    -------
+    int or None
+        Completed months, 0 to 1560; None when the text is no age or an absurd one.
+    """
+    plain = _TRAILER.sub("", " ".join(text.upper().replace("Ñ", "N").replace("É", "E").split()))
+    if _BARE.fullmatch(plain):
+        return _sensible(_number(plain) * 12)
+    for pattern, unit_at in ((_UNIT_LAST, 1), (_UNIT_FIRST, 0)):
+        parts = pattern.findall(plain)
+        if parts and not pattern.sub("", plain).strip(" ,&+"):
+            months = [_months(part[1 - unit_at], part[unit_at]) for part in parts]
+            return _sensible(sum(m for m in months if m is not None)) if None not in months else None
+    return None
+
+
+def age_at(birth: date | None, day: date | None) -> int | None:
+    """Completed months between birth and a later day.
+
+    Parameters
+    ----------
+    birth, day : datetime.date or None
+        The two dates.
+
+    Returns
+    -------
+    int or None
+        Completed months, 0 to 1560; None when a date is missing, the day lies before birth or the age is absurd.
+    """
+    if birth is None or day is None or day < birth:
+        return None
+    months = (day.year - birth.year) * 12 + day.month - birth.month - (day.day < birth.day)
+    return _sensible(months)
+
+
+def age_string(months: int | None) -> str:
+    """The age as an AS value (PS3.5 6.2): months below two years, else completed years; "" for None."""
+    if months is None:
+        return ""
+    return f"{months:03d}M" if months < 24 else f"{months // 12:03d}Y"
+
+
+def _months(number: str, unit: str) -> float | None:
+    factor = next((months for start, months in _UNITS if unit.startswith(start)), None)
+    return None if factor is None else _number(number) * factor
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "."))
+
+
+def _sensible(months: float) -> int | None:
+    # the sliver of a month keeps 12 months of 365.2425 / 12 days from becoming 11
+    whole = int(months + 1e-6)
+    return whole if 0 <= whole <= OLDEST_YEARS * 12 else None

@@ -1,0 +1,249 @@
+"""Tolerant reading of single elements: whatever stands in a header, one gets a clean value or an empty one.
+
+pydicom's own conversions warn, raise and now and then quote the value they dislike. Here numbers, dates, codes and
+UIDs are read from the element's bytes directly; only free text goes through pydicom's character sets.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import unicodedata
+from collections.abc import Iterator
+from datetime import date
+
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+_DATE = re.compile(r"\s*(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})", re.ASCII)
+_CODE = re.compile(r"[A-Z0-9 _]{1,16}", re.ASCII)
+# Control characters, surrogates and unassigned code points: NUL breaks PostgreSQL text, a lone surrogate breaks UTF-8.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
+_TEXT_DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C, 0x5C}
+_NAME_DELIMITERS = {0x5E, 0x3D, 0x5C}
+_BINARY_INTEGERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l"}
+# What pydicom raises when it converts a damaged element; none of the texts is ever shown.
+CONVERSION_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    ArithmeticError,
+    OSError,
+    EOFError,
+    RecursionError,
+    struct.error,
+)
+
+
+def valid_uid(text: str) -> bool:
+    """Whether a text is a UID we accept.
+
+    Parameters
+    ----------
+    text : str
+        The UID without padding.
+
+    Returns
+    -------
+    bool
+        True for 1 to 64 characters of digits in components parted by single dots (PS3.5 9.1). Leading zeros in a
+        component are forbidden by the standard, but common and harmless, so they pass.
+    """
+    return 0 < len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def clean_text(text: str, limit: int) -> str:
+    """Text that every database and terminal takes.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    limit : int
+        The most characters to keep.
+
+    Returns
+    -------
+    str
+        The text without control characters, surrogates and outer blanks, cut to ``limit`` characters.
+    """
+    kept = "".join(" " if char in "\r\n\t\f" else char for char in text if char in "\r\n\t\f" or _is_safe(char))
+    return kept.strip()[:limit].rstrip()
+
+
+def _is_safe(char: str) -> bool:
+    return unicodedata.category(char) not in _UNSAFE_CATEGORIES
+
+
+class Elements:
+    """A data set read without trust: every method answers for any content, "" or None or 0 where there is nothing.
+
+    Parameters
+    ----------
+    ds : pydicom.dataset.Dataset
+        The data set; values still undecoded from a file, or Python values of a data set made in memory.
+    """
+
+    def __init__(self, ds: Dataset) -> None:
+        self._ds = ds
+        self._encodings = _encodings_of(ds)
+
+    def has(self, tag: int) -> bool:
+        """Whether the element is there with a value."""
+        element = self._element(tag)
+        return element is not None and element.value not in (None, b"", "", [])
+
+    def text(self, tag: int, limit: int) -> str:
+        """Free text (LO, SH, PN, ...) in Unicode, cleaned and cut to ``limit`` characters."""
+        value = self._value(tag)
+        if isinstance(value, bytes):
+            delimiters = _NAME_DELIMITERS if self._is_name(tag) else _TEXT_DELIMITERS
+            value = _decode(value, self._encodings, delimiters)
+        return clean_text(_joined(value), limit)
+
+    def code(self, tag: int) -> str:
+        """The first value of a code string (CS) in capitals; "" unless it keeps to the characters of a CS."""
+        first = self.plain(tag).partition("\\")[0].strip().upper()
+        return first if _CODE.fullmatch(first) else ""
+
+    def uid(self, tag: int) -> str:
+        """A valid UID, else ""."""
+        uid = self.plain(tag)
+        return uid if valid_uid(uid) else ""
+
+    def plain(self, tag: int) -> str:
+        """The value as Latin-1 without padding, for the value representations that are ASCII by the standard."""
+        value = self._value(tag)
+        if isinstance(value, bytes):
+            value = value[:1024].decode("latin-1")
+        return _joined(value).strip(" \0\r\n\t")
+
+    def date(self, tag: int) -> date | None:
+        """A date (DA, or the date in a DT), None when it is missing or impossible."""
+        match = _DATE.match(self.plain(tag))
+        if match is None:
+            return None
+        try:
+            return date(*(int(part) for part in match.groups()))
+        except ValueError:
+            return None
+
+    def integers(self, tag: int) -> list[int]:
+        """Whole numbers, binary (US, SS, UL, SL) or text (IS, DS); those that are none are left out."""
+        element = self._element(tag)
+        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+            packed = _unpacked(element)
+            if packed is not None:
+                return packed
+        return [int(number) for number in self.numbers(tag) if abs(number) < 2**53]
+
+    def integer(self, tag: int, default: int = 0) -> int:
+        """The first whole number, ``default`` when there is none."""
+        return next(iter(self.integers(tag)), default)
+
+    def numbers(self, tag: int) -> list[float]:
+        """Finite numbers of a text element (DS, IS) or of a data set made in memory."""
+        return [number for part in self.plain(tag).split("\\") for number in _finite(part)]
+
+    def items(self, tag: int) -> Iterator[Elements]:
+        """The items of a sequence; none when the element is no sequence."""
+        element = self._element(tag)
+        if isinstance(element, RawDataElement):
+            try:
+                element = self._ds[tag]
+            except CONVERSION_ERRORS:
+                return
+        if element is not None and isinstance(element.value, Sequence):
+            for item in element.value:
+                yield Elements(item)
+
+    def raw(self, tag: int) -> object:
+        """The value as it stands: bytes from a file, a Python value in memory, None when absent."""
+        return self._value(tag)
+
+    def is_little_endian(self, tag: int) -> bool:
+        """The byte order of the element's bytes."""
+        element = self._element(tag)
+        return element.is_little_endian if isinstance(element, RawDataElement) else True
+
+    def _element(self, tag: int) -> DataElement | RawDataElement | None:
+        # keep_deferred: nothing may reopen the file behind our back
+        return self._ds.get_item(tag, keep_deferred=True)
+
+    def _value(self, tag: int) -> object:
+        element = self._element(tag)
+        return None if element is None else element.value
+
+    def _is_name(self, tag: int) -> bool:
+        return tag == 0x00100010
+
+
+def _encodings_of(ds: Dataset) -> list[str]:
+    charset = ds.get_item(0x00080005, keep_deferred=True)
+    if charset is None or charset.value in (None, b"", ""):
+        return []
+    encoding = ds.original_character_set
+    encodings = [encoding] if isinstance(encoding, str) else list(encoding or [])
+    try:
+        return convert_encodings(encodings) if encodings else []
+    except CONVERSION_ERRORS:
+        return []
+
+
+def _decode(value: bytes, encodings: list[str], delimiters: set[int]) -> str:
+    """Decode by the declared character sets; bytes that declare none are UTF-8 if they can be, else Latin-1."""
+    if not encodings:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+    try:
+        return decode_bytes(value, encodings, delimiters)
+    except (ValueError, LookupError):
+        return value.decode("latin-1")
+
+
+def _joined(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, MultiValue | list | tuple):
+        return "\\".join(str(part) for part in value)
+    return str(value)
+
+
+def _finite(part: str) -> Iterator[float]:
+    text = part.strip(" \0").replace(",", ".")
+    try:
+        number = float(text)
+    except ValueError:
+        return
+    # float() also takes "1_000"; no DICOM number holds an underscore
+    if math.isfinite(number) and "_" not in text:
+        yield number
+
+
+def _unpacked(element: RawDataElement) -> list[int] | None:
+    """Whole numbers of a binary element, None when the element is text."""
+    form = _BINARY_INTEGERS.get(_vr_of(element))
+    if form is None:
+        return None
+    value = element.value or b""
+    count = len(value) // struct.calcsize("=" + form)
+    order = "<" if element.is_little_endian else ">"
+    return list(struct.unpack_from(f"{order}{count}{form}", value))
+
+
+def _vr_of(element: RawDataElement) -> str:
+    """The value representation; an implicit data set names none, so the dictionary's ("US or SS" is read as US)."""
+    if element.VR in (None, "UN", "OW", "OB"):
+        return dictionary_VR(element.tag)[:2] if dictionary_has_tag(element.tag) else ""
+    return element.VR or ""

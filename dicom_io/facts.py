@@ -1,0 +1,104 @@
+"""What is kept of a header: frozen facts about patient, study and image, clean enough for SQL and the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateFacts:
+    """The part of the facts the gate judges by; it can be made again from stored columns for a re-run.
+
+    Text is "" where the header says nothing; the defaults of the last fields say "nothing speaks against it".
+
+    Attributes
+    ----------
+    sop_class_uid, transfer_syntax_uid : str
+        UIDs; "" when missing or invalid.
+    modality : str
+        A code in capitals.
+    body_part : str
+        BodyPartExamined, or what the region code or the descriptions say in its place ("CHEST" or "OTHER").
+    view_position : str
+        ViewPosition, or what view code, orientation or description say in its place ("FRONTAL" or "LATERAL").
+    age_months : int or None
+        Completed months at the time of the film.
+    rows, columns : int
+        Size in pixels, 0 when unknown.
+    presentation_intent : str
+        "FOR PRESENTATION", "FOR PROCESSING" or "".
+    number_of_frames : int
+        1 when the header does not say.
+    has_pixel_data : bool
+        Whether there is a pixel data element with a value.
+    """
+
+    sop_class_uid: str = ""
+    transfer_syntax_uid: str = ""
+    modality: str = ""
+    body_part: str = ""
+    view_position: str = ""
+    age_months: int | None = None
+    rows: int = 0
+    columns: int = 0
+    presentation_intent: str = ""
+    number_of_frames: int = 1
+    has_pixel_data: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(GateFacts):
+    """Everything kept of a header.
+
+    All text is Unicode without control characters and within the lengths of the columns: names 320, identifiers 64,
+    descriptions 256 characters. No UID is kept that is none, no code that is not written like one.
+
+    Attributes
+    ----------
+    study_uid, series_uid, sop_uid : str
+        UIDs; "" when missing or invalid.
+    patient_id, patient_name, patient_sex, accession_number : str
+        As sent; the sex is M, F, O or "".
+    patient_birth_date, study_date : datetime.date or None
+        None when missing or impossible.
+    patient_age : str
+        The age as an AS value ("006Y"), however it was written; "" when unknown.
+    study_description, series_description, manufacturer : str
+        As sent.
+    photometric_interpretation : str
+        A code in capitals.
+    bits_stored : int
+        Bits a pixel, 0 when unknown.
+    calling_aet, receiving_aet, peer : str
+        AE titles and address of the sender as the listener noted them in the file meta information.
+    """
+
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_uid: str = ""
+    patient_id: str = ""
+    patient_name: str = ""
+    patient_birth_date: date | None = None
+    patient_sex: str = ""
+    patient_age: str = ""
+    accession_number: str = ""
+    study_date: date | None = None
+    study_description: str = ""
+    series_description: str = ""
+    manufacturer: str = ""
+    photometric_interpretation: str = ""
+    bits_stored: int = 0
+    calling_aet: str = ""
+    receiving_aet: str = ""
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The UIDs of one object; "" for each that is missing or invalid."""
+
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_uid: str = ""
+    sop_class_uid: str = ""

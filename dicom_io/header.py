@@ -1,0 +1,320 @@
+"""Step 3 of the flow: read a header into frozen facts, whatever stands in it.
+
+The reader never trusts a value. Text in any character set becomes clean Unicode, codes and UIDs that are not written
+like such become "", ages in any spelling become months; nothing raises but the two errors named below, and the pixels
+are never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicom_io.ages import age_at, age_in_months, age_string
+from dicom_io.elements import Elements, clean_text, valid_uid
+from dicom_io.errors import HeaderUnreadable, NotDicom
+from dicom_io.facts import Facts, GateFacts, Identity
+from dicom_io.part10 import PIXEL_TAGS, UNDEFINED_LENGTH, Preface, parse, read_preface, uncompressed_syntax_of
+from dicom_io.quiet import quiet_libraries
+from dicom_io.terms import (
+    Region,
+    View,
+    fold,
+    region_of_codes,
+    region_of_description,
+    view_of_codes,
+    view_of_orientation,
+    view_of_words,
+)
+
+__all__ = ["Facts", "GateFacts", "Identity", "dataset_sha256", "facts_of", "identify", "read_facts", "valid_uid"]
+
+_NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 256
+_HASH_STEP = 1 << 20
+_MAX_DATE_SPREAD_DAYS = 366
+
+_SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+_IDENTITY_TAGS = frozenset({_SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID})
+_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE = 0x00080020, 0x00080021, 0x00080022, 0x00080023
+_ACQUISITION_DATETIME = 0x0008002A
+_ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT = 0x00080050, 0x00080060, 0x00080070, 0x00080068
+_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME = 0x00081030, 0x0008103E, 0x00181030
+_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE = 0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00101010
+_BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
+_VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
+_CODE_VALUE, _LONG_CODE_VALUE = 0x00080100, 0x00080119
+_PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_STORED = 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280101
+_FACT_TAGS = _IDENTITY_TAGS | frozenset(
+    {
+        *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),
+        *(_ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT),
+        *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME),
+        *(_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE),
+        *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
+        *(_PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_STORED),
+    }
+)
+# File meta information: Source, Sending and Receiving AE Title, Source Presentation Address (PS3.10 7.1)
+_SOURCE_AET, _SENDING_AET, _RECEIVING_AET, _SOURCE_ADDRESS = 0x00020016, 0x00020017, 0x00020018, 0x00020026
+
+
+def read_facts(path: Path) -> Facts:
+    """Read the facts of a DICOM file or of a bare data set; the pixels are not read.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    Facts
+        What the header says.
+
+    Raises
+    ------
+    NotDicom
+        If the file is neither a DICOM file nor a bare data set with at least one UID.
+    HeaderUnreadable
+        If the elements cannot be told apart.
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as fp:
+        preface = read_preface(fp)
+        seen = _PixelWatch()
+        syntax = preface.transfer_syntax_uid
+        guessed = syntax or uncompressed_syntax_of(fp)
+        ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS)
+    if not syntax and not seen.encapsulated:
+        syntax = guessed
+    facts = _facts(Elements(ds), preface.meta, syntax, has_pixel_data=seen.has_pixel_data)
+    if not preface.is_part10 and not (facts.sop_class_uid or facts.sop_uid or facts.study_uid):
+        raise NotDicom
+    return facts
+
+
+def facts_of(ds: Dataset) -> Facts:
+    """The facts of a data set in memory.
+
+    Parameters
+    ----------
+    ds : pydicom.dataset.Dataset
+        The data set, with or without ``file_meta``.
+
+    Returns
+    -------
+    Facts
+        What the header says; nothing raises for bad values.
+    """
+    quiet_libraries()
+    elements = Elements(ds)
+    file_meta = getattr(ds, "file_meta", None) or Dataset()
+    meta = {int(tag): Elements(file_meta).plain(int(tag)).encode("latin-1", "replace") for tag in file_meta.keys()}  # noqa: SIM118
+    syntax = Elements(file_meta).uid(0x00020010)
+    return _facts(elements, meta, syntax, has_pixel_data=any(elements.has(tag) for tag in PIXEL_TAGS))
+
+
+def identify(data: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
+    """Read the UIDs of an encoded data set without file meta information, as a C-STORE request brings it.
+
+    Parameters
+    ----------
+    data : bytes or memoryview
+        The encoded data set.
+    transfer_syntax_uid : str
+        The transfer syntax of the presentation context.
+
+    Returns
+    -------
+    Identity
+        The four UIDs, "" for each that is missing or invalid.
+
+    Raises
+    ------
+    HeaderUnreadable
+        If the elements cannot be told apart.
+    """
+    missing = set(_IDENTITY_TAGS)
+
+    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        # parse asks before each value: once every UID is behind, the rest of the header is not our concern
+        done = not missing or tag in PIXEL_TAGS
+        missing.discard(int(tag))
+        return done
+
+    ds = parse(io.BytesIO(data), transfer_syntax_uid, stop_when=stop, wanted=_IDENTITY_TAGS)
+    elements = Elements(ds)
+    return Identity(
+        study_uid=elements.uid(_STUDY_UID),
+        series_uid=elements.uid(_SERIES_UID),
+        sop_uid=elements.uid(_SOP_UID),
+        sop_class_uid=elements.uid(_SOP_CLASS),
+    )
+
+
+def dataset_sha256(path: Path) -> str:
+    """The SHA-256 of a file's data set as stored, without preamble and group 0002.
+
+    The same object has the same hash whether it was pushed or read from a folder. The file is read in pieces.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A DICOM file or a bare data set.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    NotDicom
+        If the file is neither.
+    OSError
+        If the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as fp:
+        fp.seek(read_preface(fp).offset)
+        while chunk := fp.read(_HASH_STEP):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class _PixelWatch:
+    """Ends the parse at the pixel data and remembers whether there are any."""
+
+    def __init__(self) -> None:
+        self.has_pixel_data = False
+        self.encapsulated = False
+
+    def __call__(self, tag: BaseTag, _vr: str | None, length: int) -> bool:
+        if tag in PIXEL_TAGS:
+            self.has_pixel_data = self.has_pixel_data or length > 0
+            self.encapsulated = length == UNDEFINED_LENGTH
+            return True
+        return False
+
+
+def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel_data: bool) -> Facts:
+    months = _age_months(elements)
+    study = elements.text(_STUDY_DESCRIPTION, _DESCRIPTION_LIMIT)
+    series = elements.text(_SERIES_DESCRIPTION, _DESCRIPTION_LIMIT)
+    protocol = elements.text(_PROTOCOL_NAME, _DESCRIPTION_LIMIT)
+    return Facts(
+        study_uid=elements.uid(_STUDY_UID),
+        series_uid=elements.uid(_SERIES_UID),
+        sop_uid=elements.uid(_SOP_UID),
+        sop_class_uid=elements.uid(_SOP_CLASS),
+        transfer_syntax_uid=syntax,
+        patient_id=elements.text(_PATIENT_ID, _ID_LIMIT),
+        patient_name=elements.text(_PATIENT_NAME, _NAME_LIMIT),
+        patient_birth_date=elements.date(_BIRTH_DATE),
+        patient_sex=_sex(elements),
+        patient_age=age_string(months),
+        age_months=months,
+        accession_number=elements.text(_ACCESSION, _ID_LIMIT),
+        study_date=next(iter(_film_dates(elements)), None),
+        study_description=study,
+        series_description=series,
+        manufacturer=elements.text(_MANUFACTURER, _DESCRIPTION_LIMIT),
+        modality=elements.code(_MODALITY),
+        body_part=_body_part(elements, f"{series} {protocol} {study}"),
+        view_position=_view_position(elements, f"{series} {protocol}"),
+        presentation_intent=elements.code(_PRESENTATION_INTENT),
+        photometric_interpretation=elements.code(_PHOTOMETRIC),
+        rows=_within(elements.integer(_ROWS), 0xFFFF),
+        columns=_within(elements.integer(_COLUMNS), 0xFFFF),
+        bits_stored=_within(elements.integer(_BITS_STORED), 64),
+        number_of_frames=max(1, _within(elements.integer(_FRAMES, default=1), 2**31 - 1)),
+        has_pixel_data=has_pixel_data,
+        calling_aet=_meta_text(meta, _SENDING_AET, 16) or _meta_text(meta, _SOURCE_AET, 16),
+        receiving_aet=_meta_text(meta, _RECEIVING_AET, 16),
+        peer=_meta_text(meta, _SOURCE_ADDRESS, 64),
+    )
+
+
+def _age_months(elements: Elements) -> int | None:
+    """PatientAge, else the time from birth to the film.
+
+    Dates of one film that lie more than a year apart were changed by an anonymiser or a false clock; then nobody knows
+    how old the patient was, and the birth date, which went through the same hands, says nothing.
+    """
+    months = age_in_months(elements.plain(_AGE))
+    if months is not None:
+        return months
+    dates = _film_dates(elements)
+    if not dates or (max(dates) - min(dates)).days > _MAX_DATE_SPREAD_DAYS:
+        return None
+    return age_at(elements.date(_BIRTH_DATE), dates[0])
+
+
+def _film_dates(elements: Elements) -> list[date]:
+    """Study, acquisition, series and content date, those that are there."""
+    tags = (_STUDY_DATE, _ACQUISITION_DATE, _ACQUISITION_DATETIME, _SERIES_DATE, _CONTENT_DATE)
+    return [day for tag in tags if (day := elements.date(tag))]
+
+
+def _sex(elements: Elements) -> str:
+    first = elements.plain(_SEX)[:1].upper()
+    return first if first in {"M", "F", "O"} else ""
+
+
+def _body_part(elements: Elements, descriptions: str) -> str:
+    """BodyPartExamined if there is one, else "CHEST" or "OTHER" by the region code or the descriptions.
+
+    A value that is not written like a code is kept only as what it means: it may be anything, even a name.
+    """
+    code = elements.code(_BODY_PART)
+    if code:
+        return code
+    text = elements.text(_BODY_PART, _DESCRIPTION_LIMIT)
+    if text:
+        return str(_region_of_odd_text(text))
+    region = region_of_codes(_codes(elements, _REGION_SEQUENCE))
+    return str(region or region_of_description(descriptions))
+
+
+def _region_of_odd_text(text: str) -> Region:
+    region = region_of_description(text)
+    if region is Region.UNKNOWN and not fold(text):
+        return Region.UNKNOWN
+    return region or Region.OTHER
+
+
+def _view_position(elements: Elements, descriptions: str) -> str:
+    """ViewPosition if it names a view, else what view code, orientation or description say."""
+    stated = elements.code(_VIEW_POSITION)
+    if view_of_words(stated) is not View.UNKNOWN:
+        return stated
+    odd = view_of_words(elements.text(_VIEW_POSITION, _DESCRIPTION_LIMIT))
+    implied = (
+        odd
+        or view_of_codes(_codes(elements, _VIEW_SEQUENCE))
+        or view_of_orientation(elements.plain(_ORIENTATION))
+        or view_of_words(descriptions)
+    )
+    return str(implied) or stated
+
+
+def _codes(elements: Elements, sequence: int) -> tuple[str, ...]:
+    found = (item.plain(_CODE_VALUE) or item.plain(_LONG_CODE_VALUE) for item in elements.items(sequence))
+    return tuple(code for code in found if code)
+
+
+def _within(number: int, limit: int) -> int:
+    return number if 0 <= number <= limit else 0
+
+
+def _meta_text(meta: dict[int, bytes], tag: int, limit: int) -> str:
+    text = clean_text(meta.get(tag, b"").decode("latin-1"), limit)
+    return text if text.isascii() else ""

@@ -1,0 +1,149 @@
+"""The words people write for body parts and views, in the spellings and languages seen in headers.
+
+Body parts and views are told apart by whole words: "XR C Spine LAT" is a spine and a lateral, "LATISSIMUS" is neither.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+
+
+class Region(StrEnum):
+    """What a text says about the part of the body."""
+
+    CHEST = "CHEST"
+    OTHER = "OTHER"
+    UNKNOWN = ""
+
+
+class View(StrEnum):
+    """What a text says about the direction of the beam."""
+
+    FRONTAL = "FRONTAL"
+    #: Lateral or oblique: any film that is not frontal.
+    LATERAL = "LATERAL"
+    UNKNOWN = ""
+
+
+#: Whole words for the chest: English, German, French, Spanish, Portuguese, Italian, Dutch, Nordic, Polish, Czech,
+#: Hungarian, Romanian, Turkish, Indonesian (accents are folded away first).
+_CHEST_WORDS = frozenset(
+    "CHEST CHST CXR THORAX THORACIC THX TORAX TORACE TORAKS TORACAL LUNG LUNGS LUNGE LUNGEN LUNGA LUNGOR LUNGER LONGEN "
+    "PULMO PULMON PULMONES PULMAO PULMOES PULMONARY PULMONAIRE POUMON POUMONS POLMONE POLMONI PLAMAN PLUCA PLICE PARU "
+    "AKCIGER GOGUS BRUSTKORB BRYSTKASSE RINTAKEHA KEUHKOT KLATKA HRUDNIK MELLKAS TUDO RIBCAGE HEMITHORAX".split()
+)
+#: The same in scripts that do not fold to Latin letters; matched anywhere, for these scripts part words in other ways.
+_CHEST_FRAGMENTS = ("胸", "肺", "흉부", "가슴", "ГРУДН", "ЛЕГК", "ЛЁГК", "ОГК", "ГРУДЕН", "ΘΩΡΑΚ", "ΠΝΕΥΜ", "صدر", "רנטגן חזה", "חזה")
+#: Whole words for other parts; used to refuse a film whose body part element is empty but whose description tells.
+_OTHER_WORDS = frozenset(
+    "ABDOMEN ABD KUB PELVIS HIP HIPS KNEE KNEES HAND HANDS WRIST FOOT FEET ANKLE ELBOW SHOULDER HUMERUS FEMUR TIBIA "
+    "FIBULA FOREARM FINGER FINGERS THUMB TOE TOES HEEL CALCANEUS PATELLA SKULL CRANIUM MANDIBLE SINUS SINUSES ORBITS "
+    "NASAL DENTAL SPINE CSPINE TSPINE LSPINE CERVICAL LUMBAR SACRUM COCCYX SCOLIOSIS CLAVICLE SCAPULA RIB RIBS STERNUM "
+    "EXTREMITY EXTREMETY BREAST NECK BONEAGE SKELETON WHOLEBODY BABYGRAM "
+    "KNIE HUEFTE HUFTE BECKEN SCHULTER HANDGELENK SPRUNGGELENK FUSS SCHAEDEL SCHADEL HWS BWS LWS WIRBELSAEULE RIPPEN "
+    "GENOU PIED BASSIN CHEVILLE EPAULE RACHIS CRANE POIGNET COUDE HANCHE COTES "
+    "RODILLA CADERA COLUMNA HOMBRO CODO TOBILLO CRANEO MUNECA JOELHO QUADRIL COLUNA OMBRO "
+    "GINOCCHIO PIEDE ANCA BACINO SPALLA GOMITO POLSO CAVIGLIA CRANIO".split()
+)
+#: What people write into a field they must fill and cannot; it says nothing.
+_EMPTY_WORDS = frozenset("UNKNOWN UNSPECIFIED UNDEFINED NONE NA NULL UNBEKANNT INCONNU DESCONOCIDO XX XXX".split())
+
+_FRONTAL_WORDS = frozenset(
+    "AP PA APPA FRONTAL FRONT DV VD FACE FRENTE POSTEROANTERIOR ANTEROPOSTERIOR DORSOVENTRAL VENTRODORSAL".split()
+)
+_LATERAL_WORDS = frozenset(
+    "LAT LATERAL LATERALE LATERALIS LATERALLY LL RL LLAT RLAT SEITLICH PROFIL PROFILE PERFIL BOCNY BOCNI "
+    "LAO RAO LPO RPO LLO RLO LRO OBL OBLI OBLIQUE OBLIQUA OBLICUA SCHRAEG SCHRAG".split()
+)
+#: Lying on the side with a horizontal beam: named after the side, but the film is frontal.
+_DECUBITUS_WORDS = frozenset("DECUB DECUBITUS LLD RLD LLDECUB RLDECUB".split())
+
+# Code values for the view (PS3.16 CID 4010: SNOMED CT, and the older SNOMED RT codes).
+_FRONTAL_CODES = frozenset("R-10206 R-10214 R-10202 R-40888 399348003 272479007 399033003".split())
+_LATERAL_CODES = frozenset(
+    "R-10236 R-10232 R-102CD R-10228 R-10224 G-A145 R-10208 R-10204 R-40783 R-10230 R-10220 R-10238 R-10212 R-40782 "
+    "R-10226 R-102C1 R-10216 R-40985 R-10234 R-10210 "
+    "399173006 399198007 399067008 399352003 399260004 30730003 399312000 399160007 260427002 399099002 399135007 "
+    "399184004 399006002 260426006 399368009 399182000 399059000 399356000 399236003 399038007".split()
+)
+# Code values for the anatomic region (PS3.16 CID 4031 and its older codes): chest, thoracic cavity, lungs.
+_CHEST_CODES = frozenset(
+    "T-D3000 51185008 816094009 T-D3200 43799004 T-28000 39607008 T-28080 74101002 T-28100 3341006 T-28500 44029006".split()
+)
+
+
+def fold(text: str) -> str:
+    """Capitals without accents, punctuation or digits, words parted by single blanks."""
+    plain = unicodedata.normalize("NFKD", text.replace("ß", "SS").replace("ł", "l").replace("Ł", "L"))
+    letters = "".join(char for char in plain if not unicodedata.combining(char)).upper()
+    return " ".join(re.sub(r"[\W\d_]+", " ", letters).split())
+
+
+def region_of_body_part(text: str) -> Region:
+    """What BodyPartExamined says: any word that is not known to be the chest is another part.
+
+    "NON GRID CHEST" is a chest, "CHEST ABDOMEN" (the whole trunk of a newborn) is not.
+    """
+    folded = fold(text)
+    words = set(folded.split())
+    if not words - _EMPTY_WORDS:
+        return Region.UNKNOWN
+    if words & _OTHER_WORDS:
+        return Region.OTHER
+    if words & _CHEST_WORDS or _has_chest_fragment(folded):
+        return Region.CHEST
+    return Region.OTHER
+
+
+def region_of_description(text: str) -> Region:
+    """What a free description says; most words say nothing, and a chest that is named outweighs any other part."""
+    folded = fold(text)
+    words = set(folded.split())
+    if words & (_CHEST_WORDS - {"THORACIC"}) or _has_chest_fragment(folded):
+        return Region.CHEST
+    return Region.OTHER if words & _OTHER_WORDS else Region.UNKNOWN
+
+
+def region_of_codes(codes: tuple[str, ...]) -> Region:
+    """What the code values of AnatomicRegionSequence say."""
+    if _CHEST_CODES.intersection(codes):
+        return Region.CHEST
+    return Region.OTHER if codes else Region.UNKNOWN
+
+
+def view_of_words(text: str) -> View:
+    """What ViewPosition or a description says; words for both views, as in "PA and lateral", say nothing."""
+    words = set(fold(text).split())
+    if words & _DECUBITUS_WORDS:
+        return View.UNKNOWN
+    frontal, lateral = words & _FRONTAL_WORDS, words & _LATERAL_WORDS
+    if lateral and not frontal:
+        return View.LATERAL
+    return View.FRONTAL if frontal and not lateral else View.UNKNOWN
+
+
+def view_of_codes(codes: tuple[str, ...]) -> View:
+    """What the code values of ViewCodeSequence say."""
+    if _LATERAL_CODES.intersection(codes):
+        return View.LATERAL
+    return View.FRONTAL if _FRONTAL_CODES.intersection(codes) else View.UNKNOWN
+
+
+def view_of_orientation(text: str) -> View:
+    r"""What PatientOrientation says: rows that run to the left or right are frontal, to front or back lateral.
+
+    PS3.3 C.7.6.1.1.1: the first value is the direction of the rows, its first letter the main one ("L\F", "A\F").
+    """
+    rows, _, columns = text.upper().partition("\\")
+    if rows[:1] in ("L", "R") and columns[:1] in ("F", "H"):
+        return View.FRONTAL
+    return View.LATERAL if rows[:1] in ("A", "P") and columns[:1] in ("F", "H") else View.UNKNOWN
+
+
+def _has_chest_fragment(folded: str) -> bool:
+    return any(fragment in folded for fragment in _FOLDED_FRAGMENTS)
+
+
+_FOLDED_FRAGMENTS = tuple(fold(fragment) for fragment in _CHEST_FRAGMENTS)
