@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import ConfigError
+
+_NOT_DECISIVE = frozenset({"name", "version", "threshold", "intended_use", "training_data"})
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class IntendedUse:
     projections: tuple[str, ...]
     body_part: str
     statement: str
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,9 @@ class TrainingConfig:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of the configuration, whatever the order or comments of its file."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Return the SHA-256 (hex) of what decides the weights; names, texts and threshold may change."""
+        decisive = {key: value for key, value in asdict(self).items() if key not in _NOT_DECISIVE}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def config_path(name: str) -> Path:
@@ -132,7 +139,10 @@ def _config(fields: dict[str, Any]) -> TrainingConfig:
         augment=Augment(**fields.pop("augment")),
         plateau=PlateauRule(**fields.pop("plateau")),
         intended_use=IntendedUse(
-            age_years=(int(youngest), int(oldest)), projections=tuple(use.pop("projections")), **use
+            age_years=(int(youngest), int(oldest)),
+            projections=tuple(use.pop("projections")),
+            limits=tuple(use.pop("limits")),
+            **use,
         ),
         training_data=TrainingData(**fields.pop("training_data")),
         **fields,
@@ -141,6 +151,9 @@ def _config(fields: dict[str, Any]) -> TrainingConfig:
 
 def _check(config: TrainingConfig) -> None:
     rules = {
+        "name is a small word and version a number": bool(
+            NAME.fullmatch(config.name) and VERSION.fullmatch(config.version)
+        ),
         "input_size is at least 32": config.input_size >= 32,
         "epochs and batch_size are at least 1": min(config.epochs, config.batch_size) >= 1,
         "learning_rate is above 0": config.learning_rate > 0,

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +20,9 @@ from model.labels import Label
 from model.preprocess import squash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})

@@ -8,7 +8,8 @@
     ├── DataError        a folder of labelled films cannot be used
     ├── ConfigError      a training configuration cannot be used
     ├── TrainingError    a run folder cannot be used or continued
-    └── EngineError      an engine is not installed or cannot open the network
+    ├── EngineError      an engine is not installed or cannot open the network
+    └── ExportError      a trained run cannot be made into a bundle
 
 Each message is our own sentence and says what to do; none quotes a library's exception.
 """
@@ -42,3 +43,7 @@ class TrainingError(ModelError):
 
 class EngineError(ModelError):
     """An inference engine is not installed or cannot open the network."""
+
+
+class ExportError(ModelError):
+    """A trained run cannot be made into a bundle."""

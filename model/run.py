@@ -10,9 +10,12 @@ import csv
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STATE = "state.json"
 HISTORY = "history.csv"

@@ -7,10 +7,9 @@ whole epoch when it is started again with the same films and configuration.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -26,6 +25,9 @@ from model.preprocess import scale
 from model.run import EpochRecord, RunState, read_state, write_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from model.config import Augment, TrainingConfig
@@ -58,7 +60,7 @@ class TrainingResult:
         return self.history[self.best_epoch - 1]
 
 
-class TrainingBatches(keras.utils.PyDataset):
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """Shuffled and augmented batches of one epoch, made in background threads.
 
     Every film's chances come from (seed, epoch, film), so the batches of an epoch are the same after
@@ -71,7 +73,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self.order = np.random.default_rng(seed).permutation(len(films))
 
     def __len__(self) -> int:
-        return -(-len(self.films) // self.batch_size)
+        return math.ceil(len(self.films) / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -82,7 +84,7 @@ class TrainingBatches(keras.utils.PyDataset):
         return augmented(self.films.pixels[film], self.rule, np.random.default_rng([*self.seed, film]))
 
 
-class ProgressCallback(keras.callbacks.Callback):
+class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Tells ``progress`` of every batch."""
 
     def __init__(self, progress: Callable[[Progress], None], epoch: int, epochs: int) -> None:
@@ -128,9 +130,7 @@ def train(
     state = _continued(out, config, split.digest)
     films = load_films(split.train, config.input_size)
     validation = load_films(split.validation, config.input_size)
-    log.info(
-        "training on %d films, validating with %d", len(films), len(validation), extra={"action": "train_started"}
-    )
+    log.info("training on %d films, validating with %d", len(films), len(validation), extra={"action": "train_started"})
     keras.utils.set_random_seed(config.seed)
     network = _network(config) if state is None else keras.saving.load_model(out / state.checkpoint)
     epoch = 0 if state is None else state.epochs_done

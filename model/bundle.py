@@ -1,0 +1,353 @@
+"""A bundle: the folder that holds everything a score depends on, with digests that prove it unaltered.
+
+::
+
+    notebook-1/
+        bundle.json       name, version, input, threshold, intended use, metrics, digests (this module)
+        model.keras       the trained network, as Keras 3 keeps it
+        model.tflite      the same network for LiteRT
+        validation.csv    target and logit of every validation film, for another operating point
+        MODEL_CARD.md     the same facts for people
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.card import render_card
+from model.config import NAME, VERSION
+from model.errors import BundleError, DataError
+from model.evaluate import Evaluation, evaluate_logits
+from model.labels import Label
+from model.preprocess import PREPROCESS_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+FORMAT = 1
+"""Goes up whenever an older Auscult could misread a bundle."""
+
+MANIFEST = "bundle.json"
+KERAS_FILE = "model.keras"
+LITERT_FILE = "model.tflite"
+VALIDATION_FILE = "validation.csv"
+CARD_FILE = "MODEL_CARD.md"
+FILES = (KERAS_FILE, LITERT_FILE, VALIDATION_FILE)
+"""The files whose digests ``bundle.json`` holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was found whole and unaltered.
+
+    ``threshold`` is a probability; ``age_years`` are completed years, both ends inclusive;
+    ``metrics`` are those of the validation films at that threshold.
+    """
+
+    name: str
+    version: str
+    path: Path
+    network: str
+    input_size: int
+    preprocess_version: int
+    threshold: float
+    age_years: tuple[int, int]
+    projections: tuple[str, ...]
+    body_part: str
+    weights_sha256: str
+    digest: str
+    metrics: Evaluation
+    derived_from: str | None
+
+    @property
+    def label(self) -> str:
+        """How the bundle is called on a command line and in SQL: ``<name>-<version>``."""
+        return f"{self.name}-{self.version}"
+
+    @property
+    def keras_path(self) -> Path:
+        """The network for Keras."""
+        return self.path / KERAS_FILE
+
+    @property
+    def litert_path(self) -> Path:
+        """The network for LiteRT."""
+        return self.path / LITERT_FILE
+
+    @property
+    def card_path(self) -> Path:
+        """The model card."""
+        return self.path / CARD_FILE
+
+
+def builtin_folder() -> Path:
+    """Folder of the bundles that ship with the package."""
+    return Path(str(resources.files("model"))) / "bundles"
+
+
+def list_bundles(search: Sequence[Path]) -> list[Bundle]:
+    """Load every bundle of some folders.
+
+    Parameters
+    ----------
+    search : sequence of Path
+        Folders that hold bundles; one that does not exist is passed over.
+
+    Returns
+    -------
+    list of Bundle
+        In the order of the folders, then by name; of two of the same label the first.
+
+    Raises
+    ------
+    BundleError
+        If one of them is not whole.
+    """
+    found: dict[str, Bundle] = {}
+    for folder in search:
+        for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+            bundle = load_bundle(manifest.parent)
+            found.setdefault(bundle.label, bundle)
+    return list(found.values())
+
+
+def find_bundle(ref: str, search: Sequence[Path]) -> Bundle:
+    """Load the bundle that is called ``ref``.
+
+    Parameters
+    ----------
+    ref : str
+        ``<name>-<version>``, or the path of a bundle's folder.
+    search : sequence of Path
+        Folders that hold bundles, the first wins.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleError
+        If there is none of that name, or it is not whole.
+    """
+    is_name = Path(ref).name == ref
+    for folder in search if is_name else ():
+        if (folder / ref / MANIFEST).is_file():
+            bundle = load_bundle(folder / ref)
+            if bundle.label != ref:
+                raise BundleError(f"the folder {folder / ref} holds {bundle.label}: rename the folder")
+            return bundle
+    if (Path(ref) / MANIFEST).is_file():
+        return load_bundle(Path(ref))
+    known = sorted({manifest.parent.name for folder in search for manifest in folder.glob(f"*/{MANIFEST}")})
+    raise BundleError(f"there is no model {ref!r}; known: {', '.join(known) or 'none'}")
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Load a bundle and check every digest.
+
+    Parameters
+    ----------
+    path : Path
+        The bundle's folder.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleError
+        If a file is missing or altered, or the bundle needs another version of Auscult.
+    """
+    manifest = read_manifest(path)
+    for name in FILES:
+        _check_file(path / name, str(manifest["files"].get(name, "")))
+    try:
+        return _bundle(path, manifest)
+    except (KeyError, TypeError, ValueError, DataError) as error:
+        raise BundleError(f"{path / MANIFEST} is incomplete: export the bundle again") from error
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read ``bundle.json`` and check its format and its own digest.
+
+    Raises
+    ------
+    BundleError
+        If it is missing, altered, no JSON or of a newer format.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path} is no bundle: it has no readable {MANIFEST}") from error
+    except ValueError as error:
+        raise BundleError(f"{path / MANIFEST} is not valid JSON: copy or export the bundle again") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+        raise BundleError(f"{path / MANIFEST} is no bundle description: copy or export the bundle again")
+    if manifest["format"] > FORMAT:
+        raise BundleError(
+            f"{path} has bundle format {manifest['format']} and this Auscult reads up to {FORMAT}: update Auscult"
+        )
+    if manifest.get("manifest_sha256") != manifest_digest(manifest):
+        raise BundleError(
+            f"{path / MANIFEST} was altered after it was written: copy the bundle again, "
+            "or derive a new one to change its threshold"
+        )
+    return manifest
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a description without its own digest, independent of order and white space."""
+    rest = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return _json_digest(rest)
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write ``bundle.json`` with the digests of the files that lie beside it and of itself.
+
+    Parameters
+    ----------
+    path : Path
+        The bundle's folder, with all of ``FILES``.
+    manifest : mapping
+        The description; ``files`` and ``manifest_sha256`` are filled in.
+    """
+    full = {**manifest, "files": {name: file_digest(path / name) for name in FILES}}
+    full["manifest_sha256"] = manifest_digest(full)
+    (path / MANIFEST).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def derive(source: Bundle, out: Path, *, name: str, version: str, threshold: float) -> Bundle:
+    """Make a bundle of the same network with another operating point.
+
+    Parameters
+    ----------
+    source : Bundle
+        Where the network and its validation logits come from.
+    out : Path
+        The new bundle's folder; it must not exist.
+    name, version : str
+        How the new bundle is called.
+    threshold : float
+        Probability, in (0, 1), from which on a film is PNEUMONIA.
+
+    Returns
+    -------
+    Bundle
+        Its metrics are measured anew, from the validation logits at the new threshold.
+
+    Raises
+    ------
+    BundleError
+        If the name, the version or the threshold cannot be, or the folder exists.
+    """
+    if not 0 < threshold < 1:
+        raise BundleError("a threshold is a probability between 0 and 1")
+    check_new(out, name, version)
+    manifest = read_manifest(source.path)
+    targets, logits = _read_validation(source.path / VALIDATION_FILE)
+    metrics = evaluate_logits(targets, logits, threshold, name, version)
+    changed = {
+        "name": name,
+        "version": version,
+        "threshold": threshold,
+        "metrics": metrics.as_dict(),
+        "derived_from": source.label,
+    }
+    out.mkdir(parents=True)
+    for file in FILES:
+        shutil.copyfile(source.path / file, out / file)
+    (out / CARD_FILE).write_text(render_card({**manifest, **changed}), encoding="utf-8")
+    write_manifest(out, {**manifest, **changed})
+    return load_bundle(out)
+
+
+def check_new(out: Path, name: str, version: str) -> None:
+    """Check that a new bundle may be called so and be written there.
+
+    Raises
+    ------
+    BundleError
+        If it may not. A bundle is never overwritten: results in SQL refer to its name and version.
+    """
+    if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
+        raise BundleError("a model is called by a small word and a version number, as in notebook and 1")
+    if out.exists():
+        raise BundleError(f"{out} exists already: raise the version, or remove the folder if no result refers to it")
+
+
+def write_validation(path: Path, targets: NDArray[np.float64], logits: NDArray[np.float64]) -> None:
+    """Write target and logit of every validation film; never a file name, which may name a patient."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["target", "logit"])
+        writer.writerows([int(target), repr(float(logit))] for target, logit in zip(targets, logits, strict=True))
+
+
+def _read_validation(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    return table[:, 0], table[:, 1]
+
+
+def _check_file(path: Path, wanted: str) -> None:
+    try:
+        found = file_digest(path)
+    except OSError as error:
+        raise BundleError(f"the bundle {path.parent} lacks {path.name}: copy or export the bundle again") from error
+    if found != wanted:
+        raise BundleError(f"{path} is not the file the bundle was made with (digest): copy or export the bundle again")
+
+
+def _bundle(path: Path, manifest: dict[str, Any]) -> Bundle:
+    if manifest["labels"] != [label.value for label in Label] or manifest["positive"] != Label.PNEUMONIA:
+        raise BundleError(f"{path} answers with other labels than NORMAL and PNEUMONIA")
+    if manifest["preprocess_version"] != PREPROCESS_VERSION:
+        raise BundleError(
+            f"{path} was trained with preprocessing {manifest['preprocess_version']}; this Auscult has "
+            f"{PREPROCESS_VERSION}: use the Auscult it came with, or train it again"
+        )
+    if manifest["calibration"] is not None:
+        raise BundleError(f"{path} has a calibration, which this Auscult cannot apply: update Auscult")
+    use = manifest["intended_use"]
+    youngest, oldest = use["age_years"]
+    threshold = float(manifest["threshold"])
+    if not 0 < threshold < 1:
+        raise BundleError(f"{path} has a threshold outside 0 to 1: derive the bundle again")
+    return Bundle(
+        name=str(manifest["name"]),
+        version=str(manifest["version"]),
+        path=path,
+        network=str(manifest["network"]),
+        input_size=int(manifest["input_size"]),
+        preprocess_version=PREPROCESS_VERSION,
+        threshold=threshold,
+        age_years=(int(youngest), int(oldest)),
+        projections=tuple(str(view) for view in use["projections"]),
+        body_part=str(use["body_part"]),
+        weights_sha256=str(manifest["files"][KERAS_FILE]),
+        digest=_json_digest({"calibration": manifest["calibration"], "threshold": threshold}),
+        metrics=Evaluation.from_dict(manifest["metrics"]),
+        derived_from=manifest["derived_from"],
+    )
+
+
+def _json_digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

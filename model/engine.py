@@ -1,0 +1,254 @@
+"""Engines run a bundle's network; a classifier turns a film into a score.
+
+LiteRT serves on a CPU: 0.05 s to open and no TensorFlow in the process. Keras serves where there is a
+GPU and is what LiteRT is compared with. Open an engine in the process that uses it, never before a fork:
+TensorFlow that was touched in the parent hangs in the child.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from model.errors import EngineError, InputError
+from model.labels import Label
+from model.preprocess import to_input
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.bundle import Bundle
+
+EngineKind = Literal["litert", "keras"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One film's answer: ``probability`` of pneumonia in [0, 1] and the label at ``threshold``."""
+
+    probability: float
+    logit: float
+    threshold: float
+    label: Label
+
+
+class NetworkFiles(Protocol):
+    """What an engine needs to know of a bundle; an export has it before the bundle is whole."""
+
+    @property
+    def label(self) -> str:
+        """How the network is called in messages."""
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+
+    @property
+    def keras_path(self) -> Path:
+        """The network for Keras."""
+
+    @property
+    def litert_path(self) -> Path:
+        """The network for LiteRT."""
+
+
+class Engine(Protocol):
+    """Runs a network."""
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits of pneumonia, shape (n,), of inputs of shape (n, size, size, 1) in [0, 1]."""
+
+
+class LiteRtEngine:
+    """The network by LiteRT on a CPU, one film at a time: batches buy nothing there.
+
+    Parameters
+    ----------
+    bundle : Bundle or other NetworkFiles
+        What to open.
+    threads : int, optional
+        Threads of one inference.
+
+    Raises
+    ------
+    EngineError
+        If LiteRT is not installed or cannot open the network.
+    """
+
+    def __init__(self, bundle: NetworkFiles, threads: int = 1) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise EngineError("LiteRT is not installed: install ai-edge-litert, or use the Keras engine") from error
+        try:
+            self._interpreter: Any = Interpreter(model_path=str(bundle.litert_path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(f"LiteRT cannot open the network of {bundle.label}: export the bundle again") from error
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+        self._size = bundle.input_size
+        # An interpreter has one set of tensors; two threads in it would mix two films.
+        self._turn = threading.Lock()
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Run the network.
+
+        Parameters
+        ----------
+        batch : ndarray of float32, shape (n, size, size, 1)
+            Inputs in [0, 1].
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Logits of pneumonia.
+
+        Raises
+        ------
+        InputError
+            If the batch has another shape or type.
+        """
+        _check(batch, self._size)
+        with self._turn:
+            return np.array([self._one(film) for film in batch], dtype=np.float64)
+
+    def _one(self, film: NDArray[np.float32]) -> float:
+        self._interpreter.set_tensor(self._input, film[np.newaxis])
+        self._interpreter.invoke()
+        return float(self._interpreter.get_tensor(self._output)[0, 0])
+
+
+class KerasEngine:
+    """The network by Keras on TensorFlow, compiled to a graph (four times as fast as an eager call).
+
+    Parameters
+    ----------
+    bundle : Bundle or other NetworkFiles
+        What to open.
+
+    Raises
+    ------
+    EngineError
+        If TensorFlow is not installed or Keras cannot open the network.
+    """
+
+    def __init__(self, bundle: NetworkFiles) -> None:
+        try:
+            import keras
+            import tensorflow as tf
+        except ImportError as error:
+            raise EngineError(
+                "TensorFlow is not installed: install auscult with the extra cpu or gpu, or use the LiteRT engine"
+            ) from error
+        try:
+            network = keras.saving.load_model(bundle.keras_path, compile=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise EngineError(f"Keras cannot open the network of {bundle.label}: export the bundle again") from error
+        self._size = bundle.input_size
+        signature = [tf.TensorSpec((None, self._size, self._size, 1), tf.float32)]
+        self._run = tf.function(lambda films: network(films, training=False), input_signature=signature)
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Run the network; the same contract as ``LiteRtEngine.logits``.
+
+        Raises
+        ------
+        InputError
+            If the batch has another shape or type.
+        """
+        _check(batch, self._size)
+        return np.asarray(self._run(batch), dtype=np.float64)[:, 0]
+
+
+def _check(batch: NDArray[np.float32], size: int) -> None:
+    if batch.dtype != np.float32 or batch.ndim != 4 or batch.shape[1:] != (size, size, 1):
+        raise InputError(f"the network's input is float32 of shape (n, {size}, {size}, 1)")
+
+
+def open_engine(bundle: NetworkFiles, kind: EngineKind) -> Engine:
+    """Open a bundle's network.
+
+    Parameters
+    ----------
+    bundle : Bundle or other NetworkFiles
+        What to open.
+    kind : {"litert", "keras"}
+        Which engine.
+
+    Returns
+    -------
+    Engine
+
+    Raises
+    ------
+    EngineError
+        If there is no such engine, or it is not installed or cannot open the network.
+    """
+    if kind == "litert":
+        return LiteRtEngine(bundle)
+    if kind == "keras":
+        return KerasEngine(bundle)
+    raise EngineError(f"there is no engine {kind!r}: use litert or keras")
+
+
+def sigmoid(logit: float) -> float:
+    """Probability of a logit, in [0, 1], without overflow for any finite logit."""
+    return 0.5 * (1.0 + math.tanh(0.5 * logit))
+
+
+class Classifier:
+    """Scores films with one bundle by one engine."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle = bundle
+        self._engine = engine
+
+    def score(self, film: NDArray[np.uint8]) -> Score:
+        """Score one film.
+
+        Parameters
+        ----------
+        film : ndarray of uint8, shape (rows, columns)
+            Grey film, MONOCHROME2.
+
+        Returns
+        -------
+        Score
+
+        Raises
+        ------
+        InputError
+            If the film is not a two-dimensional, non-empty uint8 array.
+        EngineError
+            If the network answers with something that is no number.
+        """
+        return self.score_many([film])[0]
+
+    def score_many(self, films: Iterable[NDArray[np.uint8]]) -> list[Score]:
+        """Score films in their order; the same contract as ``score``.
+
+        Raises
+        ------
+        InputError
+            If a film is not a two-dimensional, non-empty uint8 array.
+        EngineError
+            If the network answers with something that is no number.
+        """
+        inputs = [to_input(film, self.bundle.input_size) for film in films]
+        if not inputs:
+            return []
+        return [self._scored(float(logit)) for logit in self._engine.logits(np.stack(inputs))]
+
+    def _scored(self, logit: float) -> Score:
+        if not math.isfinite(logit):
+            raise EngineError(f"the network of {self.bundle.label} gave no number: export the bundle again")
+        probability, threshold = sigmoid(logit), self.bundle.threshold
+        return Score(probability, logit, threshold, Label.of(probability, threshold))
