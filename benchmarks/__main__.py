@@ -1,0 +1,36 @@
+"""``python3 dev.py bench [film] [ingest] [memory]``: print the figures, all of them by default.
+
+Timings on a shared machine are noisy, so two ways are timed in turns within one run and only their ratio is worth
+quoting; the medians beside it say what machine it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from benchmarks import film, serving
+
+SECTIONS: dict[str, Callable[[], None]] = {
+    "film": film.compare,
+    "ingest": serving.throughput,
+    "memory": serving.memory,
+}
+
+
+def main() -> None:
+    """Run the sections named on the command line."""
+    parser = argparse.ArgumentParser(prog="dev.py bench", description="Figures of the main path.")
+    parser.add_argument("section", nargs="*", metavar="{" + ",".join(SECTIONS) + "}", help="default: all")
+    chosen = parser.parse_args().section or list(SECTIONS)
+    unknown = set(chosen) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {unknown.pop()}: there are {', '.join(SECTIONS)}")
+    for name in chosen:
+        sys.stdout.write(f"\n## {name}\n")
+        SECTIONS[name]()
+
+
+if __name__ == "__main__":
+    main()

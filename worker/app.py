@@ -1,0 +1,53 @@
+"""The Celery application, made by a factory: nothing connects, reads settings or loads a model at import.
+
+Celery only carries hints. Acknowledgements are late and a lost worker's message is not put back: leases in SQL repair
+crashes, and a film that kills its worker must not come back for ever (MEASURED facts in ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Queue
+
+from worker.hints import BATCH_QUEUE, LIVE_QUEUE, REDIS_OPTIONS
+from worker.logs import configure_logging
+from worker.settings import Settings
+from worker.tasks import register_tasks
+
+
+def make_app(settings: Settings) -> Celery:
+    """A Celery application with the task registered and every default that could lose or repeat work changed."""
+    app = Celery("auscult", broker=settings.broker, set_as_current=False)
+    app.conf.update(
+        broker_transport_options=REDIS_OPTIONS,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_queues=[Queue(LIVE_QUEUE), Queue(BATCH_QUEUE)],
+        task_default_queue=LIVE_QUEUE,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        task_ignore_result=True,
+        task_time_limit=settings.task_limit_s,
+        worker_prefetch_multiplier=1,
+        worker_proc_alive_timeout=120,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        accept_content=["json"],
+        task_serializer="json",
+    )
+    register_tasks(app, settings)
+    setup_logging.connect(lambda **_: configure_logging(settings.log, settings.log_format), weak=False)
+    return app
+
+
+def run_worker(settings: Settings) -> int:
+    """Work off hints until SIGTERM: one prefork child, so that time limits hold and a dead child is replaced."""
+    app = make_app(settings)
+    app.worker_main(
+        ["worker", "--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--hostname=auscult-%i@%h"]
+        + [f"--queues={LIVE_QUEUE},{BATCH_QUEUE}", f"--loglevel={settings.log.upper()}"]
+    )
+    return 0

@@ -1,0 +1,76 @@
+"""``auscult classify``: judge files on the spot, without database or broker, by the very functions a worker uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dicom_io.errors import DicomIoError, HeaderUnreadable, NotDicom
+from dicom_io.film import film_of_dicom, film_of_picture, is_picture
+from dicom_io.gate import GateFacts
+from dicom_io.header import read_facts
+from dicom_io.reasons import Flag, Outcome, Reason
+from model.engine import Classifier, open_engine
+from worker.bootstrap import active_bundle
+from worker.pipeline import Judgement, judge_film
+from worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Auscult says about one file."""
+
+    path: str
+    outcome: Outcome
+    reason: Reason | None
+    flags: tuple[Flag, ...]
+    label: str | None
+    probability: float | None
+    logit: float | None
+    threshold: float | None
+    film_sha256: str | None
+    film_version: int | None
+    model: str
+    version: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def classify(settings: Settings, paths: Sequence[Path], model: str | None = None) -> Iterator[Answer]:
+    """Answer for each path in turn; a file that cannot be read gets its answer too."""
+    bundle = active_bundle(settings, model)
+    classifier = Classifier(bundle, open_engine(bundle, settings.engine))
+    for path in paths:
+        yield _answer(path, _judge(classifier, path), classifier)
+
+
+def _judge(classifier: Classifier, path: Path) -> Judgement:
+    try:
+        if is_picture(path):
+            return judge_film(classifier, GateFacts.of_picture(path), lambda: film_of_picture(path))
+        return judge_film(classifier, read_facts(path).gate, lambda: film_of_dicom(path))
+    except NotDicom:
+        return Judgement(Reason.NOT_DICOM)
+    except (HeaderUnreadable, DicomIoError, OSError):
+        return Judgement(Reason.UNREADABLE)
+
+
+def _answer(path: Path, judgement: Judgement, classifier: Classifier) -> Answer:
+    score, film, bundle = judgement.score, judgement.film, classifier.bundle
+    return Answer(
+        path=str(path),
+        outcome=judgement.outcome,
+        reason=judgement.reason,
+        flags=judgement.flags,
+        label=score.label if score else None,
+        probability=score.probability if score else None,
+        logit=score.logit if score else None,
+        threshold=score.threshold if score else None,
+        film_sha256=film.sha256 if film else None,
+        film_version=film.version if film else None,
+        model=bundle.name,
+        version=bundle.version,
+    )

@@ -1,0 +1,229 @@
+"""Verbs that work on many files or studies: ingest, classify, rerun, batch list and show."""
+
+from __future__ import annotations
+
+import getpass
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worker.bootstrap import open_database
+from worker.cli.output import NOTICE, AsJson, complain, console, opened, print_facts, print_json, print_table
+from worker.db import queries
+from worker.errors import UsageError
+
+FAILURES = frozenset({"FAILED", "BAD_INPUT"})
+Paths = Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)]
+Model = Annotated[str | None, typer.Option(help="Bundle, as name-version; default: the active one.")]
+
+batch_app = typer.Typer(help="Batches of re-runs.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    for verb in (ingest, classify, rerun):
+        app.command()(verb)
+
+
+def ingest(paths: Paths, as_json: AsJson = False) -> None:  # noqa: FBT002 - typer's flags
+    """Register DICOM files, folders and zip archives, and judge what is new."""
+    from worker.ingest import ingest as take_in
+
+    settings = opened()
+    database = open_database(settings)
+    intake = take_in(settings, database, paths)
+    with database.sessions() as session:
+        outcomes = queries.outcomes_of_tasks(session, sorted(intake.tasks))
+    summary = {
+        "registered": intake.registered,
+        "duplicates": intake.duplicates,
+        "studies": len(intake.studies),
+        "outcomes": outcomes,
+        "turned_away": [{"path": item.path, "reason": item.reason} for item in intake.turned],
+        "notice": NOTICE,
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        _show_intake(summary)
+    if intake.turned or any(row["outcome"] in FAILURES for row in outcomes):
+        raise typer.Exit(1)
+
+
+def _show_intake(summary: dict[str, Any]) -> None:
+    print_facts((name, summary[name]) for name in ("registered", "duplicates", "studies"))
+    print_table(summary["outcomes"], {"outcome": "Outcome", "reason": "Reason", "n": "Images"})
+    for item in summary["turned_away"]:
+        complain(f"{item['path']}: {item['reason']}, {item['reason'].sentence}")
+    console().print(NOTICE)
+
+
+def classify(paths: Paths, model: Model = None, engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None, as_json: AsJson = False) -> None:  # noqa: FBT002, E501
+    """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored."""
+    from worker.classify import classify as answers_for
+    from worker.ingest import walk
+    from worker.progress import progress
+
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        msg = f"no such file or folder: {', '.join(missing)}"
+        raise UsageError(msg)
+    settings = opened(engine=engine)
+    files = list(walk(paths))
+    rows = []
+    with progress("judging", len(files)) as advance:
+        for number, answer in enumerate(answers_for(settings, files, model), start=1):
+            rows.append(answer.as_dict())
+            advance(number)
+    if as_json:
+        print_json(rows)
+    else:
+        columns = {"path": "File", "outcome": "Outcome", "label": "Label", "probability": "Probability"}
+        print_table(rows, {**columns, "reason": "Reason", "flags": "Flags"})
+        console().print(NOTICE)
+    if any(row["outcome"] in FAILURES for row in rows):
+        raise typer.Exit(1)
+
+
+def rerun(
+    study: Annotated[list[str] | None, typer.Option(help="Study Instance UID; may be repeated.")] = None,
+    accession: Annotated[list[str] | None, typer.Option(help="Accession number; may be repeated.")] = None,
+    received_from: Annotated[datetime | None, typer.Option(help="Received at or after (UTC).")] = None,
+    received_to: Annotated[datetime | None, typer.Option(help="Received before (UTC).")] = None,
+    study_date_from: Annotated[datetime | None, typer.Option(help="Study date from.", formats=["%Y-%m-%d"])] = None,
+    study_date_to: Annotated[datetime | None, typer.Option(help="Study date to, inclusive.", formats=["%Y-%m-%d"])] = None,
+    state: Annotated[list[str] | None, typer.Option(help="State of the study, such as FINAL; may be repeated.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Label of the study; may be repeated.")] = None,
+    scored_by: Annotated[str | None, typer.Option(help="Only studies whose answer came from this bundle.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every study.")] = False,  # noqa: FBT002 - typer's flags
+    model: Model = None,
+    who: Annotated[str | None, typer.Option(help="Who asks; default: the user's login name.")] = None,
+    why: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    keep_current: Annotated[bool, typer.Option("--keep-current", help="Add results, leave the worklist as it is.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be re-run and stop.")] = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Score stored studies again; results are added, never overwritten. The same call again resumes an open batch."""
+    from worker import rerun as reruns
+    from worker.db.reruns import Selector
+
+    selector = Selector(
+        study_uids=tuple(study or ()),
+        accession_numbers=tuple(accession or ()),
+        received_from=_utc(received_from),
+        received_to=_utc(received_to),
+        study_date_from=_date(study_date_from),
+        study_date_to=_date(study_date_to),
+        states=tuple(item.upper() for item in state or ()),
+        labels=tuple(item.upper() for item in label or ()),
+        scored_by=scored_by,
+        all=every,
+    )
+    if selector == Selector():
+        msg = "say which studies: --study, --accession, --received-from/-to, --study-date-from/-to, --state, --label, --scored-by or --all"
+        raise UsageError(msg)
+    settings = opened()
+    database = open_database(settings)
+    if dry_run:
+        found = reruns.preview(database, selector)
+        _print_preview(found.studies, found.images, model or settings.model, as_json=as_json)
+        return
+    request = reruns.Request(selector, model or settings.model, who or getpass.getuser(), why, keep_current)
+    report = reruns.rerun(settings, database, request)
+    _print_report(report, as_json=as_json)
+    if report.progress.failed:
+        raise typer.Exit(1)
+
+
+@batch_app.command("list")
+def batch_list(
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 50,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """List batches with their progress."""
+    database = open_database(opened())
+    with database.sessions() as session:
+        rows = queries.batches(session, limit)
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, BATCH_COLUMNS)
+
+
+@batch_app.command("show")
+def batch_show(number: Annotated[int, typer.Argument(help="The batch's number.")], as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Show one batch: who, why, selector, progress, and what flipped."""
+    from worker.db import reruns
+
+    database = open_database(opened())
+    with database.sessions() as session:
+        row = queries.batch(session, number)
+        flips = [flip.as_dict() for flip in reruns.flips(session, number)]
+    if row is None:
+        msg = f"no batch {number}: see `auscult batch list`"
+        raise UsageError(msg)
+    if as_json:
+        print_json({**row, "flips": flips, "notice": NOTICE})
+    else:
+        print_facts(row.items())
+        _show_flips(flips)
+
+
+BATCH_COLUMNS = {
+    "batch_id": "Batch",
+    "model": "Model",
+    "who": "Who",
+    "why": "Why",
+    "created_at": "Created",
+    "closed_at": "Closed",
+    "n_tasks": "Tasks",
+    "n_done": "Done",
+    "n_failed": "Failed",
+    "n_open": "Open",
+}
+FLIP_COLUMNS = {
+    "study_uid": "Study Instance UID",
+    "old_label": "Old label",
+    "old_probability": "Old probability",
+    "old_model": "Old model",
+    "new_label": "New label",
+    "new_probability": "New probability",
+    "new_model": "New model",
+}
+
+
+def _show_flips(flips: Sequence[dict[str, Any]]) -> None:
+    if flips:
+        print_table(flips, FLIP_COLUMNS, title="flipped")
+    kinds = Counter(f"{flip['old_label']} -> {flip['new_label']}" for flip in flips)
+    words = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    console().print(f"{len(flips)} images flipped{': ' + words if words else ''}. {NOTICE}", markup=False)
+
+
+def _print_preview(studies: int, images: int, model: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"dry_run": True, "studies": studies, "images": images, "model": model})
+    else:
+        complain(f"would score {images} images of {studies} studies with {model}; nothing was written")
+
+
+def _print_report(report: Any, *, as_json: bool) -> None:
+    flips = [flip.as_dict() for flip in report.flips]
+    counts = {"batch": report.batch_id, "resumed": report.resumed, **report.progress.as_dict()}
+    if as_json:
+        print_json({**counts, "flipped": len(flips), "flips": flips, "notice": NOTICE})
+    else:
+        print_facts(counts.items())
+        _show_flips(flips)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
+
+
+def _date(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None

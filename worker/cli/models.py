@@ -1,0 +1,108 @@
+"""``auscult model``: list, show, train and evaluate bundles."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worker.bootstrap import active_bundle, bundle_folders
+from worker.cli.output import NOTICE, AsJson, console, opened, print_facts, print_json, print_table
+from worker.progress import counted
+
+app = typer.Typer(help="Bundles: the network and everything a score depends on.", no_args_is_help=True)
+
+
+@app.command("list")
+def model_list(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer's flags
+    """List the bundles that can be used, the active one marked."""
+    from model.bundle import list_bundles
+
+    settings = opened()
+    rows = [
+        {
+            "bundle": bundle.label,
+            "active": bundle.label == settings.model,
+            "input_size": bundle.input_size,
+            "threshold": bundle.threshold,
+            "age_years": list(bundle.age_years),
+            "accuracy": bundle.metrics.accuracy,
+            "auc": bundle.metrics.auc,
+            "weights_sha256": bundle.weights_sha256,
+            "path": str(bundle.path),
+        }
+        for bundle in list_bundles(bundle_folders(settings))
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        columns = ("bundle", "active", "input_size", "threshold", "age_years", "accuracy", "auc", "path")
+        print_table(rows, {name: name.replace("_", " ") for name in columns})
+
+
+@app.command("show")
+def model_show(
+    bundle: Annotated[str | None, typer.Argument(help="name-version; default: the active one.")] = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Show a bundle's model card, or its manifest as JSON."""
+    from rich.markdown import Markdown
+
+    from model.bundle import read_manifest
+
+    found = active_bundle(opened(), bundle)
+    if as_json:
+        print_json(read_manifest(found.path))
+    else:
+        console().print(Markdown(found.card_path.read_text(encoding="utf-8")))
+
+
+@app.command("evaluate")
+def model_evaluate(
+    folder: Annotated[Path, typer.Argument(help="Holds NORMAL/ and PNEUMONIA/ with JPEG, PNG or DICOM files.")],
+    model: Annotated[str | None, typer.Option(help="Bundle, as name-version; default: the active one.")] = None,
+    engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Measure a bundle on labelled films, through the very preprocessing that serves."""
+    from dicom_io.film import film_of_picture
+    from model.engine import Classifier, open_engine
+    from model.evaluate import evaluate_folder
+
+    settings = opened(engine=engine)
+    bundle = active_bundle(settings, model)
+    quiet_tensorflow()
+    classifier = Classifier(bundle, open_engine(bundle, settings.engine))
+    with counted("evaluating") as advance:
+        found = evaluate_folder(classifier, folder, lambda path: film_of_picture(path).pixels, advance).as_dict()
+    if as_json:
+        print_json(found)
+    else:
+        print_facts(found.items())
+        console().print(NOTICE)
+
+
+@app.command("train")
+def model_train(
+    data: Annotated[Path, typer.Option(help="Folder with NORMAL/ and PNEUMONIA/.")],
+    out: Annotated[Path, typer.Option(help="Run folder: checkpoints, curves, and in the end the bundle.")],
+    config: Annotated[str, typer.Option(help="A shipped configuration's name, or a TOML file.")] = "notebook-1",
+) -> None:
+    """Train a network and export it as a bundle; started again, it goes on after its last checkpoint."""
+    from model.config import config_path, load_config
+    from model.export import train_bundle
+
+    opened()
+    quiet_tensorflow()
+    plan = load_config(Path(config) if config.endswith(".toml") else config_path(config))
+    with counted("training") as advance:
+        bundle = train_bundle(plan, data, out, lambda step: advance(step.batches * (step.epoch - 1) + step.batch, step.batches * step.epochs))
+    rows: dict[str, Any] = {"bundle": bundle.label, "path": bundle.path, **bundle.metrics.as_dict()}
+    print_facts(rows.items())
+
+
+def quiet_tensorflow() -> None:
+    """TensorFlow writes to stderr from C++ unless told not to before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # noqa: TID251 - TensorFlow's own setting, not ours

@@ -1,0 +1,94 @@
+"""How answers are printed: tables for people, one JSON document for scripts, words to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from worker.logs import configure_logging
+from worker.settings import Settings, load_settings
+
+NOTICE = "Not a medical device. Not for diagnosis."
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
+
+STYLES = {
+    "PNEUMONIA": "bold red",
+    "NORMAL": "green",
+    "FINAL": "bold",
+    "FAILED": "bold red",
+    "BAD_INPUT": "red",
+    "NOT_APPLICABLE": "yellow",
+    "PROVISIONAL": "cyan",
+    "RECEIVING": "cyan",
+    "QUEUED": "cyan",
+    "OK": "green",
+}
+
+
+def opened(**overrides: Any) -> Settings:
+    """Read the settings and set up logging: the first line of every command."""
+    settings = load_settings(**overrides)
+    configure_logging(settings.log, settings.log_format)
+    return settings
+
+
+def console() -> Console:
+    """Where people read: as wide as the terminal, and never cut where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def complain(sentence: str) -> None:
+    """One line to stderr."""
+    print(f"auscult: {sentence}", file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document to stdout."""
+    json.dump(document, sys.stdout, indent=2, default=_plain, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
+    """A table of these columns (key: heading); states and labels in their colour."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in columns))
+    console().print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
+    """Name and value, a line each."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in facts:
+        table.add_row(name, _cell(value))
+    console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "" or value == [] or value == ():
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    text = str(value)
+    style = STYLES.get(text)
+    return f"[{style}]{text}[/{style}]" if style else text.replace("[", r"\[")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value)

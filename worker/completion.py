@@ -1,0 +1,54 @@
+"""Bring a set of tasks to their end: by live workers where there are any, else in this process by the same claims."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from worker.bootstrap import Database, make_dispatcher, silent_after_ms
+from worker.db import queries
+from worker.progress import Advance
+from worker.seat import WorkerSeat, take_seat
+from worker.settings import Settings
+
+POLL_S = 0.5
+
+
+def complete(
+    settings: Settings,
+    database: Database,
+    open_tasks: Callable[[], Sequence[int]],
+    count_done: Callable[[], int],
+    advance: Advance,
+) -> None:
+    """Work or wait until ``open_tasks`` is empty; workers may come and go meanwhile."""
+    dispatcher = make_dispatcher(settings, database.sessions)
+    pause = threading.Event()
+    seat: WorkerSeat | None = None
+    try:
+        while tasks := open_tasks():
+            if _has_workers(settings, database):
+                pause.wait(POLL_S)
+            else:
+                seat = seat or take_seat(settings, kind="local")
+                if not _work_off(seat, tasks, count_done, advance):
+                    # What is left is claimed by somebody, or lost: its lease runs out.
+                    pause.wait(POLL_S)
+            dispatcher.mend()
+            advance(count_done())
+    finally:
+        if seat:
+            seat.leave()
+
+
+def _work_off(seat: WorkerSeat, tasks: Sequence[int], count_done: Callable[[], int], advance: Advance) -> bool:
+    before = count_done()
+    for number, task_id in enumerate(tasks, start=1):
+        seat.score(task_id)
+        advance(before + number)
+    return count_done() > before
+
+
+def _has_workers(settings: Settings, database: Database) -> bool:
+    with database.sessions() as session:
+        return queries.live_workers(session, silent_after_ms(settings)) > 0

@@ -1,0 +1,88 @@
+"""Step 4 of the flow: due tasks become hints, lost ones are repeated, dead leases buried, complete studies settled.
+
+Any number of dispatchers may run beside each other: each step is a conditional UPDATE in SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from worker.db import queries, queue
+from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
+from worker.loops import Loop
+
+logger = logging.getLogger(__name__)
+
+LIVE_LIMIT = 500
+#: Ids in one message of a re-run: few enough that a message stays far below the time limit.
+BATCH_CHUNK = 64
+#: Batch hints that wait in the broker per worker: enough to keep it busy, few enough that a new batch is not late.
+BATCH_HINTS_PER_WORKER = 3
+SETTLE_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchOptions:
+    """How often hints are repeated and when a task is given up, in milliseconds of the database's clock."""
+
+    tick_s: float
+    grace_ms: int
+    grace_max_ms: int
+    max_attempts: int
+    silent_after_ms: int
+
+
+class Dispatcher(Loop):
+    """The dispatcher's loop: one turn each tick, or at once when the registrar has new tasks."""
+
+    name = "dispatcher"
+
+    def __init__(self, sessions: sessionmaker[Session], publisher: HintPublisher, options: DispatchOptions) -> None:
+        super().__init__(options.tick_s)
+        self._sessions = sessions
+        self._publisher = publisher
+        self._options = options
+
+    def turn(self) -> bool:
+        """Mend, settle, then publish what is due; the broker is asked first, so that no hint is counted as sent in vain."""
+        self.mend()
+        self._publisher.check()
+        live = self._take(limit=LIVE_LIMIT, batch=False)
+        for task_id in live:
+            self._publisher.publish([task_id], LIVE_QUEUE)
+        batch = self._take_batch()
+        for start in range(0, len(batch), BATCH_CHUNK):
+            self._publisher.publish(batch[start : start + BATCH_CHUNK], BATCH_QUEUE)
+        if live or batch:
+            logger.info("hints sent", extra={"action": "hint", "live": len(live), "batch": len(batch)})
+        return len(live) == LIVE_LIMIT
+
+    def mend(self) -> None:
+        """Bury tasks whose last attempt died and settle the studies that became complete."""
+        with self._sessions.begin() as session:
+            buried = queue.bury_lost(session, self._options.max_attempts)
+        if buried:
+            logger.warning("tasks given up after their last attempt", extra={"action": "bury", "tasks": buried})
+        with self._sessions.begin() as session:
+            settled = queue.settle_studies(session, SETTLE_LIMIT)
+        if settled:
+            logger.info("studies settled", extra={"action": "settle", "studies": settled})
+
+    def _take(self, *, limit: int, batch: bool) -> list[int]:
+        with self._sessions.begin() as session:
+            return queue.due_tasks(
+                session,
+                limit=limit,
+                grace_ms=self._options.grace_ms,
+                grace_max_ms=self._options.grace_max_ms,
+                batch=batch,
+            )
+
+    def _take_batch(self) -> list[int]:
+        with self._sessions.begin() as session:
+            workers = max(1, queries.live_workers(session, self._options.silent_after_ms))
+            room = workers * BATCH_HINTS_PER_WORKER * BATCH_CHUNK - queue.outstanding_batch_hints(session)
+        return self._take(limit=room, batch=True) if room > 0 else []

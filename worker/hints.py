@@ -1,0 +1,94 @@
+"""Hints: the messages that tell a worker which task rows wait (step 4 of the flow).
+
+A hint is a Celery task message, protocol 2 ("Message Protocol" in Celery's documentation), written with kombu alone:
+the listener's process never imports Celery. It carries task ids and nothing else, so losing or repeating one is
+harmless: SQL is the queue of record (promise 3 of ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+TASK_NAME = "auscult.score"
+LIVE_QUEUE = "auscult.live"
+BATCH_QUEUE = "auscult.batch"
+
+#: kombu waits for ever on a half-open link unless told otherwise. Visibility must outlast any message's work, since
+#: a message that is still being worked on would come a second time; crashes are repaired by leases, not by it.
+REDIS_OPTIONS: dict[str, Any] = {
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "health_check_interval": 25,
+    "visibility_timeout": 7200,
+    "queue_order_strategy": "priority",
+}
+
+
+class BrokerAway(Exception):
+    """The broker does not answer; nothing was published."""
+
+
+class HintPublisher:
+    """Publishes hints over one connection, opened when first needed and again after a failure."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._url = broker_url
+        self._connection: Connection | None = None
+
+    def check(self) -> None:
+        """Raise BrokerAway unless the broker answers."""
+        self._guard(lambda connection: connection.default_channel.client.ping())
+
+    def publish(self, task_ids: Sequence[int], queue: str) -> None:
+        """Send one hint for these task ids; raises BrokerAway."""
+        message_id = str(uuid.uuid4())
+        body = ([list(task_ids)], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+        headers = {
+            "lang": "py",
+            "task": TASK_NAME,
+            "id": message_id,
+            "root_id": message_id,
+            "parent_id": None,
+            "group": None,
+            "retries": 0,
+            "eta": None,
+            "expires": None,
+            "timelimit": [None, None],
+            "argsrepr": str(list(task_ids)),
+            "kwargsrepr": "{}",
+            "origin": "auscult",
+            "ignore_result": True,
+        }
+
+        def send(connection: Connection) -> None:
+            producer = connection.Producer(serializer="json")
+            producer.publish(
+                body, routing_key=queue, exchange="", headers=headers, correlation_id=message_id, delivery_mode=2, retry=False
+            )
+
+        self._guard(send)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.release()
+            self._connection = None
+
+    def _guard(self, action: Any) -> None:
+        try:
+            if self._connection is None:
+                self._connection = Connection(self._url, transport_options=REDIS_OPTIONS, connect_timeout=5)
+            action(self._connection)
+        except (OperationalError, *self._errors()) as error:
+            self.close()
+            msg = "the broker does not answer"
+            raise BrokerAway(msg) from error
+
+    def _errors(self) -> tuple[type[BaseException], ...]:
+        connection = self._connection
+        return (OSError, *connection.connection_errors, *connection.channel_errors) if connection else (OSError,)

@@ -1,0 +1,122 @@
+"""``auscult listen``: the storage SCP with its registrar and dispatcher, in one process without Celery or TensorFlow."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import signal
+import threading
+
+from dicom_io.errors import PortBusy
+from dicom_io.journal import Journal
+from dicom_io.listener import Listener
+from dicom_io.options import ListenerOptions
+from dicom_io.spool import Spool
+from dicom_io.store import Store
+from worker.bootstrap import Database, active_bundle, connect, make_dispatcher, prepare_database, record_model, study_clock
+from worker.dispatch import Dispatcher
+from worker.errors import DatabaseUnavailable, SettingsError
+from worker.registrar import Registrar
+from worker.settings import Settings, port_file
+
+logger = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 20.0
+POLL_S = 1.0
+
+
+class ListenerProcess:
+    """Listener, registrar and dispatcher wired together: each wakes the next one in the flow."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bundle = active_bundle(settings)
+        self._database: Database = connect(settings)
+        spool, journal = Spool(settings.spool), Journal(settings.spool)
+        self._dispatcher: Dispatcher = make_dispatcher(settings, self._database.sessions)
+        self._registrar = Registrar(
+            spool,
+            Store(settings.store),
+            journal,
+            self._database.sessions,
+            study_clock(settings),
+            self._prepare,
+            self._dispatcher.wake,
+        )
+        self.listener = Listener(_options(settings), spool, journal, self)
+        self._registrar.watch(self.listener)
+        self._stop = threading.Event()
+
+    def on_instance(self, key: str, study_uid: str, association: int) -> None:  # noqa: ARG002 - ListenerEvents
+        """An object is safe on disk: the registrar files it."""
+        self._registrar.wake()
+
+    def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: ARG002, FBT001 - ListenerEvents
+        """An association ended; its studies' quiet time runs from their last object."""
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; raises the WorkerError that only a person can mend."""
+        self._check_now()
+        self._bind()
+        self._registrar.start()
+        self._dispatcher.start()
+        self._say_where()
+        logger.info("listening", extra={"action": "listen", "host": self._settings.host, "port": self.listener.port})
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        while not self._stop.wait(POLL_S):
+            if self._registrar.fatal or self._dispatcher.fatal:
+                break
+        self._shut_down()
+
+    def _bind(self) -> None:
+        try:
+            self.listener.start()
+        except PortBusy as error:
+            msg = f"port {self._settings.port} is in use by another program: choose another with --port or AUSCULT_PORT"
+            raise SettingsError(msg) from error
+
+    def _say_where(self) -> None:
+        """Write the bound port for those who started this process; whole or not at all."""
+        path = port_file(self._settings)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(str(self.listener.port), encoding="ascii")
+        draft.replace(path)
+
+    def _prepare(self) -> int:
+        """Schema and model row, as soon as the database answers."""
+        prepare_database(self._settings, self._database)
+        return record_model(self._database.sessions, self._bundle, make_active=True)
+
+    def _check_now(self) -> None:
+        """A wrong schema ends the process at once; a database that is away does not keep the PACS waiting."""
+        try:
+            self._prepare()
+        except DatabaseUnavailable:
+            logger.warning("database away, objects wait in the spool", extra={"action": "away"})
+
+    def _shut_down(self) -> None:
+        self.listener.stop()
+        port_file(self._settings).unlink(missing_ok=True)
+        self._registrar.stop(STOP_TIMEOUT_S)
+        self._dispatcher.stop(STOP_TIMEOUT_S)
+        self._database.dispose()
+        logger.info("stopped", extra={"action": "stop"})
+        fatal = self._registrar.fatal or self._dispatcher.fatal
+        if fatal:
+            raise fatal
+
+
+def _options(settings: Settings) -> ListenerOptions:
+    return ListenerOptions(
+        ae_title=settings.ae_title,
+        host=settings.host,
+        port=settings.port,
+        allowed_aets=frozenset(settings.allowed_aets),
+        allowed_hosts=tuple(ipaddress.ip_network(text, strict=False) for text in settings.allowed_hosts),
+        any_caller=settings.any_caller,
+        check_called_aet=settings.check_called_aet,
+        max_associations=settings.max_associations,
+    )

@@ -1,0 +1,200 @@
+"""Steps 5 to 8 of the flow for one task: claim, gate, film, classify, then one transaction that records the answer.
+
+Plain functions without Celery: the Celery task, ``ingest`` and ``rerun`` all call ``score_task``; ``classify`` calls
+``judge_film`` on its own. Running any of them twice is harmless: the claim is a fenced lease, the film's file name is
+the hash of its content, and the result is unique per task.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_io.film import FILM_VERSION, Film, FilmError, film_of_dicom
+from dicom_io.gate import AgeRange, GateFacts, judge
+from dicom_io.reasons import Flag, Outcome, Reason
+from dicom_io.store import Store
+from model.engine import Classifier, Score
+from model.errors import ModelError
+from worker.db import claims
+from worker.db.claims import Claim, ResultRow
+from worker.films import FilmStore
+from worker.logs import error_class
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOptions:
+    """Lease and retry limits, in milliseconds of the database's clock."""
+
+    lease_ms: int
+    max_attempts: int
+    backoff_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything a worker needs to score a task."""
+
+    owner: str
+    sessions: sessionmaker[Session]
+    store: Store
+    films: FilmStore
+    classifier_of: Callable[[int], Classifier]
+    lease: LeaseOptions
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the gate, the film and the network said about one image."""
+
+    reason: Reason | None
+    flags: tuple[Flag, ...] = ()
+    film: Film | None = None
+    score: Score | None = None
+    decode_ms: float | None = None
+    inference_ms: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """OK unless there is a reason."""
+        outcome = self.reason.outcome if self.reason else Outcome.OK
+        return outcome or Outcome.FAILED
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Stops the work of a claim whose lease was lost to another worker."""
+
+    lost: threading.Event = field(default_factory=threading.Event)
+
+
+def score_task(bench: Bench, task_id: int) -> Outcome | None:
+    """Claim one task, do its work and record the result; None when there was nothing to claim or the lease was lost."""
+    claim = claims.claim(bench.sessions, task_id, bench.owner, bench.lease.lease_ms, bench.lease.max_attempts)
+    if claim is None:
+        return None
+    with _kept_lease(bench, claim) as watch:
+        try:
+            judgement = _judge_claim(bench, claim)
+        except ModelError as error:
+            return _fail(bench, claim, Reason.MODEL_UNAVAILABLE, error)
+        except _OriginalMissing as error:
+            return _fail(bench, claim, Reason.ORIGINAL_MISSING, error)
+        except Exception as error:  # noqa: BLE001 - the task's wrapper: whatever happens, the row says so
+            return _fail(bench, claim, Reason.INTERNAL_ERROR, error)
+        if watch.lost.is_set():
+            return None
+        return _record(bench, claim, judgement)
+
+
+def judge_film(classifier: Classifier, facts: GateFacts, load: Callable[[], Film]) -> Judgement:
+    """Gate, film and network for one image; ``load`` decodes it only when the header's gate lets it through."""
+    youngest, oldest = classifier.bundle.age_years
+    verdict = judge(facts, AgeRange(youngest, oldest))
+    if verdict.reason:
+        return Judgement(verdict.reason, verdict.flags)
+    began = time.perf_counter()
+    try:
+        film = load()
+    except FilmError as error:
+        return Judgement(error.reason, verdict.flags)
+    decoded = time.perf_counter()
+    score = classifier.score(film.pixels)
+    done = time.perf_counter()
+    return Judgement(None, verdict.flags, film, score, (decoded - began) * 1000, (done - decoded) * 1000)
+
+
+class _OriginalMissing(Exception):
+    """Neither the stored original nor its film is on disk."""
+
+
+def _judge_claim(bench: Bench, claim: Claim) -> Judgement:
+    return judge_film(bench.classifier_of(claim.model_id), claim.image.facts, lambda: _load_film(bench, claim))
+
+
+def _load_film(bench: Bench, claim: Claim) -> Film:
+    """The stored film of this film version, else a fresh decode, else an older film (promise 5 records its version)."""
+    image = claim.image
+    if image.film_key and image.film_version == FILM_VERSION and bench.films.exists(image.film_key):
+        return bench.films.load(image.film_key, FILM_VERSION)
+    if bench.store.exists(image.store_key):
+        return film_of_dicom(bench.store.path(image.store_key))
+    if image.film_key and image.film_version and bench.films.exists(image.film_key):
+        return bench.films.load(image.film_key, image.film_version)
+    raise _OriginalMissing
+
+
+def _record(bench: Bench, claim: Claim, judgement: Judgement) -> Outcome | None:
+    """Film first, rows second: a crash between the two leaves a file that the next attempt writes again."""
+    film, score = judgement.film, judgement.score
+    film_key = bench.films.save(film) if film else None
+    row = ResultRow(
+        outcome=judgement.outcome,
+        reason_code=judgement.reason,
+        flags=judgement.flags,
+        probability=score.probability if score else None,
+        logit=score.logit if score else None,
+        threshold=score.threshold if score else None,
+        label=score.label if score else None,
+        film_sha256=film.sha256 if film else None,
+        film_version=film.version if film else None,
+        film_key=film_key,
+        decode_ms=judgement.decode_ms,
+        inference_ms=judgement.inference_ms,
+        engine=bench.engine if score else None,
+    )
+    if not claims.finish(bench.sessions, claim, row):
+        logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})
+        return None
+    logger.info(
+        "image judged",
+        extra={"action": "judge", "task": claim.task_id, "outcome": row.outcome, "reason": judgement.reason},
+    )
+    return judgement.outcome
+
+
+def _fail(bench: Bench, claim: Claim, reason: Reason, error: BaseException) -> Outcome:
+    """Put the task back for a later attempt, or end it FAILED when its attempts are used up."""
+    logger.warning(
+        "attempt failed",
+        extra={"action": "retry", "task": claim.task_id, "attempt": claim.attempts, "reason": reason},
+        exc_info=error,
+    )
+    claims.retry_later(
+        bench.sessions,
+        claim,
+        error_class=error_class(error),
+        error_code=reason,
+        backoff_ms=bench.lease.backoff_ms * 2 ** (claim.attempts - 1),
+        max_attempts=bench.lease.max_attempts,
+    )
+    return Outcome.FAILED
+
+
+@contextmanager
+def _kept_lease(bench: Bench, claim: Claim) -> Iterator[_Watch]:
+    """Renew the lease every third of its time while the work goes on."""
+    watch, done = _Watch(), threading.Event()
+
+    def renew() -> None:
+        while not done.wait(bench.lease.lease_ms / 3000):
+            if not claims.renew(bench.sessions, claim, bench.lease.lease_ms):
+                watch.lost.set()
+                return
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        done.set()
+        thread.join()

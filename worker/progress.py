@@ -1,0 +1,57 @@
+"""Progress of long work: a bar on a terminal, log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+
+#: Without a terminal one line each tenth is enough.
+LOG_STEPS = 10
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """Yield a function that takes how much is done so far, in all."""
+    if sys.stderr.isatty():
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+    else:
+        yield _log_lines(what, total)
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """The same for work that says with each step how much there is in all."""
+    with ExitStack() as stack:
+        advance: list[Advance] = []
+
+        def step(done: int, total: int) -> None:
+            if not advance:
+                advance.append(stack.enter_context(progress(what, total)))
+            advance[0](done)
+
+        yield step
+
+
+def _log_lines(what: str, total: int) -> Advance:
+    said = -1
+
+    def advance(done: int) -> None:
+        nonlocal said
+        step = LOG_STEPS * done // total if total else LOG_STEPS
+        if step > said:
+            said = step
+            logger.info("%s", what, extra={"action": "progress", "done": done, "total": total})
+
+    return advance

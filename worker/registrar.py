@@ -1,0 +1,159 @@
+"""Step 3 of the flow: an object of the spool becomes rows for study, image and task, in one transaction.
+
+The order loses nothing: link the object into the store and make that durable, commit the rows, then remove the
+spool's entry. After a crash at any point the entry is still there and is simply registered again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_io.errors import DicomIoError, SpoolError
+from dicom_io.header import dataset_sha256, read_facts
+from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
+from dicom_io.reasons import Reason
+from dicom_io.spool import SourceUnreadable, Spool
+from dicom_io.store import Store
+from worker.db.registry import Registration, add_refusals, push_ready, register
+from worker.loops import Loop
+
+logger = logging.getLogger(__name__)
+
+TAKE = 200
+IDLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StudyClock:
+    """When a study counts as complete: quiet time after its last object, and the longest wait, in milliseconds."""
+
+    quiet_ms: int
+    max_wait_ms: int
+
+
+class OpenStudies(Protocol):
+    """Knows the studies of associations that are still open."""
+
+    def open_studies(self) -> frozenset[str]:
+        """Study Instance UIDs received over associations still open."""
+
+
+class Filing:
+    """Puts one object on record: copy in the store, rows in SQL."""
+
+    def __init__(self, sessions: sessionmaker[Session], store: Store, clock: StudyClock, model_id: int) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._clock = clock
+        self._model_id = model_id
+
+    def register(self, path: Path, key: str) -> Registration:
+        """Write the rows for an object that lies in the store under ``key``; a duplicate's second copy is removed."""
+        facts = read_facts(path)
+        with self._sessions.begin() as session:
+            entry = register(
+                session,
+                facts=facts,
+                sha256=dataset_sha256(path),
+                store_key=key,
+                model_id=self._model_id,
+                quiet_ms=self._clock.quiet_ms,
+                max_wait_ms=self._clock.max_wait_ms,
+            )
+        if entry.is_duplicate:
+            self._store.remove(key)
+        return entry
+
+
+class Registrar(Loop):
+    """Files what the listener spooled, keeps studies of open associations waiting, and books the refusals."""
+
+    name = "registrar"
+
+    def __init__(
+        self,
+        spool: Spool,
+        store: Store,
+        journal: Journal,
+        sessions: sessionmaker[Session],
+        clock: StudyClock,
+        prepare: Callable[[], int],
+        on_registered: Callable[[], None],
+    ) -> None:
+        super().__init__(IDLE_S)
+        self._spool = spool
+        self._store = store
+        self._journal = journal
+        self._sessions = sessions
+        self._clock = clock
+        self._prepare = prepare
+        self._on_registered = on_registered
+        self._filing: Filing | None = None
+        self._open: OpenStudies | None = None
+
+    def watch(self, listener: OpenStudies) -> None:
+        """Keep the studies of this listener's open associations from counting as complete."""
+        self._open = listener
+
+    def turn(self) -> bool:
+        """File up to 200 objects; the database is asked first, so that nothing is touched while it is away."""
+        if self._filing is None:
+            self._filing = Filing(self._sessions, self._store, self._clock, self._prepare())
+        self._push_open()
+        self._book_refusals()
+        keys = self._spool.keys(TAKE)
+        for key in keys:
+            self._file(self._filing, key)
+        return len(keys) == TAKE
+
+    def _file(self, filing: Filing, key: str) -> None:
+        path = self._spool.path(key)
+        try:
+            self._store.file(path, key)
+            entry = filing.register(path, key)
+        except SourceUnreadable:
+            # Another registrar on the same spool was quicker.
+            return
+        except SpoolError:
+            # The store is full or away: the entry stays in the spool until it is back.
+            raise
+        except (DicomIoError, DataError) as error:
+            self._set_aside(key, error)
+            return
+        self._spool.remove(key)
+        logger.info(
+            "object registered",
+            extra={"action": "register", "study": entry.study_id, "image": entry.image_id, "duplicate": entry.is_duplicate},
+        )
+        self._on_registered()
+
+    def _set_aside(self, key: str, error: DicomIoError | DataError) -> None:
+        """An object the listener took but the registrar cannot read stays on disk and on record."""
+        self._journal.append(
+            RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.REGISTRATION_FAILED, **now_and_uid())
+        )
+        self._spool.quarantine(key)
+        self._store.remove(key)
+        logger.error(
+            "object set aside in quarantine", extra={"action": "quarantine", "key": key, "cause": type(error).__name__}
+        )
+
+    def _push_open(self) -> None:
+        studies = self._open.open_studies() if self._open else frozenset()
+        if studies:
+            with self._sessions.begin() as session:
+                push_ready(session, sorted(studies), self._clock.quiet_ms)
+
+    def _book_refusals(self) -> None:
+        drained = self._journal.drain()
+        if drained.records:
+            with self._sessions.begin() as session:
+                add_refusals(session, drained.records)
+        self._journal.ack(drained)

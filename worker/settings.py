@@ -1,0 +1,208 @@
+"""Every setting, from the environment (AUSCULT_*) and ``auscult.toml``: the only module that reads either.
+
+Order: environment, then ``auscult.toml`` in the data folder (the same names in lower case, with or without the
+prefix), then the defaults below. A name that is no setting is an error, so that a misspelt one is not ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dicom_io.options import is_loopback
+from worker.errors import SettingsError
+
+PREFIX = "AUSCULT_"
+CONFIG_FILE = "auscult.toml"
+# Linux allows 107 bytes in the path of a unix socket (unix(7), sun_path).
+LONGEST_SOCKET_PATH = 100
+
+Texts = Annotated[tuple[str, ...], NoDecode]
+
+
+def default_home() -> Path:
+    """The data folder: AUSCULT_HOME, else the user's data folder (XDG Base Directory Specification)."""
+    named = os.environ.get(PREFIX + "HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "auscult"
+
+
+class Settings(BaseSettings):
+    """All settings with their defaults; every ``description`` is quoted by the documentation."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    home: Path = Field(default_factory=default_home, description="data folder: database, store, films, spool, broker")
+    database_url: str = Field(default="", description="SQLAlchemy URL; default: SQLite in the data folder")
+    broker_url: str = Field(default="", description="Redis URL; default: the embedded server's unix socket")
+    ae_title: str = Field(default="AUSCULT", min_length=1, max_length=16, description="own application entity title")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=11112, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    allowed_aets: Texts = Field(default=(), description="calling AE titles that may send, comma separated; empty: any")
+    allowed_hosts: Texts = Field(default=(), description="addresses or networks that may send; empty: any")
+    any_caller: bool = Field(default=False, description="listen beyond loopback without an allow-list")
+    check_called_aet: bool = Field(default=False, description="refuse associations addressed to another AE title")
+    max_associations: int = Field(default=64, ge=1, le=1000, description="associations open at once")
+    quiet_s: float = Field(default=30.0, ge=0, le=86400, description="quiet time after which a study is complete")
+    max_wait_s: float = Field(default=900.0, ge=1, description="longest wait for a study that never falls quiet")
+    lease_s: float = Field(default=60.0, ge=1, description="lease of a claimed task, on the database's clock")
+    tick_s: float = Field(default=0.0, ge=0, description="dispatcher's tick; 0: 2 s on the embedded default, else 10 s")
+    hint_grace_s: float = Field(default=30.0, ge=0.1, description="an unclaimed hint is repeated after this, doubling")
+    hint_grace_max_s: float = Field(default=600.0, ge=0.1, description="longest pause between two hints")
+    max_attempts: int = Field(default=3, ge=1, le=20, description="attempts before a task ends FAILED")
+    retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt, doubling")
+    heartbeat_s: float = Field(default=5.0, ge=0.1, description="how often a worker says in SQL that it lives")
+    task_limit_s: float = Field(default=300.0, ge=10, description="hard limit for one message's work")
+    model: str = Field(default="notebook-1", description="the active bundle, as name-version")
+    models_dir: Path | None = Field(default=None, description="folder of further bundles; default: models in home")
+    store_dir: Path | None = Field(default=None, description="stored objects and films; default: in home")
+    engine: Literal["litert", "keras"] = Field(default="litert", description="what computes the network")
+    processes: int = Field(default=1, ge=1, le=256, description="worker processes of `auscult up`")
+    log: Literal["debug", "info", "warning", "error"] = Field(default="info", description="log level")
+    log_format: Literal["auto", "text", "json"] = Field(default="auto", description="auto: text on a terminal, else json")
+
+    @field_validator("allowed_aets", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text, strict=False)
+        return value
+
+    @field_validator("home", "models_dir", "store_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Settings:
+        if not (is_loopback(self.host) or self.allowed_aets or self.allowed_hosts or self.any_caller):
+            msg = (
+                f"host {self.host} is reachable by others: name who may send "
+                "(AUSCULT_ALLOWED_AETS, AUSCULT_ALLOWED_HOSTS) or set AUSCULT_ANY_CALLER=true"
+            )
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file; no dotenv, no secrets folder."""
+        return init_settings, env_settings, _TomlFile(settings_cls)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is the embedded SQLite."""
+        return not self.database_url or self.database_url.startswith("sqlite")
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.home / 'auscult.db'}"
+
+    @property
+    def broker_socket(self) -> Path:
+        """Unix socket of the embedded broker; beside the temporary files where the data folder's path is too long."""
+        path = self.home / "run" / "broker.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        name = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"auscult-{os.getuid()}-{name}" / "broker.sock"
+
+    @property
+    def broker(self) -> str:
+        """The broker's URL."""
+        return self.broker_url or f"redis+socket://{self.broker_socket}"
+
+    @property
+    def tick(self) -> float:
+        """The dispatcher's tick in seconds."""
+        return self.tick_s or (2.0 if self.is_embedded else 10.0)
+
+    @property
+    def spool(self) -> Path:
+        """The listener's durable inbox: always on the listener's own disk."""
+        return self.home / "spool"
+
+    @property
+    def store(self) -> Path:
+        """Stored objects: shared by listeners and workers."""
+        return (self.store_dir or self.home) / "store"
+
+    @property
+    def films(self) -> Path:
+        """Decoded films: shared by workers."""
+        return (self.store_dir or self.home) / "films"
+
+    @property
+    def bundle_folders(self) -> tuple[Path, ...]:
+        """Folders of further bundles, beside those in the package."""
+        return (self.models_dir or self.home / "models",)
+
+
+class _TomlFile(PydanticBaseSettingsSource):
+    """``auscult.toml`` of the data folder."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - abstract method
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = Path(self.current_state.get("home") or default_home()) / CONFIG_FILE
+        try:
+            loaded = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            msg = f"{path} cannot be read as TOML ({type(error).__name__})"
+            raise SettingsError(msg) from error
+        return {name.removeprefix(PREFIX.lower()): value for name, value in loaded.items()}
+
+
+def port_file(settings: Settings) -> Path:
+    """Where a listener writes the port it is bound to, and where those who started it look."""
+    return settings.home / "run" / "listener.port"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read all settings; raises SettingsError with one line that names each bad one."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    unknown = sorted(
+        name for name in os.environ if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _known_names()
+    )
+    if unknown:
+        msg = f"unknown setting {', '.join(unknown)}: see the table of settings in README.md"
+        raise SettingsError(msg)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(item) for item in error.errors())) from None
+
+
+def _known_names() -> set[str]:
+    return {*Settings.model_fields, "test_data"}
+
+
+def _sentence(item: Any) -> str:
+    text = str(item["msg"]).removeprefix("Value error, ")
+    where = ".".join(str(part) for part in item["loc"])
+    return f"setting {where}: {text}" if where else text

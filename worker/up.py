@@ -1,0 +1,77 @@
+"""``auscult up``: broker, listener and workers supervised in one go, on the embedded default or on two URLs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from worker.bootstrap import active_bundle, open_database
+from worker.embedded import start_broker
+from worker.errors import WorkerError
+from worker.settings import Settings, port_file
+from worker.supervisor import Child, Supervisor, auscult
+
+READY_TIMEOUT_S = 60.0
+
+
+@contextmanager
+def running_stack(settings: Settings) -> Iterator[Supervisor]:
+    """Everything up and listening; ended in order on the way out."""
+    active_bundle(settings)
+    open_database(settings).dispose()
+    supervisor = Supervisor()
+    supervisor.handle_signals()
+    try:
+        if not settings.broker_url:
+            start_broker(settings, supervisor)
+        port_file(settings).unlink(missing_ok=True)
+        env = child_environment(settings)
+        supervisor.add(Child("listener", auscult("listen"), env))
+        for number in range(settings.processes):
+            supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
+        wait_until_listening(settings, supervisor)
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child the very settings of this process, command line included."""
+    values = settings.model_dump(exclude_unset=True)
+    own = {f"AUSCULT_{name.upper()}": _as_text(value) for name, value in values.items() if value is not None}
+    return {**os.environ, **own}
+
+
+def wait_until_listening(settings: Settings, supervisor: Supervisor) -> int:
+    """The port, once the listener is bound; raises when it does not come up."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not supervisor.stopping.is_set():
+        supervisor.check()
+        try:
+            return int(port_file(settings).read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            pass
+        if time.monotonic() > deadline:
+            msg = f"the listener did not come up within {READY_TIMEOUT_S:.0f} s"
+            raise WorkerError(msg)
+        supervisor.stopping.wait(0.1)
+    msg = "stopped before the listener was up"
+    raise WorkerError(msg)
+
+
+def run_workers(settings: Settings, processes: int) -> None:
+    """Several worker processes side by side, each restarted when it ends."""
+    supervisor = Supervisor()
+    supervisor.handle_signals()
+    try:
+        for number in range(processes):
+            supervisor.add(Child(f"worker {number + 1}", auscult("work"), child_environment(settings)))
+        supervisor.run()
+    finally:
+        supervisor.stop()
+
+
+def _as_text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
