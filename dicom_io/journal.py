@@ -1,0 +1,191 @@
+"""What was turned away at the door: a file of JSON lines that the registrar turns into rows.
+
+The listener needs no database, so it cannot write rows itself; a refusal waits here as an object waits in the spool.
+A refusal is news, not evidence: it is not synced to the disk, and the file is bounded.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from dicom_io.errors import SpoolError
+from dicom_io.reasons import Reason
+from dicom_io.spool import make_folder, spool_error, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+#: Beyond this the registrar has been away for very long, or someone is hammering at the door.
+MAX_JOURNAL_BYTES = 8 << 20
+
+
+class RefusalKind(StrEnum):
+    """What was refused."""
+
+    ASSOCIATION = "association"
+    OBJECT = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRecord:
+    """One refusal at the door. No field holds anything of a patient."""
+
+    #: Random, 32 hexadecimal digits: makes a replay of the journal harmless.
+    uid: str
+    #: When, ISO 8601 in UTC.
+    at: str
+    kind: RefusalKind
+    reason: Reason
+    calling_aet: str = ""
+    called_aet: str = ""
+    #: Address of the sender, without a port.
+    peer: str = ""
+    #: Only ever a valid UID, else "": what a sender puts in a UI element may be a name.
+    study_uid: str = ""
+    sop_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Records taken from the journal, and the files that go once the records are committed."""
+
+    records: tuple[RefusalRecord, ...]
+    files: tuple[Path, ...]
+
+
+def now_and_uid() -> dict[str, str]:
+    """Return the fields ``uid`` and ``at`` of a record that is made now."""
+    return {"uid": uuid4().hex, "at": datetime.now(UTC).isoformat()}
+
+
+class Journal:
+    """The refusals that wait to become rows; safe to use from several threads and processes at once.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the spool, made if it is missing.
+
+    Raises
+    ------
+    SpoolError
+        If the folder cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._file = root / "journal.jsonl"
+        try:
+            make_folder(root)
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
+    def append(self, record: RefusalRecord) -> None:
+        """Add a record.
+
+        Raises
+        ------
+        SpoolFull
+            If there is no space left.
+        SpoolError
+            If the record cannot be written, or the journal has reached `MAX_JOURNAL_BYTES`.
+        """
+        line = json.dumps(asdict(record), ensure_ascii=True) + "\n"
+        try:
+            with self._locked():
+                descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    _append_whole(descriptor, line.encode("ascii"))
+                finally:
+                    os.close(descriptor)
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
+    def drain(self) -> Drained:
+        """Take every record written so far. They come again at each call until `ack` is told they are committed.
+
+        Returns
+        -------
+        Drained
+            The records, oldest first; a record may come twice across a crash, with the same ``uid``.
+
+        Raises
+        ------
+        SpoolError
+            If the journal cannot be read or renamed.
+        """
+        try:
+            with self._locked():
+                if self._file.exists():
+                    # The time, not a counter: a name must never come back, or an `ack` could remove news.
+                    self._file.rename(self._root / f"journal.{time.time_ns():020d}.taken")
+                files = self._taken()
+            records = [record for file in files for record in _records_of(file)]
+        except OSError as exc:
+            raise spool_error(exc) from exc
+        return Drained(tuple(records), tuple(files))
+
+    def ack(self, drained: Drained) -> None:
+        """Forget what `drain` returned, now that it is committed.
+
+        Raises
+        ------
+        SpoolError
+            If a file cannot be removed.
+        """
+        try:
+            for file in drained.files:
+                file.unlink(missing_ok=True)
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
+    def _taken(self) -> list[Path]:
+        return sorted(self._root.glob("journal.*.taken"))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep a writer from adding to a file that has just been taken and read."""
+        descriptor = os.open(self._root / "journal.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _append_whole(descriptor: int, line: bytes) -> None:
+    """Append the line or nothing: half a line would spoil the next one too."""
+    size = os.fstat(descriptor).st_size
+    if size > MAX_JOURNAL_BYTES:
+        raise SpoolError("The journal of refusals is full; is the registrar running?")
+    try:
+        write_all(descriptor, line)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def _records_of(file: Path) -> Iterator[RefusalRecord]:
+    for number, line in enumerate(file.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+        try:
+            fields = json.loads(line)
+            kind, reason = RefusalKind(fields.pop("kind")), Reason(fields.pop("reason"))
+            yield RefusalRecord(kind=kind, reason=reason, **fields)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            # A crash in the middle of a write leaves half a line; the records after it must not suffer.
+            logger.warning(
+                "Skipped a broken line of the journal", extra={"action": "journal_line_broken", "line": number}
+            )

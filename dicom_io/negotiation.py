@@ -1,0 +1,127 @@
+"""Which presentation contexts the listener accepts: every storage class, in the transfer syntax we decode best.
+
+The contexts are made for each association from what the peer asks for. The two ways pynetdicom offers do not fit:
+a table of all storage classes times all transfer syntaxes is copied for each association (89 ms for 170 x 39) and
+knows no private class; its unrestricted mode takes the first transfer syntax proposed, decodable or not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pydicom.uid import UID
+from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.service_class import NonPatientObjectStorageServiceClass, StorageServiceClass
+from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ignore[attr-defined]
+
+from dicom_io.elements import valid_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Storage Service Class (PS3.4 annex B).
+STORAGE_SERVICE_UID = "1.2.840.10008.4.2"
+
+#: Best first: nothing to decode, lossless, lossy. What is not here (video, JPEG XL, private) is taken last, as
+#: proposed: the object is kept and ends with a coded reason, and its study is not held up at the sender.
+PREFERRED_TRANSFER_SYNTAXES = (
+    "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
+    "1.2.840.10008.1.2",  # Implicit VR Little Endian
+    "1.2.840.10008.1.2.4.70",  # JPEG Lossless, selection value 1
+    "1.2.840.10008.1.2.4.57",  # JPEG Lossless
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS lossless
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000 lossless
+    "1.2.840.10008.1.2.4.201",  # HTJ2K lossless
+    "1.2.840.10008.1.2.4.202",  # HTJ2K lossless RPCL
+    "1.2.840.10008.1.2.5",  # RLE
+    "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
+    "1.2.840.10008.1.2.2",  # Explicit VR Big Endian
+    "1.2.840.10008.1.2.4.50",  # JPEG baseline
+    "1.2.840.10008.1.2.4.51",  # JPEG extended
+    "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
+    "1.2.840.10008.1.2.4.91",  # JPEG 2000
+    "1.2.840.10008.1.2.4.203",  # HTJ2K
+    "1.2.840.10008.1.2.4.53",  # JPEG, retired processes 6 and 8
+    "1.2.840.10008.1.2.4.55",  # JPEG, retired processes 10 and 12
+)
+_RANK = {uid: rank for rank, uid in enumerate(PREFERRED_TRANSFER_SYNTAXES)}
+# Named "... Storage ...", but no service that stores objects by C-STORE.
+_NOT_STORAGE = ("Storage Commitment", "Storage Management", "Media Storage")
+
+
+def is_storage(sop_class_uid: str) -> bool:
+    """Whether objects of a class may be sent to us: every storage class, every private one, every one unknown.
+
+    Parameters
+    ----------
+    sop_class_uid : str
+        An abstract syntax.
+
+    Returns
+    -------
+    bool
+        False for what belongs to another service (query/retrieve, worklist, print, ...) and for what is no UID.
+    """
+    if not valid_uid(sop_class_uid):
+        return False
+    service = uid_to_service_class(sop_class_uid)
+    if issubclass(service, StorageServiceClass | NonPatientObjectStorageServiceClass):
+        return True
+    # Retired classes and ones newer than pynetdicom's tables: the name of a storage class says so. Private and unknown
+    # ones have no name but the UID itself.
+    name = UID(sop_class_uid).name
+    return name == sop_class_uid or ("Storage" in name and not name.startswith(_NOT_STORAGE))
+
+
+def by_preference(transfer_syntaxes: Iterable[str]) -> list[str]:
+    """Sort transfer syntaxes by how well we decode them; those we cannot decode come last, in the given order."""
+    return sorted(transfer_syntaxes, key=lambda uid: _RANK.get(uid, len(_RANK)))
+
+
+def contexts_for(requested: Iterable[PresentationContext]) -> list[PresentationContext]:
+    """Return the contexts to support for one association.
+
+    Parameters
+    ----------
+    requested : iterable of PresentationContext
+        What the peer proposes (PS3.8 section 9.3.2.2).
+
+    Returns
+    -------
+    list of PresentationContext
+        One for Verification and one for each storage class proposed, with its transfer syntaxes best first: pynetdicom
+        accepts the first of them that a proposed context names.
+    """
+    wanted: dict[str, list[str]] = {}
+    for context in requested:
+        sop_class_uid = str(context.abstract_syntax)
+        if sop_class_uid == Verification or is_storage(sop_class_uid):
+            wanted.setdefault(sop_class_uid, []).extend(filter(valid_uid, map(str, context.transfer_syntax)))
+    return [_context(uid, by_preference(dict.fromkeys(syntaxes))) for uid, syntaxes in wanted.items()]
+
+
+def storage_services(supported: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+    """Return which service serves which class, for pynetdicom to dispatch a request by (PS3.7 D.3.3.6).
+
+    It knows the service of public classes only and aborts on a C-STORE of any other; nothing of this is sent.
+    """
+    return {
+        cast("UID", context.abstract_syntax): _storage_service(str(context.abstract_syntax))
+        for context in supported
+        if context.abstract_syntax != Verification
+    }
+
+
+def _context(sop_class_uid: str, transfer_syntaxes: list[str]) -> PresentationContext:
+    context = PresentationContext()
+    context.abstract_syntax = UID(sop_class_uid)
+    context.transfer_syntax = [UID(uid) for uid in transfer_syntaxes]
+    return context
+
+
+def _storage_service(sop_class_uid: str) -> SOPClassCommonExtendedNegotiation:
+    item = SOPClassCommonExtendedNegotiation()
+    item.sop_class_uid = UID(sop_class_uid)
+    item.service_class_uid = UID(STORAGE_SERVICE_UID)
+    return item

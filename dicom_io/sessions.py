@@ -1,0 +1,77 @@
+"""The listener's open associations: who calls, which studies came over them, and whether one is in the middle of work."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+    from dicom_io.file_meta import Sender
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One association from its request to its end."""
+
+    number: int
+    association: Association
+    sender: Sender
+    established: bool = False
+    #: Requests received whole and not yet answered.
+    unanswered: int = 0
+    studies: set[str] = field(default_factory=set)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way: no request half received, none without its answer."""
+        return self.unanswered == 0 and self.association.dimse.message is None
+
+
+class Sessions:
+    """The open associations; safe to use from every thread of pynetdicom."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._by_association: dict[Association, Session] = {}
+
+    def open(self, association: Association, sender: Sender) -> Session:
+        """Enter an association that has been requested."""
+        with self._lock:
+            session = Session(next(self._numbers), association, sender)
+            self._by_association[association] = session
+            return session
+
+    def of(self, association: Association) -> Session | None:
+        """Return the session of an association; None before its request and after its end."""
+        with self._lock:
+            return self._by_association.get(association)
+
+    def close(self, association: Association) -> Session | None:
+        """Strike an association out and return its session; None if someone else has done so."""
+        with self._lock:
+            return self._by_association.pop(association, None)
+
+    def established(self) -> list[Session]:
+        """Return the associations that are established and not yet closed."""
+        with self._lock:
+            return [session for session in self._by_association.values() if session.established]
+
+    def dead(self) -> list[Session]:
+        """Return those whose thread has ended without a word: pynetdicom does not tell of every end."""
+        with self._lock:
+            return [session for session in self._by_association.values() if not session.association.is_alive()]
+
+    def add_study(self, session: Session, study_uid: str) -> None:
+        """Note that an object of a study came over an association."""
+        with self._lock:
+            session.studies.add(study_uid)
+
+    def studies(self) -> frozenset[str]:
+        """Return the studies that came over associations that are still open."""
+        with self._lock:
+            return frozenset().union(*(session.studies for session in self._by_association.values()))

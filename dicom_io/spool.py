@@ -1,0 +1,314 @@
+"""Step 2 of the flow: the durable inbox. An object is acknowledged when, and only when, it lies in ``new/``.
+
+The layout is a maildir: ``tmp/`` for what is being written, ``new/`` for what is safe and waits to be registered,
+``quarantine/`` for what could not be registered. File names are random: nothing a sender says ever becomes a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import heapq
+import os
+import re
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from dicom_io.errors import DicomIoError, SpoolError, SpoolFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+#: Errors that mean "no room": device, quota, and the limit on a file's size.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KEY = re.compile(r"[0-9a-f]{32}")
+_CHUNK_BYTES = 1 << 20
+
+
+class SourceUnreadable(DicomIoError):
+    """The file to be taken in cannot be read; check that it exists and its permissions."""
+
+
+class Spool:
+    """The inbox on the local disk; safe to use from several threads and processes at once.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the spool, made if it is missing. Folders are 0700, files 0600.
+
+    Raises
+    ------
+    SpoolError
+        If the folders cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._tmp, self._new, self._quarantine = root / "tmp", root / "new", root / "quarantine"
+        self._last_ns = 0
+        self._clock_lock = threading.Lock()
+        try:
+            for folder in (root, self._tmp, self._new, self._quarantine):
+                make_folder(folder)
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
+    def put(self, chunks: Iterable[bytes | memoryview]) -> str:
+        """Write an object durably and return its key.
+
+        The order is the promise: write, fsync of the file, rename into ``new/``, fsync of that folder. Whatever goes
+        wrong, nothing is left behind in ``tmp/`` or ``new/``.
+
+        Parameters
+        ----------
+        chunks : iterable of bytes-like
+            The content, in order.
+
+        Returns
+        -------
+        str
+            The key: 32 hexadecimal digits.
+
+        Raises
+        ------
+        SpoolFull
+            If there is no space left.
+        SpoolError
+            If the object cannot be written for any other reason.
+        """
+        try:
+            key, descriptor = self._create()
+        except OSError as exc:
+            raise spool_error(exc) from exc
+        tmp, new = self._tmp / key, self._new / key
+        safe = False
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                for chunk in chunks:
+                    write_all(file.fileno(), chunk)
+                stamp = self._next_ns()
+                os.utime(file.fileno(), ns=(stamp, stamp))
+                os.fsync(file.fileno())
+            tmp.rename(new)
+            fsync_folder(self._new)
+            safe = True
+        except OSError as exc:
+            raise spool_error(exc) from exc
+        finally:
+            if not safe:
+                _unlink_quietly(tmp, new)
+        return key
+
+    def put_file(self, path: Path) -> str:
+        """Take a file in by copying it; the file itself is never moved or changed.
+
+        Parameters
+        ----------
+        path : Path
+            The file to copy.
+
+        Returns
+        -------
+        str
+            The key, as from `put`.
+
+        Raises
+        ------
+        SourceUnreadable
+            If `path` cannot be read.
+        SpoolFull, SpoolError
+            As `put`.
+        """
+        return self.put(_chunks_of(path))
+
+    def keys(self, limit: int | None = None) -> list[str]:
+        """Return the keys that wait in ``new/``, oldest first, at most `limit` of them.
+
+        Raises
+        ------
+        SpoolError
+            If the folder cannot be read.
+        """
+        try:
+            with os.scandir(self._new) as entries:
+                aged = list(_ages(entries))
+        except OSError as exc:
+            raise spool_error(exc) from exc
+        return [key for _, key in (sorted(aged) if limit is None else heapq.nsmallest(limit, aged))]
+
+    def path(self, key: str) -> Path:
+        """Return where the object `key` lies in ``new/``, whether it is there or not.
+
+        Raises
+        ------
+        SpoolError
+            If `key` is not a key.
+        """
+        return self._new / checked_key(key)
+
+    def remove(self, key: str) -> None:
+        """Remove the object `key` from ``new/``; one that is gone already is fine.
+
+        The folder is not synced: an entry that a power cut brings back is only registered once more.
+
+        Raises
+        ------
+        SpoolError
+            If it cannot be removed.
+        """
+        try:
+            self.path(key).unlink(missing_ok=True)
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
+    def quarantine(self, key: str) -> Path:
+        """Set the object `key` aside, where no one tries to register it again, and return its path there.
+
+        Raises
+        ------
+        SpoolError
+            If it cannot be moved.
+        """
+        aside = self._quarantine / checked_key(key)
+        try:
+            self.path(key).rename(aside)
+            fsync_folder(self._quarantine)
+            fsync_folder(self._new)
+        except OSError as exc:
+            raise spool_error(exc) from exc
+        return aside
+
+    def sweep_tmp(self) -> int:
+        """Remove what writers that are no more left in ``tmp/``; return how many files that were.
+
+        A living writer, in this process or another, holds a lock on its file, so its file is left alone.
+
+        Raises
+        ------
+        SpoolError
+            If the folder cannot be read or a file cannot be removed.
+        """
+        try:
+            return sum(_remove_if_abandoned(path) for path in self._tmp.iterdir())
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
+    def _create(self) -> tuple[str, int]:
+        """Create a locked file in ``tmp/`` and return its key and descriptor."""
+        while True:
+            key = uuid4().hex
+            descriptor = os.open(self._tmp / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # A sweep that came between open and lock has removed the name: this file could never be renamed.
+            if os.fstat(descriptor).st_nlink:
+                return key, descriptor
+            os.close(descriptor)
+
+    def _next_ns(self) -> int:
+        """Return a time that grows with every object: the kernel's own stamps tie within a tick of some milliseconds."""
+        with self._clock_lock:
+            self._last_ns = max(time.time_ns(), self._last_ns + 1)
+            return self._last_ns
+
+
+def checked_key(key: str) -> str:
+    """Return `key` if it is one, so that no other text ever becomes part of a path.
+
+    Raises
+    ------
+    SpoolError
+        If `key` is not 32 hexadecimal digits.
+    """
+    if not _KEY.fullmatch(key):
+        raise SpoolError("Not a key of the spool: a key is 32 hexadecimal digits.")
+    return key
+
+
+def spool_error(exc: OSError) -> SpoolError:
+    """Return our error for `exc`: `SpoolFull` if there is no space left, `SpoolError` otherwise."""
+    return SpoolFull() if exc.errno in _FULL else SpoolError()
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` with mode 0700 and, if it is new, its name durable.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made.
+    """
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fsync_folder(folder.parent)
+    folder.chmod(0o700)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be synced.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, chunk: bytes | memoryview) -> None:
+    """Write `chunk` whole; a full disk may take part of it before it says so.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written whole.
+    """
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _chunks_of(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+    except OSError as exc:
+        raise SourceUnreadable from exc
+
+
+def _ages(entries: Iterable[os.DirEntry[str]]) -> Iterator[tuple[int, str]]:
+    for entry in entries:
+        # Someone else may register and remove an entry between the listing and the look at it.
+        with suppress(FileNotFoundError):
+            if _KEY.fullmatch(entry.name):
+                yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name
+
+
+def _remove_if_abandoned(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return 0
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return 0
+    finally:
+        os.close(descriptor)
+    return 1
+
+
+def _unlink_quietly(*paths: Path) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

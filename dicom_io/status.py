@@ -1,0 +1,115 @@
+"""The statuses a C-STORE is answered with (PS3.4 Table B.2-1, PS3.7 annex C): one for each way to fail.
+
+CONFORMANCE.md shows this table. A sender's log often keeps nothing but the number, so each cause has its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+
+from dicom_io.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    code: int
+    #: Error Comment (0000,0902): LO, at most 64 characters, fixed and so without patient data.
+    comment: str
+    #: What happened and what to do about it.
+    sentence: str
+    #: The code in the journal of refusals; None where nothing was refused.
+    reason: Reason | None = None
+
+
+class StoreStatus(Enum):
+    """What a C-STORE is answered with."""
+
+    SUCCESS = _Entry(0x0000, "", "The object is on disk: written, synced, renamed and its folder synced.")
+    PROCESSING_FAILURE = _Entry(
+        0x0110,
+        "internal error, see the log of Auscult; send again",
+        "An error inside Auscult; its log names it. The object is not stored, so send it again.",
+        Reason.INTERNAL_ERROR,
+    )
+    OUT_OF_RESOURCES = _Entry(
+        0xA700,
+        "no space left in the inbox; send again later",
+        "The disk of the inbox is full. Free space; nothing of the object is kept, so send it again.",
+        Reason.OUT_OF_RESOURCES,
+    )
+    CANNOT_WRITE = _Entry(
+        0xA701,
+        "the inbox cannot be written; send again later",
+        "The inbox cannot be written though there is space: permissions or a failing disk. Send again afterwards.",
+        Reason.OUT_OF_RESOURCES,
+    )
+    SOP_MISMATCH = _Entry(
+        0xA900,
+        "SOP Class or Instance UID differs from the request",
+        "The data set is another object than the request or the presentation context announced; correct the sender.",
+        Reason.SOP_MISMATCH,
+    )
+    HEADER_UNREADABLE = _Entry(
+        0xC210,
+        "header cannot be parsed in the negotiated transfer syntax",
+        "The header cannot be parsed: the object is damaged or not in the negotiated transfer syntax.",
+        Reason.HEADER_UNREADABLE,
+    )
+    INVALID_STUDY_UID = _Entry(
+        0xC211,
+        "Study Instance UID (0020,000D) missing or invalid",
+        "The Study Instance UID is missing or is no UID; correct the object at its source.",
+        Reason.INVALID_STUDY_UID,
+    )
+    INVALID_SERIES_UID = _Entry(
+        0xC212,
+        "Series Instance UID (0020,000E) missing or invalid",
+        "The Series Instance UID is missing or is no UID; correct the object at its source.",
+        Reason.INVALID_SERIES_UID,
+    )
+    INVALID_SOP_UID = _Entry(
+        0xC213,
+        "SOP Class or Instance UID missing or invalid",
+        "The SOP Class UID or SOP Instance UID is missing or is no UID; correct the object at its source.",
+        Reason.INVALID_SOP_UID,
+    )
+
+    @property
+    def code(self) -> int:
+        """The number in Status (0000,0900)."""
+        return self.value.code
+
+    @property
+    def comment(self) -> str:
+        """The text in Error Comment (0000,0902), "" with success."""
+        return self.value.comment
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do about it."""
+        return self.value.sentence
+
+    @property
+    def reason(self) -> Reason | None:
+        """The code in the journal of refusals; None with success."""
+        return self.value.reason
+
+    def as_dataset(self) -> Dataset:
+        """Return the elements of the response that depend on the status."""
+        ds = Dataset()
+        ds.Status = self.code
+        if self.comment:
+            ds.ErrorComment = self.comment
+        return ds
+
+
+def statuses_by_code() -> Mapping[int, StoreStatus]:
+    """Return every status by its number, for the documentation and for people who have only the number."""
+    return {status.code: status for status in StoreStatus}
