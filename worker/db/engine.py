@@ -1,0 +1,271 @@
+"""Connections: one engine per process, the same promises on SQLite and PostgreSQL, and errors without secrets.
+
+Whatever keeps a database from answering becomes `DatabaseUnavailable` with our own sentence: the drivers' texts can
+quote the address, the user or a value.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.engine import Connection, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DisconnectionError, IntegrityError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from worker.errors import DatabaseUnavailable, SettingsError, UnsupportedDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+T = TypeVar("T")
+
+POSTGRES_MINIMUM = 15
+SQLITE_MINIMUM = (3, 35, 0)
+BUSY_TIMEOUT_MS = 30_000
+CONNECT_TIMEOUT_S = 5
+_WAL_TIMEOUT_S = 30.0
+_POSTGRES_SETTINGS = {
+    "timezone": "UTC",
+    "lock_timeout": "30s",
+    "statement_timeout": "300s",
+    "idle_in_transaction_session_timeout": "120s",
+}
+#: Deadlock and serialisation failure: the transaction was rolled back and succeeds when it is run again.
+_RETRY_STATES = frozenset({"40001", "40P01"})
+_UNIQUE_VIOLATION = "23505"
+
+
+def make_engine(url: str) -> Engine:
+    """Make an engine for a database URL; nothing is opened yet, so the database may be away.
+
+    Raises `SettingsError` for a URL that is none and `UnsupportedDatabase` for another kind of database.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed)
+    return _postgres_engine(parsed)
+
+
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Make sessions that write: on SQLite a transaction takes the write lock when it begins."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def read_session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Make sessions that only read: on SQLite they wait for no writer and keep none waiting."""
+    reader = engine.execution_options(sqlite_begin="BEGIN", postgresql_readonly=True)
+    return sessionmaker(reader, expire_on_commit=False)
+
+
+def in_transaction(sessions: sessionmaker[Session], work: Callable[[Session], T], attempts: int = 5) -> T:
+    """Run `work` in a transaction, again when another one got in its way (deadlock, the same new row)."""
+    for attempt in range(1, attempts + 1):
+        try:
+            with sessions.begin() as session:
+                return work(session)
+        except (OperationalError, IntegrityError) as error:
+            if attempt == attempts or not _is_collision(error):
+                raise
+        time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311 - spreads the next attempts, guards nothing
+    raise AssertionError
+
+
+def _is_collision(error: OperationalError | IntegrityError) -> bool:
+    """Whether another transaction was in the way, and not the statement itself wrong."""
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE"
+    return getattr(error.orig, "sqlstate", None) in (_RETRY_STATES | {_UNIQUE_VIOLATION})
+
+
+def describe(url: URL) -> str:
+    """Name a database for a message: never its user, password or other options."""
+    if url.get_backend_name() == "sqlite":
+        return f"the SQLite database {url.database}"
+    host = url.host or url.query.get("host") or "the local socket"
+    port = f":{url.port}" if url.port else ""
+    return f"the PostgreSQL database {url.database or ''} at {host}{port}"
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The text of the error would quote the URL with its password.
+        msg = "AUSCULT_DATABASE_URL is no database URL; write postgresql://user:password@host/name or sqlite:////path"
+        raise SettingsError(msg) from None
+    kind = parsed.drivername.partition("+")[0]
+    if kind in ("postgres", "postgresql"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind == "sqlite":
+        return parsed.set(drivername="sqlite+pysqlite")
+    msg = "AUSCULT_DATABASE_URL names a kind of database Auscult does not know; use PostgreSQL or SQLite"
+    raise UnsupportedDatabase(msg)
+
+
+def _postgres_engine(url: URL) -> Engine:
+    options = {
+        "connect_timeout": str(CONNECT_TIMEOUT_S),
+        "application_name": "auscult",
+        "keepalives_idle": "30",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "30000",
+    }
+    missing = {name: value for name, value in options.items() if name not in url.query}
+    engine = create_engine(
+        url,
+        connect_args=missing,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_size=5,
+        max_overflow=10,
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _set_up_postgres)
+    _guard(engine)
+    return engine
+
+
+def _set_up_postgres(connection: psycopg.Connection[Any], _entry: ConnectionPoolEntry) -> None:
+    version = connection.info.server_version // 10_000
+    if version < POSTGRES_MINIMUM:
+        msg = f"PostgreSQL {version} is too old: Auscult needs PostgreSQL {POSTGRES_MINIMUM} or later"
+        raise UnsupportedDatabase(msg)
+    for name, value in _POSTGRES_SETTINGS.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+    connection.commit()
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if sqlite3.sqlite_version_info < SQLITE_MINIMUM:
+        wanted = ".".join(str(part) for part in SQLITE_MINIMUM[:2])
+        msg = f"SQLite {sqlite3.sqlite_version} is too old: Auscult needs SQLite {wanted} or later"
+        raise UnsupportedDatabase(msg)
+    if not url.database or url.database == ":memory:":
+        msg = "an SQLite database in memory is lost with its process: name a file in AUSCULT_DATABASE_URL"
+        raise UnsupportedDatabase(msg)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
+    path = None if url.database.startswith("file:") else Path(url.database)
+
+    def make_file(*_: object) -> None:
+        if path is not None:
+            _make_private(path)
+
+    event.listen(engine, "do_connect", make_file)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    _guard(engine)
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    """Make the file for its owner alone: it holds patient data, and SQLite's own files take its mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        msg = f"the SQLite database {path} cannot be opened: check that its folder is there and may be written"
+        raise DatabaseUnavailable(msg) from error
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    # The driver shall begin no transactions: `_begin_sqlite` does, and DDL then belongs to the transaction too.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    if not connection.execute("PRAGMA query_only").fetchone()[0]:
+        _use_wal(connection)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL, which stays; the switch itself does not heed busy_timeout when two processes try at once."""
+    deadline = time.monotonic() + _WAL_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                return
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(0.02)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later cannot get the lock when another one wrote meanwhile, whatever
+    # the busy_timeout: those that may write take the lock at once.
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+
+def _guard(engine: Engine) -> None:
+    """Keep connections from crossing a fork, and the drivers' words from reaching a message."""
+    event.listen(engine, "connect", _remember_process)
+    event.listen(engine, "checkout", _refuse_inherited)
+    event.listen(engine, "handle_error", _translate(describe(engine.url)))
+
+
+def _remember_process(_connection: object, entry: ConnectionPoolEntry) -> None:
+    entry.info["pid"] = os.getpid()
+
+
+def _refuse_inherited(_connection: object, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+    """Make a forked child open its own connections: two processes on one socket corrupt both."""
+    if entry.info["pid"] != os.getpid():
+        entry.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc, assignment] - SQLAlchemy's own recipe
+        raise DisconnectionError
+
+
+def _translate(name: str) -> Callable[[ExceptionContext], None]:
+    def translate(context: ExceptionContext) -> None:
+        reason = _unavailable(context)
+        if reason:
+            msg = f"{name} {reason}"
+            raise DatabaseUnavailable(msg)
+
+    return translate
+
+
+_SQLITE_REASONS = {
+    sqlite3.SQLITE_BUSY: "is locked by another process; try again",
+    sqlite3.SQLITE_FULL: "cannot grow: its disk is full",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its folder is there and may be written",
+    sqlite3.SQLITE_READONLY: "may not be written: check its permissions",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: its disk reports an error",
+    sqlite3.SQLITE_CORRUPT: "is damaged: restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "is no SQLite database",
+}
+
+
+def _unavailable(context: ExceptionContext) -> str | None:
+    """Say why the database does not answer; None for an error of another kind."""
+    error = context.original_exception
+    if isinstance(error, sqlite3.Error):
+        return _SQLITE_REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate not in _RETRY_STATES:
+        return _postgres_reason(error)
+    return None
+
+
+def _postgres_reason(error: psycopg.Error) -> str:
+    state = error.sqlstate or ""
+    if state.startswith("28"):
+        return "refuses the user or the password; check AUSCULT_DATABASE_URL"
+    if state == "3D000":
+        return "does not exist; create it, then run 'auscult migrate'"
+    if state.startswith("53"):
+        return "is out of resources (disk, memory or connections)"
+    if state in ("55P03", "57014"):
+        return "is too busy: a statement waited too long"
+    return "does not answer; check that it runs and that AUSCULT_DATABASE_URL is right"

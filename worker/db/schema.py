@@ -1,0 +1,400 @@
+"""The tables: what a study, an image, a task and a result are, and what can never be true of them.
+
+Times that mean something to people are UTC moments; values the scheduler compares are milliseconds of the database's
+clock. Both are set by the database, so that no worker's wrong clock matters. Patient fields live in `study` alone.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from dicom_io.reasons import Outcome
+from model.labels import Label
+from worker.db.types import CodeList, EnumText, UtcDateTime
+
+
+class StudyState(StrEnum):
+    """Where a study stands; the worklist shows it as `ai_status`."""
+
+    #: Objects may still come; no result of this revision yet.
+    RECEIVING = "RECEIVING"
+    #: Complete, no result of this revision yet.
+    QUEUED = "QUEUED"
+    #: Some result; objects may still come, or tasks are open.
+    PROVISIONAL = "PROVISIONAL"
+    #: The answer stands.
+    FINAL = "FINAL"
+    #: Nothing in the study may be judged.
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    #: A film that should have been judged was not; never to be read as normal.
+    FAILED = "FAILED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the study waits for nothing."""
+        return self in TERMINAL_STATES
+
+
+TERMINAL_STATES = (StudyState.FINAL, StudyState.NOT_APPLICABLE, StudyState.FAILED)
+OPEN_STATES = (StudyState.RECEIVING, StudyState.QUEUED, StudyState.PROVISIONAL)
+
+
+class TaskState(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "PENDING"
+    CLAIMED = "CLAIMED"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class ModelState(StrEnum):
+    """Whether new images are scored by a model."""
+
+    ACTIVE = "active"
+    AVAILABLE = "available"
+
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# SQLite counts up only a column that is declared INTEGER.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _one_of(column: str, values: type[StrEnum], name: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=name)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-1, comment="number of the row")
+
+    def __repr__(self) -> str:
+        """Show the row's number alone: reprs end in logs, and rows hold patient data."""
+        return f"<{type(self).__name__} {self.__dict__.get('id')}>"
+
+
+class Study(Base):
+    """A study as received, and its answer."""
+
+    __tablename__ = "study"
+    __table_args__ = (
+        _one_of("state", StudyState, "state"),
+        _one_of("label", Label, "label"),
+        CheckConstraint("label IS NULL OR label <> 'NORMAL' OR state = 'FINAL'", name="normal_only_when_final"),
+        CheckConstraint("state <> 'FINAL' OR label IS NOT NULL", name="final_has_label"),
+        CheckConstraint("label IS NULL OR state NOT IN ('FAILED', 'NOT_APPLICABLE')", name="no_label_without_answer"),
+        CheckConstraint("label IS NULL OR (probability IS NOT NULL AND threshold IS NOT NULL)", name="label_has_score"),
+        CheckConstraint("ready_at_ms <= force_at_ms", name="ready_by_force"),
+        Index(
+            "ix_study_open",
+            "ready_at_ms",
+            postgresql_where=text("state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
+            sqlite_where=text("state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
+        ),
+        Index("ix_study_accession_number", "accession_number"),
+        Index("ix_study_first_rx_at", "first_rx_at"),
+        {"comment": "a study as received, and its answer"},
+    )
+
+    study_uid: Mapped[str] = mapped_column(String(64), unique=True, comment="Study Instance UID (0020,000D)")
+    patient_id: Mapped[str] = mapped_column(String(128), comment="Patient ID (0010,0020)")
+    patient_name: Mapped[str] = mapped_column(String(512), comment="Patient's Name (0010,0010)")
+    patient_birth_date: Mapped[date | None] = mapped_column(Date, comment="Patient's Birth Date (0010,0030)")
+    patient_sex: Mapped[str] = mapped_column(String(16), comment="Patient's Sex (0010,0040)")
+    accession_number: Mapped[str] = mapped_column(String(64), comment="Accession Number (0008,0050)")
+    study_date: Mapped[date | None] = mapped_column(Date, comment="Study Date (0008,0020)")
+    study_description: Mapped[str] = mapped_column(String(255), comment="Study Description (0008,1030)")
+    first_rx_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when its first object came")
+    last_rx_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when its last object came")
+    revision_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when the present revision began")
+    ready_at_ms: Mapped[int] = mapped_column(BigInteger, comment="counts as complete from then on (database clock)")
+    force_at_ms: Mapped[int] = mapped_column(BigInteger, comment="latest ready_at_ms of this revision (database clock)")
+    revision: Mapped[int] = mapped_column(Integer, comment="counts up when a finished study gains or changes an image")
+    state: Mapped[StudyState] = mapped_column(EnumText(StudyState, 16), comment="see the worklist's ai_status")
+    label: Mapped[Label | None] = mapped_column(EnumText(Label, 16), comment="NORMAL only when FINAL")
+    probability: Mapped[float | None] = mapped_column(Double, comment="of pneumonia, of the film that decides; 0 to 1")
+    threshold: Mapped[float | None] = mapped_column(Double, comment="operating point the probability was held against")
+    reason: Mapped[str | None] = mapped_column(String(40), comment="why there is no answer: the most telling reason")
+    flags: Mapped[tuple[str, ...]] = mapped_column(CodeList, comment="JSON list: what was answered in spite of")
+    model_id: Mapped[int | None] = mapped_column(ForeignKey("model.id"), comment="model of the result that decides")
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when the answer became what it is")
+    priority: Mapped[int] = mapped_column(Integer, comment="smaller is sooner; 0 is ordinary")
+
+
+class Image(Base):
+    """One received object in one version of its bytes."""
+
+    __tablename__ = "image"
+    __table_args__ = (
+        UniqueConstraint("sop_uid", "sha256"),
+        Index(
+            "uq_image_current",
+            "sop_uid",
+            unique=True,
+            postgresql_where=text("is_current"),
+            sqlite_where=text("is_current"),
+        ),
+        Index("ix_image_study_id", "study_id"),
+        {"comment": "one received object in one version of its bytes"},
+    )
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="its study")
+    series_uid: Mapped[str] = mapped_column(String(64), comment="Series Instance UID (0020,000E)")
+    sop_uid: Mapped[str] = mapped_column(String(64), comment="SOP Instance UID (0008,0018)")
+    sop_class_uid: Mapped[str] = mapped_column(String(64), comment="SOP Class UID (0008,0016)")
+    transfer_syntax_uid: Mapped[str] = mapped_column(String(64), comment="Transfer Syntax UID (0002,0010)")
+    sha256: Mapped[str] = mapped_column(String(64), comment="of the data set without preamble and group 2")
+    modality: Mapped[str] = mapped_column(String(16), comment="Modality (0008,0060)")
+    body_part: Mapped[str] = mapped_column(String(64), comment="Body Part Examined (0018,0015)")
+    view_position: Mapped[str] = mapped_column(String(32), comment="View Position (0018,5101)")
+    age_months: Mapped[int | None] = mapped_column(Integer, comment="age at the study in completed months")
+    rows: Mapped[int | None] = mapped_column(Integer, comment="Rows (0028,0010)")
+    columns: Mapped[int | None] = mapped_column(Integer, comment="Columns (0028,0011)")
+    gate_facts: Mapped[str] = mapped_column(Text, comment="JSON: what the gate looks at, so a re-run needs no original")
+    revision: Mapped[int] = mapped_column(Integer, comment="the study's revision in which it came")
+    calling_aet: Mapped[str] = mapped_column(String(64), comment="AE title of the sender")
+    peer: Mapped[str] = mapped_column(String(64), comment="address of the sender")
+    store_key: Mapped[str] = mapped_column(String(64), comment="name of the original in the store")
+    film_key: Mapped[str | None] = mapped_column(String(64), comment="name of the film, once it is made")
+    film_version: Mapped[int | None] = mapped_column(Integer, comment="code and route that made the film")
+    film_sha256: Mapped[str | None] = mapped_column(String(64), comment="of the film's size and pixels")
+    rx_count: Mapped[int] = mapped_column(Integer, comment="how often these bytes came")
+    is_current: Mapped[bool] = mapped_column(comment="the newest bytes of this SOP Instance UID")
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when these bytes came first")
+
+
+class Model(Base):
+    """A model bundle that tasks name."""
+
+    __tablename__ = "model"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        _one_of("state", ModelState, "state"),
+        Index(
+            "uq_model_active",
+            "state",
+            unique=True,
+            postgresql_where=text("state = 'active'"),
+            sqlite_where=text("state = 'active'"),
+        ),
+        {"comment": "a model bundle that tasks name"},
+    )
+
+    name: Mapped[str] = mapped_column(String(64), comment="name of the bundle")
+    version: Mapped[str] = mapped_column(String(32), comment="version of the bundle")
+    weights_sha256: Mapped[str] = mapped_column(String(64), comment="of the weights")
+    preprocess_version: Mapped[int] = mapped_column(Integer, comment="version of film to input")
+    digest: Mapped[str] = mapped_column(String(64), comment="of calibration and threshold")
+    threshold: Mapped[float] = mapped_column(Double, comment="operating point; a film at it is PNEUMONIA")
+    min_age_years: Mapped[int] = mapped_column(Integer, comment="youngest age judged, completed years")
+    max_age_years: Mapped[int] = mapped_column(Integer, comment="oldest age judged, completed years")
+    state: Mapped[ModelState] = mapped_column(
+        EnumText(ModelState, 16), comment="active: scores new images; one at most"
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
+
+
+class Batch(Base):
+    """One re-run: who ordered it, why, and for which images."""
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        Index(
+            "uq_batch_open",
+            "selector_sha256",
+            "model_id",
+            "keep_current",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+            sqlite_where=text("closed_at IS NULL"),
+        ),
+        {"comment": "one re-run: who ordered it, why, and for which images"},
+    )
+
+    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
+    why: Mapped[str] = mapped_column(Text, comment="why")
+    selector: Mapped[str] = mapped_column(Text, comment="canonical JSON: which studies")
+    selector_sha256: Mapped[str] = mapped_column(
+        String(64), comment="of the selector: an open batch is resumed, not doubled"
+    )
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model that scores")
+    keep_current: Mapped[bool] = mapped_column(comment="its results are added and never become current")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was ordered")
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when its last task ended")
+    n_tasks: Mapped[int] = mapped_column(Integer, comment="images in it")
+
+
+class Task(Base):
+    """A piece of work on one image; the row is the queue, a message is only a hint."""
+
+    __tablename__ = "task"
+    __table_args__ = (
+        _one_of("state", TaskState, "state"),
+        CheckConstraint("kind IN ('SCORE')", name="kind"),
+        CheckConstraint(
+            "(state = 'CLAIMED') = (lease_owner IS NOT NULL AND lease_until_ms IS NOT NULL)", name="claimed_has_lease"
+        ),
+        Index(
+            "ix_task_open_live",
+            "priority",
+            "id",
+            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+        ),
+        Index(
+            "ix_task_open_batch",
+            "priority",
+            "id",
+            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
+            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
+        ),
+        Index("ix_task_image_id", "image_id"),
+        Index("ix_task_batch_id_state", "batch_id", "state"),
+        {"comment": "a piece of work on one image; the row is the queue, a message is only a hint"},
+    )
+
+    kind: Mapped[str] = mapped_column(String(16), comment="SCORE")
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), comment="the image to work on")
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model to use")
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.id"), comment="the re-run; NULL for live work")
+    revision: Mapped[int] = mapped_column(Integer, comment="the study's revision when the task was made")
+    idem_key: Mapped[str] = mapped_column(String(96), unique=True, comment="score:image:model[:batch]: each work once")
+    state: Mapped[TaskState] = mapped_column(EnumText(TaskState, 16), comment="DONE and FAILED both have a result")
+    priority: Mapped[int] = mapped_column(Integer, comment="smaller is sooner; 0 is ordinary")
+    attempts: Mapped[int] = mapped_column(Integer, comment="how often it was claimed")
+    not_before_ms: Mapped[int] = mapped_column(BigInteger, comment="not to be claimed earlier (database clock)")
+    lease_owner: Mapped[str | None] = mapped_column(String(160), comment="the worker that holds it")
+    lease_token: Mapped[int] = mapped_column(Integer, comment="counts up with each claim; only its holder may finish")
+    lease_until_ms: Mapped[int | None] = mapped_column(
+        BigInteger, comment="the claim holds until then (database clock)"
+    )
+    hinted_at_ms: Mapped[int | None] = mapped_column(
+        BigInteger, comment="when a message last named it (database clock)"
+    )
+    hint_count: Mapped[int] = mapped_column(Integer, comment="messages since it last became claimable")
+    error_class: Mapped[str | None] = mapped_column(
+        String(128), comment="class of the last attempt's error, never its text"
+    )
+    error_code: Mapped[str | None] = mapped_column(String(40), comment="reason code of the last attempt's error")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made")
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when it ended")
+
+
+class Result(Base):
+    """What one task found; rows are only added, never changed but for is_current."""
+
+    __tablename__ = "result"
+    __table_args__ = (
+        _one_of("outcome", Outcome, "outcome"),
+        _one_of("label", Label, "label"),
+        CheckConstraint(
+            "(outcome = 'OK') = (probability IS NOT NULL AND threshold IS NOT NULL AND label IS NOT NULL)",
+            name="ok_has_label",
+        ),
+        CheckConstraint("(outcome = 'OK') = (reason_code IS NULL)", name="reason_unless_ok"),
+        CheckConstraint("probability >= 0 AND probability <= 1", name="probability_range"),
+        CheckConstraint("(label = 'PNEUMONIA') = (probability >= threshold)", name="label_by_threshold"),
+        Index(
+            "uq_result_current",
+            "image_id",
+            unique=True,
+            postgresql_where=text("is_current"),
+            sqlite_where=text("is_current"),
+        ),
+        Index("ix_result_image_id", "image_id"),
+        Index("ix_result_batch_id", "batch_id"),
+        Index("ix_result_created_at", "created_at"),
+        {"comment": "what one task found; rows are only added, never changed but for is_current"},
+    )
+
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id"), unique=True, comment="the task: one result each")
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), comment="the image")
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.id"), comment="the re-run; NULL for live work")
+    outcome: Mapped[Outcome] = mapped_column(EnumText(Outcome, 16), comment="how the work ended")
+    reason_code: Mapped[str | None] = mapped_column(String(40), comment="why it was not judged")
+    flags: Mapped[tuple[str, ...]] = mapped_column(CodeList, comment="JSON list: what was answered in spite of")
+    probability: Mapped[float | None] = mapped_column(Double, comment="of pneumonia, 0 to 1")
+    logit: Mapped[float | None] = mapped_column(Double, comment="the network's output before the sigmoid")
+    threshold: Mapped[float | None] = mapped_column(Double, comment="operating point at the time")
+    label: Mapped[Label | None] = mapped_column(EnumText(Label, 16), comment="PNEUMONIA at or above the threshold")
+    film_sha256: Mapped[str | None] = mapped_column(String(64), comment="of the film that was judged")
+    film_version: Mapped[int | None] = mapped_column(Integer, comment="code and route that made the film")
+    decode_ms: Mapped[float | None] = mapped_column(Double, comment="time to load or make the film")
+    inference_ms: Mapped[float | None] = mapped_column(Double, comment="time in the network")
+    engine: Mapped[str | None] = mapped_column(String(16), comment="litert or keras")
+    is_current: Mapped[bool] = mapped_column(comment="the result that counts for the image")
+    supersedes_id: Mapped[int | None] = mapped_column(
+        ForeignKey("result.id"), comment="the current result it took over from"
+    )
+    compared_id: Mapped[int | None] = mapped_column(
+        ForeignKey("result.id"), comment="the current result when it was written"
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was written")
+
+
+class Refusal(Base):
+    """What was turned away at the door."""
+
+    __tablename__ = "refusal"
+    __table_args__ = (
+        Index("ix_refusal_at", "at"),
+        {"comment": "an association or object that was turned away at the door"},
+    )
+
+    uid: Mapped[str] = mapped_column(String(64), unique=True, comment="the journal's id: reading it twice adds nothing")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when, by the listener's clock")
+    kind: Mapped[str] = mapped_column(String(16), comment="association or object")
+    reason_code: Mapped[str] = mapped_column(String(40), comment="why")
+    calling_aet: Mapped[str] = mapped_column(String(64), comment="AE title of the sender")
+    called_aet: Mapped[str] = mapped_column(String(64), comment="AE title it called")
+    peer: Mapped[str] = mapped_column(String(64), comment="address of the sender")
+    study_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
+    sop_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
+
+
+class Worker(Base):
+    """A process that works on tasks, by its heartbeat; an orderly end removes the row."""
+
+    __tablename__ = "worker"
+    __table_args__ = ({"comment": "a process that works on tasks, by its heartbeat"},)
+
+    name: Mapped[str] = mapped_column(String(160), unique=True, comment="host:pid:random")
+    host: Mapped[str] = mapped_column(String(128), comment="its machine")
+    pid: Mapped[int] = mapped_column(Integer, comment="its process")
+    kind: Mapped[str] = mapped_column(String(16), comment="how it gets its work")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="first heartbeat")
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="last heartbeat")
+    model: Mapped[str] = mapped_column(String(97), comment="name-version of its model")
+    engine: Mapped[str] = mapped_column(String(16), comment="litert or keras")
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("task.id"), comment="what it works on")
+    tasks_done: Mapped[int] = mapped_column(Integer, comment="since it started")
