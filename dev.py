@@ -200,8 +200,9 @@ def install_by_pip(level: str) -> None:
 
 def make_venv() -> None:
     """Make .venv with pip in it; one that was made for another Python is made again."""
-    version = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]!r})"
-    if not answers([PYTHON, "-c", version]):
+    # Of this Python, and really an environment: through a mere link pip would install into the system.
+    fits = f"import sys; sys.exit((sys.version_info[:2], sys.prefix) != ({sys.version_info[:2]!r}, {str(VENV)!r}))"
+    if not answers([PYTHON, "-c", fits]):
         if (VENV / "pyvenv.cfg").exists():
             say(f"{VENV} was made for another Python or is broken: making it again")
             shutil.rmtree(VENV)

@@ -45,10 +45,11 @@ def load(checkout: Path):
 
 
 def complete_environment(checkout: Path, level: str) -> None:
-    """Stand in for an installed environment: an interpreter, one package, programs and the stamp that says so."""
+    """Stand in for an installed environment: a file named python, one package, programs and the stamp that says so."""
     binaries = checkout / ".venv/bin"
     binaries.mkdir(parents=True)
-    (binaries / "python").symlink_to(sys.executable)
+    # No real interpreter: a dev.py that is wrong about this environment must not install into the one behind a link.
+    program(binaries / "python", "#!/bin/sh\nexit 1\n")
     (checkout / ".venv/lib/python3/site-packages/one-1.dist-info").mkdir(parents=True)
     dev = load(checkout)
     Path(dev.STAMP).write_text(json.dumps(dev.stamp_of(level)))
@@ -120,7 +121,7 @@ def test_the_environment_is_made_anew_when_something_it_depends_on_changed(check
         (checkout / ".venv/lib/python3/site-packages/one-1.dist-info").rmdir()
     else:
         (checkout / ".venv/bin/python").unlink()
-    # A uv that fails, and a .venv that is no environment: the installers are reached, and nothing is installed.
+    # A uv that fails and a .venv that is no environment: both installers are reached, and nothing is installed.
     program(checkout / "uv", '#!/bin/sh\n[ "$1" = --version ] || exit 3\n')
     done = run_dev("run", script=checkout / "dev.py", PATH=f"{checkout}:{os.environ['PATH']}")
     assert "uv ended with exit code 3; trying pip" in done.stderr
