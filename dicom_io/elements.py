@@ -97,6 +97,11 @@ class Elements:
         self._ds = ds
         self._encodings = _encodings_of(ds)
 
+    @property
+    def dataset(self) -> Dataset:
+        """The data set itself, for library functions that take one."""
+        return self._ds
+
     def has(self, tag: int) -> bool:
         """Whether the element is there with a value."""
         element = self._element(tag)
@@ -174,6 +179,11 @@ class Elements:
         """The byte order of the element's bytes."""
         element = self._element(tag)
         return element.is_little_endian if isinstance(element, RawDataElement) else True
+
+    def is_word(self, tag: int) -> bool:
+        """Whether the element's bytes are coded as 16-bit words (OW)."""
+        element = self._element(tag)
+        return element is not None and element.VR == "OW"
 
     def _element(self, tag: int) -> DataElement | RawDataElement | None:
         # keep_deferred: nothing may reopen the file behind our back

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicom_io.facts import GateFacts
+from dicom_io.limits import MIN_SIDE_PX
 from dicom_io.reasons import Flag, Reason
 from dicom_io.syntaxes import is_decodable
 from dicom_io.terms import Region, View, region_of_body_part, view_of_words
 
-__all__ = ["MIN_SIDE_PX", "AgeRange", "GateFacts", "Verdict", "judge"]
+__all__ = ["AgeRange", "GateFacts", "Verdict", "judge"]
 
-#: A film whose shortest side is below is too small to show what the model looks for.
-MIN_SIDE_PX = 128
+
+
 
 _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG"})
 _CR_CLASS = "1.2.840.10008.5.1.4.1.1.1"

@@ -1,0 +1,54 @@
+"""The codings of pixel data that Auscult reads, and the one decoder pinned to each.
+
+pydicom would silently take whichever plug-in happens to be installed, and two decoders of one lossy coding differ in
+the last bits: the same film would get two scores. So each transfer syntax has exactly one decoder here, and what is
+not in the table is refused by name. (GDCM would have been the only fall-back of a permissive licence; it fails on JPEG
+Extended of 12 bits, and on nothing that imagecodecs cannot read was it found to succeed.)
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Coding(Enum):
+    """How pixel data are coded; each member names the decoder that reads them."""
+
+    #: Uncompressed: numpy.
+    NATIVE = "native"
+    #: RLE Lossless: imagecodecs' packbits.
+    RLE = "rle"
+    #: JPEG baseline, extended (12 bits) and lossless: imagecodecs' libjpeg-turbo 3.
+    JPEG = "jpeg"
+    #: JPEG-LS: imagecodecs' CharLS.
+    JPEG_LS = "jpeg-ls"
+    #: JPEG 2000: imagecodecs' OpenJPEG.
+    JPEG_2000 = "jpeg-2000"
+    #: High-throughput JPEG 2000: imagecodecs' OpenJPH.
+    HTJ2K = "htj2k"
+
+
+#: Transfer syntax UID -> coding (PS3.6 table A-1).
+CODINGS: dict[str, Coding] = {
+    "1.2.840.10008.1.2": Coding.NATIVE,
+    "1.2.840.10008.1.2.1": Coding.NATIVE,
+    "1.2.840.10008.1.2.1.99": Coding.NATIVE,
+    "1.2.840.10008.1.2.2": Coding.NATIVE,
+    "1.2.840.10008.1.2.5": Coding.RLE,
+    "1.2.840.10008.1.2.4.50": Coding.JPEG,
+    "1.2.840.10008.1.2.4.51": Coding.JPEG,
+    "1.2.840.10008.1.2.4.57": Coding.JPEG,
+    "1.2.840.10008.1.2.4.70": Coding.JPEG,
+    "1.2.840.10008.1.2.4.80": Coding.JPEG_LS,
+    "1.2.840.10008.1.2.4.81": Coding.JPEG_LS,
+    "1.2.840.10008.1.2.4.90": Coding.JPEG_2000,
+    "1.2.840.10008.1.2.4.91": Coding.JPEG_2000,
+    "1.2.840.10008.1.2.4.201": Coding.HTJ2K,
+    "1.2.840.10008.1.2.4.202": Coding.HTJ2K,
+    "1.2.840.10008.1.2.4.203": Coding.HTJ2K,
+}
+
+
+def is_decodable(transfer_syntax_uid: str) -> bool:
+    """Whether pixel data of this transfer syntax can be read."""
+    return transfer_syntax_uid in CODINGS
