@@ -43,6 +43,7 @@ PYPI = "https://pypi.org/simple"
 RUN, DEV = "run", "dev"
 GROUPS = {RUN: ["build"], DEV: ["build", "lint", "typing", "test"]}
 REQUIREMENTS = {RUN: "requirements.txt", DEV: "requirements-dev.txt"}
+SERVE = "requirements-serve.txt"  # what an image without TensorFlow installs
 QUICK = "not acceptance and not tensorflow and not slow"
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
@@ -315,10 +316,12 @@ def lock(arguments: list[str]) -> int:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
     if code := call([uv, "lock", "--no-config", "--default-index", PYPI, *arguments], env=clean):
         return code
+    export = [uv, "export", "--no-config", "--frozen", "--quiet", "--no-emit-project", "--no-annotate", "--no-header"]
+    targets = {SERVE: ["--group=build"]}
     for level, target in REQUIREMENTS.items():
-        export = [uv, "export", "--no-config", "--frozen", "--quiet", "--no-emit-project", "--no-annotate"]
-        export += ["--no-header", "--extra", "cpu", *(f"--group={group}" for group in GROUPS[level])]
-        if code := call([*export, "--output-file", target], env=clean):
+        targets[target] = ["--extra=cpu", *(f"--group={group}" for group in GROUPS[level])]
+    for target, parts in targets.items():
+        if code := call([*export, *parts, "--output-file", target], env=clean):
             return code
         say(f"wrote {target}")
     return 0
