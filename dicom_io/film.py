@@ -29,7 +29,17 @@ from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
 
-__all__ = ["FILM_VERSION", "Film", "FilmError", "film_of_dicom", "film_of_picture", "grey_of_picture", "read_png", "write_png"]
+__all__ = [
+    "FILM_VERSION",
+    "Film",
+    "FilmError",
+    "film_of_dicom",
+    "film_of_picture",
+    "grey_of_picture",
+    "is_picture",
+    "read_png",
+    "write_png",
+]
 
 #: The code and route that made a film.
 FILM_VERSION = 1
@@ -37,6 +47,7 @@ FILM_VERSION = 1
 #: A film's shortest side is not reduced below this.
 _SHORTEST_SIDE_PX = 256
 _VERSION_KEY = "auscult-film-version"
+_PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 # What Pillow raises for damaged pictures; UnidentifiedImageError is an OSError.
 _PICTURE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, MemoryError)
 
@@ -116,6 +127,15 @@ def film_of_picture(path: Path) -> Film:
         If the file cannot be read.
     """
     return _film(grey_of_picture(path))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins like a JPEG or PNG picture; False for any other file and for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith(_PICTURE_STARTS)
+    except OSError:
+        return False
 
 
 def grey_of_picture(path: Path) -> Grey:

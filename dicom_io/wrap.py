@@ -1,0 +1,51 @@
+"""A JPEG or PNG picture as a DICOM object, so that it can go the same way as any film."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from dicom_io.film import grey_of_picture
+from dicom_io.radiograph import radiograph, uid_from
+
+__all__ = ["wrap_picture"]
+
+
+def wrap_picture(path: Path, *, body_part: str = "CHEST") -> Dataset:
+    """Wrap a picture as an 8-bit MONOCHROME2 DX For Presentation object.
+
+    The object depends on the content of the file alone: the same picture is the same object, whatever its name, and
+    nothing of the name, which may be a patient's, goes into it. Age, view and dates are left empty, for nobody knows
+    them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A JPEG or PNG picture.
+    body_part : str
+        The value of BodyPartExamined.
+
+    Returns
+    -------
+    pydicom.dataset.Dataset
+        With file meta information, Explicit VR Little Endian.
+
+    Raises
+    ------
+    FilmError
+        NOT_DICOM, TOO_LARGE or DECODE_FAILED if it is no readable picture.
+    OSError
+        If the file cannot be read.
+    """
+    pixels = grey_of_picture(path)
+    digest = hashlib.sha256(path.read_bytes())
+    study, series, sop = (
+        uid_from(hashlib.sha256(digest.digest() + level).digest()) for level in (b"study", b"series", b"sop")
+    )
+    ds = radiograph(pixels, 8, (study, series, sop))
+    ds.PatientID = f"PICTURE-{digest.hexdigest()[:12]}"
+    ds.StudyDescription = "Picture wrapped as DICOM"
+    ds.BodyPartExamined = body_part
+    return ds
