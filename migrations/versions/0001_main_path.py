@@ -219,17 +219,28 @@ def _image() -> None:
             "sha256", sa.String(length=64), nullable=False, comment="of the data set without preamble and group 2"
         ),
         sa.Column("modality", sa.String(length=16), nullable=False, comment="Modality (0008,0060)"),
-        sa.Column("body_part", sa.String(length=64), nullable=False, comment="Body Part Examined (0018,0015)"),
-        sa.Column("view_position", sa.String(length=32), nullable=False, comment="View Position (0018,5101)"),
-        sa.Column("age_months", sa.Integer(), nullable=True, comment="age at the study in completed months"),
-        sa.Column("rows", sa.Integer(), nullable=True, comment="Rows (0028,0010)"),
-        sa.Column("columns", sa.Integer(), nullable=True, comment="Columns (0028,0011)"),
         sa.Column(
-            "gate_facts",
-            sa.Text(),
+            "body_part",
+            sa.String(length=64),
             nullable=False,
-            comment="JSON: what the gate looks at, so a re-run needs no original",
+            comment="Body Part Examined (0018,0015), or what stands for it",
         ),
+        sa.Column(
+            "view_position",
+            sa.String(length=32),
+            nullable=False,
+            comment="View Position (0018,5101), or what stands for it",
+        ),
+        sa.Column("age_months", sa.Integer(), nullable=True, comment="age at the study in completed months"),
+        sa.Column("rows", sa.Integer(), nullable=False, comment="Rows (0028,0010), 0 when unknown"),
+        sa.Column("columns", sa.Integer(), nullable=False, comment="Columns (0028,0011), 0 when unknown"),
+        sa.Column(
+            "presentation_intent", sa.String(length=32), nullable=False, comment="Presentation Intent Type (0008,0068)"
+        ),
+        sa.Column(
+            "number_of_frames", sa.Integer(), nullable=False, comment="Number of Frames (0028,0008), 1 when unknown"
+        ),
+        sa.Column("has_pixel_data", sa.Boolean(), nullable=False, comment="whether it has pixel data"),
         sa.Column("revision", sa.Integer(), nullable=False, comment="the study's revision in which it came"),
         sa.Column("calling_aet", sa.String(length=64), nullable=False, comment="AE title of the sender"),
         sa.Column("peer", sa.String(length=64), nullable=False, comment="address of the sender"),

@@ -223,7 +223,8 @@ def _remember_process(_connection: object, entry: ConnectionPoolEntry) -> None:
 def _refuse_inherited(_connection: object, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
     """Make a forked child open its own connections: two processes on one socket corrupt both."""
     if entry.info["pid"] != os.getpid():
-        entry.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc, assignment] - SQLAlchemy's own recipe
+        # SQLAlchemy's recipe ("Using Connection Pools with Multiprocessing"); its stubs call the attributes read-only.
+        entry.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
         raise DisconnectionError
 
 

@@ -66,6 +66,9 @@ class TaskState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+OPEN_TASK_STATES = (TaskState.PENDING, TaskState.CLAIMED)
+
+
 class ModelState(StrEnum):
     """Whether new images are scored by a model."""
 
@@ -174,12 +177,14 @@ class Image(Base):
     transfer_syntax_uid: Mapped[str] = mapped_column(String(64), comment="Transfer Syntax UID (0002,0010)")
     sha256: Mapped[str] = mapped_column(String(64), comment="of the data set without preamble and group 2")
     modality: Mapped[str] = mapped_column(String(16), comment="Modality (0008,0060)")
-    body_part: Mapped[str] = mapped_column(String(64), comment="Body Part Examined (0018,0015)")
-    view_position: Mapped[str] = mapped_column(String(32), comment="View Position (0018,5101)")
+    body_part: Mapped[str] = mapped_column(String(64), comment="Body Part Examined (0018,0015), or what stands for it")
+    view_position: Mapped[str] = mapped_column(String(32), comment="View Position (0018,5101), or what stands for it")
     age_months: Mapped[int | None] = mapped_column(Integer, comment="age at the study in completed months")
-    rows: Mapped[int | None] = mapped_column(Integer, comment="Rows (0028,0010)")
-    columns: Mapped[int | None] = mapped_column(Integer, comment="Columns (0028,0011)")
-    gate_facts: Mapped[str] = mapped_column(Text, comment="JSON: what the gate looks at, so a re-run needs no original")
+    rows: Mapped[int] = mapped_column(Integer, comment="Rows (0028,0010), 0 when unknown")
+    columns: Mapped[int] = mapped_column(Integer, comment="Columns (0028,0011), 0 when unknown")
+    presentation_intent: Mapped[str] = mapped_column(String(32), comment="Presentation Intent Type (0008,0068)")
+    number_of_frames: Mapped[int] = mapped_column(Integer, comment="Number of Frames (0028,0008), 1 when unknown")
+    has_pixel_data: Mapped[bool] = mapped_column(comment="whether it has pixel data")
     revision: Mapped[int] = mapped_column(Integer, comment="the study's revision in which it came")
     calling_aet: Mapped[str] = mapped_column(String(64), comment="AE title of the sender")
     peer: Mapped[str] = mapped_column(String(64), comment="address of the sender")

@@ -1,18 +1,132 @@
-"""The public views: whole, versioned texts under migrations/views, one for both databases."""
+"""The public views: whole, versioned texts under migrations/views, one for both databases, and their columns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from worker.db.types import NOW_MS, NOW_UTC
+from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Integer, MetaData, String, Table
+
+from worker.db.types import NOW_MS, NOW_UTC, CodeList, UtcDateTime
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection
+    from sqlalchemy.types import TypeEngine
+
+# Apart from the tables' metadata, or Alembic would take the views for missing tables.
+_views = MetaData()
+
+
+def _view(name: str, **columns: TypeEngine[Any]) -> Table:
+    return Table(name, _views, *(Column(column, kind) for column, kind in columns.items()))
+
+
+WORKLIST = _view(
+    "worklist",
+    study_uid=String(),
+    accession_number=String(),
+    patient_id=String(),
+    study_date=Date(),
+    ai_status=String(),
+    label=String(),
+    probability=Double(),
+    threshold=Double(),
+    reason=String(),
+    flags=CodeList(),
+    model_name=String(),
+    model_version=String(),
+    revision=Integer(),
+    n_images=Integer(),
+    n_scored=Integer(),
+    received_at=UtcDateTime(),
+    finished_at=UtcDateTime(),
+    waiting_s=BigInteger(),
+    priority_rank=BigInteger(),
+    notice=String(),
+)
+RESULT_HISTORY = _view(
+    "result_history",
+    result_id=BigInteger(),
+    study_uid=String(),
+    accession_number=String(),
+    series_uid=String(),
+    sop_uid=String(),
+    image_sha256=String(),
+    image_is_current=Boolean(),
+    outcome=String(),
+    reason=String(),
+    flags=CodeList(),
+    label=String(),
+    probability=Double(),
+    logit=Double(),
+    threshold=Double(),
+    model_name=String(),
+    model_version=String(),
+    engine=String(),
+    film_sha256=String(),
+    film_version=Integer(),
+    attempts=Integer(),
+    batch_id=BigInteger(),
+    batch_who=String(),
+    batch_why=String(),
+    is_current=Boolean(),
+    supersedes_result_id=BigInteger(),
+    previous_result_id=BigInteger(),
+    previous_outcome=String(),
+    previous_label=String(),
+    previous_probability=Double(),
+    previous_model_name=String(),
+    previous_model_version=String(),
+    decode_ms=Double(),
+    inference_ms=Double(),
+    created_at=UtcDateTime(),
+)
+REFUSED = _view(
+    "refused",
+    source=String(),
+    at=UtcDateTime(),
+    kind=String(),
+    reason=String(),
+    study_uid=String(),
+    sop_uid=String(),
+    calling_aet=String(),
+    called_aet=String(),
+    peer=String(),
+)
+BATCH_PROGRESS = _view(
+    "batch_progress",
+    batch_id=BigInteger(),
+    who=String(),
+    why=String(),
+    selector=String(),
+    model_name=String(),
+    model_version=String(),
+    keep_current=Boolean(),
+    created_at=UtcDateTime(),
+    closed_at=UtcDateTime(),
+    n_tasks=Integer(),
+    n_done=Integer(),
+    n_failed=Integer(),
+    n_cancelled=Integer(),
+    n_open=Integer(),
+)
+QUEUE_HEALTH = _view(
+    "queue_health",
+    live_pending=BigInteger(),
+    batch_pending=BigInteger(),
+    claimed=BigInteger(),
+    live_oldest_s=BigInteger(),
+    stale_leases=BigInteger(),
+    live_workers=BigInteger(),
+    silent_workers=BigInteger(),
+    failed_24h=BigInteger(),
+    open_studies=BigInteger(),
+    failed_studies=BigInteger(),
+)
 
 #: Every public view; `auscult_reader` may read these and nothing else.
-VIEW_NAMES = ("worklist", "result_history", "refused", "batch_progress", "queue_health")
+VIEW_NAMES = tuple(sorted(_views.tables))
 
 
 def seconds_since(moment: str, dialect: str) -> str:

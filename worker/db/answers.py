@@ -1,0 +1,159 @@
+"""The answer of a study: decided from its films in one pure function, stored under a lock of the study's row.
+
+The rule keeps promise 2, no silent normal: NORMAL needs a finished study, an answered film and no failed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Exists, and_, exists, select
+
+from dicom_io.reasons import Outcome, Reason
+from model.labels import Label
+from worker.db.schema import OPEN_TASK_STATES, Image, Result, Study, StudyState, Task
+from worker.db.types import now_ms, now_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+_FAILURES = (Outcome.FAILED, Outcome.BAD_INPUT)
+
+
+@dataclass(frozen=True, slots=True)
+class FilmResult:
+    """The current result of one current image; `outcome` is None as long as there is none."""
+
+    outcome: Outcome | None = None
+    reason: Reason | None = None
+    flags: tuple[str, ...] = ()
+    probability: float | None = None
+    threshold: float | None = None
+    label: Label | None = None
+    model_id: int | None = None
+    #: Whether the result belongs to the study's present revision.
+    is_new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the study's row says."""
+
+    state: StudyState
+    label: Label | None = None
+    probability: float | None = None
+    threshold: float | None = None
+    reason: Reason | None = None
+    flags: tuple[str, ...] = ()
+    model_id: int | None = None
+
+
+def answer(films: Sequence[FilmResult], *, ready: bool, open_tasks: bool) -> Answer:
+    """Decide the answer of a study from its current images.
+
+    `ready`: no more objects are awaited; `open_tasks`: live work of a current image is still to be done.
+    """
+    positive = [film for film in films if film.outcome is Outcome.OK and film.label is Label.PNEUMONIA]
+    if not ready or open_tasks:
+        state = _open_state(films, ready=ready)
+        return _answered(state, Label.PNEUMONIA, positive) if positive else Answer(state)
+    if positive:
+        return _answered(StudyState.FINAL, Label.PNEUMONIA, positive)
+    failed = [film for film in films if film.outcome is None or film.outcome in _FAILURES]
+    if failed:
+        return _unanswered(StudyState.FAILED, failed)
+    scored = [film for film in films if film.outcome is Outcome.OK]
+    if scored:
+        return _answered(StudyState.FINAL, Label.NORMAL, scored)
+    return _unanswered(StudyState.NOT_APPLICABLE, films)
+
+
+def _open_state(films: Sequence[FilmResult], *, ready: bool) -> StudyState:
+    if any(film.outcome and film.is_new for film in films):
+        return StudyState.PROVISIONAL
+    return StudyState.QUEUED if ready else StudyState.RECEIVING
+
+
+def _answered(state: StudyState, label: Label, films: Sequence[FilmResult]) -> Answer:
+    """Answer by the film of the largest probability, whose threshold and model belong to it."""
+    telling = max(films, key=lambda film: film.probability or 0.0)
+    flags = tuple(sorted({flag for film in films for flag in film.flags}))
+    return Answer(state, label, telling.probability, telling.threshold, None, flags, telling.model_id)
+
+
+def _unanswered(state: StudyState, films: Sequence[FilmResult]) -> Answer:
+    """Give the most telling reason; an image that ended without any result is an error of ours."""
+    reasons = [(film.reason or Reason.INTERNAL_ERROR, film.model_id) for film in films]
+    if not reasons:
+        return Answer(state)
+    reason, model_id = max(reasons, key=lambda item: (item[0].telling, item[0].value))
+    return Answer(state, reason=reason, model_id=model_id)
+
+
+def lock_study(session: Session, study_id: int) -> Study:
+    """Take the lock that every change of a study's images, results and answer holds, and read the row anew."""
+    statement = select(Study).where(Study.id == study_id).with_for_update(key_share=True)
+    return session.execute(statement, execution_options={"populate_existing": True}).scalar_one()
+
+
+def recompute(session: Session, study_id: int) -> Answer:
+    """Decide and store a study's answer, in the transaction that changed what it follows from."""
+    study = lock_study(session, study_id)
+    session.flush()
+    clock, moment = session.execute(select(now_ms(), now_utc())).one()
+    films, open_tasks = _films(session, study)
+    found = answer(films, ready=clock >= study.ready_at_ms, open_tasks=open_tasks)
+    changed = found != _stored(study)
+    study.state, study.label = found.state, found.label
+    study.probability, study.threshold = found.probability, found.threshold
+    study.reason, study.flags, study.model_id = found.reason, found.flags, found.model_id
+    if not found.state.is_terminal:
+        study.finished_at = None
+    elif changed or study.finished_at is None:
+        study.finished_at = moment
+    session.flush()
+    return found
+
+
+def _stored(study: Study) -> Answer:
+    reason = Reason(study.reason) if study.reason else None
+    return Answer(
+        study.state, study.label, study.probability, study.threshold, reason, tuple(study.flags), study.model_id
+    )
+
+
+def has_open_task() -> Exists:
+    """SQL: live work on an image is still to be done."""
+    return exists().where(Task.image_id == Image.id, Task.batch_id.is_(None), Task.state.in_(OPEN_TASK_STATES))
+
+
+def _films(session: Session, study: Study) -> tuple[list[FilmResult], bool]:
+    rows = session.execute(
+        select(Result, Task.revision, has_open_task())
+        .select_from(Image)
+        .outerjoin(Result, and_(Result.image_id == Image.id, Result.is_current))
+        .outerjoin(Task, Task.id == Result.task_id)
+        .where(Image.study_id == study.id, Image.is_current)
+        .order_by(Image.id)
+        .execution_options(populate_existing=True)
+    ).all()
+    films = [_film(result, is_new=revision == study.revision) for result, revision, _ in rows]
+    return films, any(is_open for *_, is_open in rows)
+
+
+def _film(result: Result | None, *, is_new: bool) -> FilmResult:
+    if result is None:
+        return FilmResult(is_new=False)
+    return FilmResult(
+        result.outcome,
+        Reason(result.reason_code) if result.reason_code else None,
+        tuple(result.flags),
+        result.probability,
+        result.threshold,
+        result.label,
+        result.model_id,
+        is_new,
+    )

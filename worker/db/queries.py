@@ -1,0 +1,169 @@
+"""The read side: rows for people and programs, taken from the public views, as plain dictionaries ready for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import RowMapping, or_, select
+
+from model.labels import Label
+from worker.db.queue import settle_studies
+from worker.db.schema import Model, Result, Study, StudyState, Task, TaskState
+from worker.db.sql import chunks
+from worker.db.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST
+from worker.db.workers import WorkerBeat, heartbeat, live_workers, sign_off
+from worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from enum import StrEnum
+
+    from sqlalchemy.orm import Session
+
+__all__ = [
+    "WorkerBeat",
+    "batch",
+    "batches",
+    "heartbeat",
+    "live_workers",
+    "model_label",
+    "open_among",
+    "outcomes_of_tasks",
+    "queue_health",
+    "refused",
+    "settle",
+    "sign_off",
+    "states_of",
+    "study_detail",
+    "worklist",
+]
+
+Row = dict[str, Any]
+_SETTLE_LIMIT = 500
+
+
+def worklist(
+    session: Session,
+    *,
+    limit: int | None = None,
+    states: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    study_uids: Sequence[str] | None = None,
+) -> list[Row]:
+    """The worklist in reading order; raises `UsageError` for a state or label that is none."""
+    statement = select(WORKLIST).order_by(WORKLIST.c.priority_rank).limit(limit)
+    if states:
+        statement = statement.where(WORKLIST.c.ai_status.in_(known(states, StudyState)))
+    if labels:
+        statement = statement.where(WORKLIST.c.label.in_(known(labels, Label)))
+    if study_uids is not None:
+        statement = statement.where(WORKLIST.c.study_uid.in_(study_uids))
+    return _rows(session.execute(statement).mappings())
+
+
+def known(words: Iterable[str], enum: type[StrEnum]) -> list[str]:
+    """The words as values of an enum; raises `UsageError` naming what may be said."""
+    allowed = [member.value for member in enum]
+    wrong = sorted(set(words) - set(allowed))
+    if wrong:
+        msg = f"unknown {enum.__name__}: {', '.join(wrong)}; say one of {', '.join(allowed)}"
+        raise UsageError(msg)
+    return list(words)
+
+
+def study_detail(session: Session, key: str) -> list[Row]:
+    """The studies with this Study Instance UID or accession number, each with its `results`, the newest first."""
+    named = select(WORKLIST).where(or_(WORKLIST.c.study_uid == key, WORKLIST.c.accession_number == key))
+    studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at)).mappings())
+    for study in studies:
+        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.study_uid == study["study_uid"])
+        found = session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings()
+        study["results"] = [_result(row) for row in _rows(found)]
+    return studies
+
+
+def _result(row: Row) -> Row:
+    left_out = ("study_uid", "accession_number", "model_name", "model_version", "supersedes_result_id")
+    kept = {name: value for name, value in row.items() if name not in left_out}
+    return kept | {"model": _label(row), "supersedes_id": row["supersedes_result_id"]}
+
+
+def refused(session: Session, *, limit: int | None = None, source: str | None = None) -> list[Row]:
+    """What was turned away, at the `door` or by the `gate`, the newest first."""
+    statement = select(REFUSED).order_by(REFUSED.c.at.desc()).limit(limit)
+    if source:
+        statement = statement.where(REFUSED.c.source == source)
+    return _rows(session.execute(statement).mappings())
+
+
+def queue_health(session: Session) -> Row:
+    """How the queue is: depth, age, stale leases, workers, failures."""
+    return dict(session.execute(select(QUEUE_HEALTH)).mappings().one())
+
+
+def batches(session: Session, limit: int) -> list[Row]:
+    """The newest re-runs with their progress."""
+    statement = select(BATCH_PROGRESS).order_by(BATCH_PROGRESS.c.batch_id.desc()).limit(limit)
+    return [_batch(row) for row in _rows(session.execute(statement).mappings())]
+
+
+def batch(session: Session, batch_id: int) -> Row | None:
+    """One re-run with its progress; None when there is none of that number."""
+    statement = select(BATCH_PROGRESS).where(BATCH_PROGRESS.c.batch_id == batch_id)
+    found = _rows(session.execute(statement).mappings())
+    return _batch(found[0]) if found else None
+
+
+def _batch(row: Row) -> Row:
+    return {"batch_id": row["batch_id"], "model": _label(row)} | {
+        name: value for name, value in row.items() if name not in ("model_name", "model_version")
+    }
+
+
+def _label(row: Row) -> str:
+    return f"{row['model_name']}-{row['model_version']}"
+
+
+def _rows(found: Iterable[RowMapping]) -> list[Row]:
+    return [{name: list(value) if isinstance(value, tuple) else value for name, value in row.items()} for row in found]
+
+
+def states_of(session: Session, study_uids: Sequence[str]) -> dict[str, StudyState]:
+    """The state of each of these studies that is known."""
+    states: dict[str, StudyState] = {}
+    for some in chunks(study_uids):
+        rows = session.execute(select(Study.study_uid, Study.state).where(Study.study_uid.in_(some))).all()
+        states.update((uid, state) for uid, state in rows)
+    return states
+
+
+def open_among(session: Session, task_ids: Sequence[int]) -> list[int]:
+    """Those of these tasks that have not ended, in order."""
+    still: list[int] = []
+    for some in chunks(task_ids):
+        rows = select(Task.id).where(Task.id.in_(some), Task.state.in_((TaskState.PENDING, TaskState.CLAIMED)))
+        still.extend(session.execute(rows).scalars())
+    return sorted(still)
+
+
+def outcomes_of_tasks(session: Session, task_ids: Sequence[int]) -> list[Row]:
+    """How these tasks ended: outcome, reason and how many, sorted."""
+    counted: Counter[tuple[str, str | None]] = Counter()
+    for some in chunks(task_ids):
+        rows = session.execute(select(Result.outcome, Result.reason_code).where(Result.task_id.in_(some))).all()
+        counted.update((outcome.value, reason) for outcome, reason in rows)
+    ordered = sorted(counted.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+    return [{"outcome": outcome, "reason": reason, "n": n} for (outcome, reason), n in ordered]
+
+
+def settle(session: Session) -> None:
+    """Settle every study that is due, however many there are."""
+    while settle_studies(session, _SETTLE_LIMIT):
+        pass
+
+
+def model_label(session: Session, model_id: int) -> str:
+    """The `name-version` of a model row."""
+    row = session.execute(select(Model.name, Model.version).where(Model.id == model_id)).one()
+    return f"{row.name}-{row.version}"

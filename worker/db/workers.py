@@ -1,0 +1,69 @@
+"""Who works: one row a process, kept fresh by its heartbeat; what the log calls alive is what SQL says consumes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select, update
+
+from worker.db.engine import in_transaction
+from worker.db.schema import Worker
+from worker.db.sql import fitted, insert_unless_there
+from worker.db.types import now_utc
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, sessionmaker
+
+#: A silent worker is shown this long, then forgotten.
+FORGET_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """What a worker says of itself with each heartbeat."""
+
+    name: str
+    host: str
+    pid: int
+    kind: str
+    model: str
+    engine: str
+    task_id: int | None
+    tasks_done: int
+
+
+def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
+    """Say that a worker lives; the first heartbeat makes its row."""
+    values = fitted(Worker, asdict(beat)) | {"heartbeat_at": now_utc()}
+
+    def work(session: Session) -> None:
+        known = session.execute(
+            update(Worker)
+            .where(Worker.name == values["name"])
+            .values(values)
+            .returning(Worker.id)
+            .execution_options(synchronize_session=False)
+        ).scalar_one_or_none()
+        if known is None:
+            oldest = session.execute(select(now_utc())).scalar_one() - FORGET_AFTER
+            session.execute(delete(Worker).where(Worker.heartbeat_at < oldest))
+            insert_unless_there(session, Worker, [values | {"started_at": now_utc()}], "name")
+
+    in_transaction(sessions, work)
+
+
+def sign_off(sessions: sessionmaker[Session], name: str) -> None:
+    """Take a worker's row away at its orderly end."""
+
+    def work(session: Session) -> None:
+        session.execute(delete(Worker).where(Worker.name == name))
+
+    in_transaction(sessions, work)
+
+
+def live_workers(session: Session, within_ms: int) -> int:
+    """Count the workers whose last heartbeat is younger than `within_ms`."""
+    oldest = session.execute(select(now_utc())).scalar_one() - timedelta(milliseconds=within_ms)
+    return session.execute(select(func.count()).where(Worker.heartbeat_at >= oldest)).scalar_one()
