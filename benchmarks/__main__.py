@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from benchmarks import film, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECTIONS: dict[str, Callable[[], None]] = {
     "film": film.compare,

@@ -7,20 +7,25 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.dataset import Dataset
-
-from dicom_io.facts import Facts
 from dicom_io.film import film_of_dicom
-from dicom_io.header import read_facts
 from dicom_io.phantom import demo_studies
+from pydicom import dcmread
+
+from dicom_io.header import read_facts
 from model.bundle import builtin_folder, find_bundle
 from model.engine import Classifier, open_engine
 from worker.pipeline import judge_film
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydicom.dataset import Dataset
+
+    from dicom_io.facts import Facts
 
 ROUNDS = 9
 ROWS, COLUMNS = 2500, 2048
@@ -71,7 +76,7 @@ def compare() -> None:
 
 def obvious_way(network_path: Path, size: int) -> Callable[[Path], float]:
     """pydicom's pixel_array, apply_voi_lut, a resize, model.predict one by one: what a first script would do."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # noqa: TID251 - TensorFlow's own setting
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
     from PIL import Image
     from pydicom.pixels import apply_voi_lut

@@ -9,17 +9,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-from pydicom.dataset import Dataset
+from dicom_io.phantom import demo_studies
 from pydicom.uid import generate_uid
 
-from dicom_io.phantom import demo_studies
 from dicom_io.scu import send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydicom.dataset import Dataset
 
 FILMS = 200
 DEADLINE_S = 300.0
@@ -39,7 +43,12 @@ def serving() -> Iterator[Served]:
     """``auscult up`` in a data folder of its own, ended afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        environment = {"AUSCULT_HOME": str(home), "AUSCULT_PORT": "0", "AUSCULT_LOG": "warning", "PATH": "/usr/bin:/bin"}
+        environment = {
+            "AUSCULT_HOME": str(home),
+            "AUSCULT_PORT": "0",
+            "AUSCULT_LOG": "warning",
+            "PATH": "/usr/bin:/bin",
+        }
         process = subprocess.Popen([sys.executable, "-m", "worker.cli", "up"], env=environment)
         try:
             yield Served(home, _port(home), psutil.Process(process.pid))
@@ -93,8 +102,7 @@ def _renamed(base: Dataset) -> Dataset:
 
 
 def _push(served: Served, datasets: Sequence[Dataset]) -> None:
-    results = send(datasets, host="127.0.0.1", port=served.port, called_aet="AUSCULT", calling_aet="BENCH")
-    failed = [result for result in results if result.status != 0]
+    failed = [result for result in send(datasets, "127.0.0.1", served.port) if result.status != 0]
     if failed:
         msg = f"{len(failed)} objects were not accepted"
         raise RuntimeError(msg)

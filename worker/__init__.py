@@ -1,0 +1,1 @@
+"""Decides and records: registration, dispatch, the pipeline, SQL and the command line."""

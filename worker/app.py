@@ -6,14 +6,19 @@ crashes, and a film that kills its worker must not come back for ever (MEASURED 
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 from celery import Celery
 from celery.signals import setup_logging
 from kombu import Queue
 
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, REDIS_OPTIONS
 from worker.logs import configure_logging
-from worker.settings import Settings
 from worker.tasks import register_tasks
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
 
 
 def make_app(settings: Settings) -> Celery:
@@ -43,11 +48,18 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def run_worker(settings: Settings) -> int:
+def run_worker(settings: Settings) -> None:
     """Work off hints until SIGTERM: one prefork child, so that time limits hold and a dead child is replaced."""
     app = make_app(settings)
     app.worker_main(
-        ["worker", "--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle", "--hostname=auscult-%i@%h"]
-        + [f"--queues={LIVE_QUEUE},{BATCH_QUEUE}", f"--loglevel={settings.log.upper()}"]
+        [
+            "worker",
+            "--pool=prefork",
+            "--concurrency=1",
+            "--without-gossip",
+            "--without-mingle",
+            f"--hostname=auscult-{os.getpid()}@%h",
+            f"--queues={LIVE_QUEUE},{BATCH_QUEUE}",
+            f"--loglevel={settings.log.upper()}",
+        ]
     )
-    return 0

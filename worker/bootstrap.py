@@ -6,20 +6,24 @@ Neither Celery nor TensorFlow nor an image decoder is imported from here, so the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
+from typing import TYPE_CHECKING
 
 from model.bundle import Bundle, builtin_folder, find_bundle
-from worker.db.engine import make_engine, session_factory
+from worker.db.engine import make_engine, read_session_factory, session_factory
 from worker.db.migrate import check_revision, migrate
-from worker.db.registry import activate, upsert_model
+from worker.db.models import ModelFacts, activate, upsert_model
 from worker.dispatch import Dispatcher, DispatchOptions
 from worker.errors import SchemaTooOld
 from worker.hints import HintPublisher
 from worker.registrar import StudyClock
-from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from worker.settings import Settings
 
 #: A worker is silent after this many missed heartbeats.
 MISSED_HEARTBEATS = 4
@@ -27,10 +31,11 @@ MISSED_HEARTBEATS = 4
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The database's engine and the factory of its sessions."""
+    """The database's engine, and the factories of its sessions: those that may write and those that only read."""
 
     engine: Engine
     sessions: sessionmaker[Session]
+    reads: sessionmaker[Session]
 
     def dispose(self) -> None:
         """Close every connection."""
@@ -46,7 +51,7 @@ def connect(settings: Settings) -> Database:
     """An engine and its session factory; nothing is opened yet."""
     make_home(settings)
     engine = make_engine(settings.database)
-    return Database(engine, session_factory(engine))
+    return Database(engine, session_factory(engine), read_session_factory(engine))
 
 
 def prepare_database(settings: Settings, database: Database) -> None:
@@ -79,10 +84,24 @@ def bundle_folders(settings: Settings) -> tuple[Path, ...]:
 def record_model(sessions: sessionmaker[Session], bundle: Bundle, *, make_active: bool) -> int:
     """The row of a bundle, made when it is new; raises ModelMismatch when its name was taken by other contents."""
     with sessions.begin() as session:
-        row = upsert_model(session, bundle_row(bundle))
+        row = upsert_model(session, _facts(bundle))
         if make_active:
             activate(session, row.id)
         return row.id
+
+
+def _facts(bundle: Bundle) -> ModelFacts:
+    youngest, oldest = bundle.age_years
+    return ModelFacts(
+        name=bundle.name,
+        version=bundle.version,
+        weights_sha256=bundle.weights_sha256,
+        preprocess_version=bundle.preprocess_version,
+        digest=bundle.digest,
+        threshold=bundle.threshold,
+        min_age_years=youngest,
+        max_age_years=oldest,
+    )
 
 
 def study_clock(settings: Settings) -> StudyClock:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dicom_io.errors import DicomIoError, HeaderUnreadable, NotDicom
-from dicom_io.film import film_of_dicom, film_of_picture, is_picture
-from dicom_io.gate import GateFacts
-from dicom_io.header import read_facts
+from dicom_io.errors import DicomIoError, FilmError, NotDicom
+from dicom_io.film import film_of_dicom, film_of_picture
+from dicom_io.header import facts_of, read_facts
 from dicom_io.reasons import Flag, Outcome, Reason
+from dicom_io.wrap import wrap_picture
 from model.engine import Classifier, open_engine
 from worker.bootstrap import active_bundle
 from worker.pipeline import Judgement, judge_film
-from worker.settings import Settings
+from worker.sources import is_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,13 @@ def classify(settings: Settings, paths: Sequence[Path], model: str | None = None
 def _judge(classifier: Classifier, path: Path) -> Judgement:
     try:
         if is_picture(path):
-            return judge_film(classifier, GateFacts.of_picture(path), lambda: film_of_picture(path))
-        return judge_film(classifier, read_facts(path).gate, lambda: film_of_dicom(path))
+            return judge_film(classifier, facts_of(wrap_picture(path)), lambda: film_of_picture(path))
+        return judge_film(classifier, read_facts(path), lambda: film_of_dicom(path))
+    except FilmError as error:
+        return Judgement(error.reason)
     except NotDicom:
         return Judgement(Reason.NOT_DICOM)
-    except (HeaderUnreadable, DicomIoError, OSError):
+    except (DicomIoError, OSError):
         return Judgement(Reason.UNREADABLE)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from worker.bootstrap import Database, make_dispatcher, silent_after_ms
 from worker.db import queries
-from worker.progress import Advance
+from worker.hints import BrokerAway
 from worker.seat import WorkerSeat, take_seat
-from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.dispatch import Dispatcher
+    from worker.progress import Advance
+    from worker.settings import Settings
 
 POLL_S = 0.5
 
@@ -27,18 +33,27 @@ def complete(
     seat: WorkerSeat | None = None
     try:
         while tasks := open_tasks():
-            if _has_workers(settings, database):
+            if _has_workers(settings, database) and _hinted(dispatcher):
                 pause.wait(POLL_S)
             else:
                 seat = seat or take_seat(settings, kind="local")
                 if not _work_off(seat, tasks, count_done, advance):
                     # What is left is claimed by somebody, or lost: its lease runs out.
                     pause.wait(POLL_S)
-            dispatcher.mend()
+                dispatcher.mend()
             advance(count_done())
     finally:
         if seat:
             seat.leave()
+
+
+def _hinted(dispatcher: Dispatcher) -> bool:
+    """Send what hints are due, as any dispatcher may; without a broker the workers will hear of nothing."""
+    try:
+        dispatcher.turn()
+    except BrokerAway:
+        return False
+    return True
 
 
 def _work_off(seat: WorkerSeat, tasks: Sequence[int], count_done: Callable[[], int], advance: Advance) -> bool:
@@ -50,5 +65,5 @@ def _work_off(seat: WorkerSeat, tasks: Sequence[int], count_done: Callable[[], i
 
 
 def _has_workers(settings: Settings, database: Database) -> bool:
-    with database.sessions() as session:
+    with database.reads() as session:
         return queries.live_workers(session, silent_after_ms(settings)) > 0

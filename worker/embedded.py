@@ -10,11 +10,14 @@ import importlib.util
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.errors import WorkerError
 from worker.hints import BrokerAway, HintPublisher
-from worker.settings import Settings
 from worker.supervisor import Child, Supervisor
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
 
 START_TIMEOUT_S = 20.0
 

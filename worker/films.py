@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dicom_io.film import Film, read_png, write_png
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class FilmStore:

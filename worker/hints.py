@@ -8,11 +8,13 @@ harmless: SQL is the queue of record (promise 3 of ARCHITECTURE.md).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu import Connection
 from kombu.exceptions import OperationalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 TASK_NAME = "auscult.score"
 LIVE_QUEUE = "auscult.live"
@@ -42,12 +44,16 @@ class HintPublisher:
 
     def check(self) -> None:
         """Raise BrokerAway unless the broker answers."""
-        self._guard(lambda connection: connection.default_channel.client.ping())
+        self._guard(_ping)
 
     def publish(self, task_ids: Sequence[int], queue: str) -> None:
         """Send one hint for these task ids; raises BrokerAway."""
         message_id = str(uuid.uuid4())
-        body = ([list(task_ids)], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+        body: tuple[list[Any], dict[str, Any], dict[str, Any]] = (
+            [list(task_ids)],
+            {},
+            {"callbacks": None, "errbacks": None, "chain": None, "chord": None},
+        )
         headers = {
             "lang": "py",
             "task": TASK_NAME,
@@ -68,7 +74,13 @@ class HintPublisher:
         def send(connection: Connection) -> None:
             producer = connection.Producer(serializer="json")
             producer.publish(
-                body, routing_key=queue, exchange="", headers=headers, correlation_id=message_id, delivery_mode=2, retry=False
+                body,
+                routing_key=queue,
+                exchange="",
+                headers=headers,
+                correlation_id=message_id,
+                delivery_mode=2,
+                retry=False,
             )
 
         self._guard(send)
@@ -79,16 +91,24 @@ class HintPublisher:
             self._connection.release()
             self._connection = None
 
-    def _guard(self, action: Any) -> None:
+    def _guard(self, action: Callable[[Connection], object]) -> None:
+        connection = self._connection = self._connection or Connection(
+            self._url, transport_options=REDIS_OPTIONS, connect_timeout=5
+        )
+        away: tuple[type[Exception], ...] = (
+            OperationalError,
+            OSError,
+            *connection.connection_errors,
+            *connection.channel_errors,
+        )
         try:
-            if self._connection is None:
-                self._connection = Connection(self._url, transport_options=REDIS_OPTIONS, connect_timeout=5)
-            action(self._connection)
-        except (OperationalError, *self._errors()) as error:
+            action(connection)
+        except away as error:
             self.close()
             msg = "the broker does not answer"
             raise BrokerAway(msg) from error
 
-    def _errors(self) -> tuple[type[BaseException], ...]:
-        connection = self._connection
-        return (OSError, *connection.connection_errors, *connection.channel_errors) if connection else (OSError,)
+
+def _ping(connection: Connection) -> None:
+    channel: Any = connection.default_channel
+    channel.client.ping()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dicom_io.errors import DicomIoError, HeaderUnreadable, NotDicom, SpoolError
 from dicom_io.header import Facts, dataset_sha256, read_facts, valid_uid
@@ -22,10 +22,14 @@ from worker.bootstrap import Database, active_bundle, record_model, study_clock
 from worker.completion import complete
 from worker.db import queries
 from worker.db.registry import release_studies
-from worker.errors import UsageError
 from worker.progress import progress
 from worker.registrar import Filing
-from worker.settings import Settings
+from worker.sources import existing, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from worker.settings import Settings
 
 #: No single radiograph is larger; a zip member that claims more is not unpacked.
 MAX_MEMBER_BYTES = 1 << 30
@@ -64,19 +68,14 @@ class Source:
 
 def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Intake:
     """Register everything under ``paths`` and bring every new task to its end."""
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        msg = f"no such file or folder: {', '.join(missing)}"
-        raise UsageError(msg)
     model_id = record_model(database.sessions, active_bundle(settings), make_active=True)
-    store = Store(settings.store)
-    filing = Filing(database.sessions, store, study_clock(settings), model_id)
+    filing = Filing(database.sessions, Store(settings.store), study_clock(settings), model_id)
     intake = Intake()
-    files = list(walk(paths))
+    files = list(walk(existing(paths)))
     with progress("registering", len(files)) as advance:
         for number, path in enumerate(files, start=1):
             for source in _sources(path, settings.home):
-                _take(source, store, filing, intake)
+                _take(source, filing, intake)
             advance(number)
     with database.sessions.begin() as session:
         release_studies(session, sorted(intake.studies))
@@ -84,21 +83,7 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Int
     return intake
 
 
-def walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """Every regular file under these files and folders, in order; hidden ones and links out of a folder are left."""
-    for path in paths:
-        if path.is_dir():
-            found = (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-            yield from sorted(file for file in found if not _is_hidden(file.relative_to(path)))
-        else:
-            yield path
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
-
-
-def _take(source: Source, store: Store, filing: Filing, intake: Intake) -> None:
+def _take(source: Source, filing: Filing, intake: Intake) -> None:
     if source.reason:
         intake.turned.append(Turned(source.name, source.reason))
         return
@@ -109,8 +94,7 @@ def _take(source: Source, store: Store, filing: Filing, intake: Intake) -> None:
             intake.turned.append(Turned(source.name, refused))
             return
         key = dataset_sha256(source.path)[:KEY_LENGTH]
-        store.file(source.path, key, link=False)
-        entry = filing.register(store.path(key), key)
+        entry = filing.file(source.path, key, link=False)
     except SpoolError:
         raise
     except NotDicom:
@@ -175,7 +159,7 @@ def _finish(settings: Settings, database: Database, intake: Intake) -> None:
     wanted = sorted(intake.tasks)
 
     def open_tasks() -> Sequence[int]:
-        with database.sessions() as session:
+        with database.reads() as session:
             return queries.open_among(session, wanted)
 
     total = len(wanted)

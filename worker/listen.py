@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 from dicom_io.errors import PortBusy
 from dicom_io.journal import Journal
@@ -14,11 +15,21 @@ from dicom_io.listener import Listener
 from dicom_io.options import ListenerOptions
 from dicom_io.spool import Spool
 from dicom_io.store import Store
-from worker.bootstrap import Database, active_bundle, connect, make_dispatcher, prepare_database, record_model, study_clock
-from worker.dispatch import Dispatcher
+from worker.bootstrap import (
+    Database,
+    active_bundle,
+    connect,
+    make_dispatcher,
+    prepare_database,
+    record_model,
+    study_clock,
+)
 from worker.errors import DatabaseUnavailable, SettingsError
-from worker.registrar import Registrar
+from worker.registrar import Filing, Registrar
 from worker.settings import Settings, port_file
+
+if TYPE_CHECKING:
+    from worker.dispatch import Dispatcher
 
 logger = logging.getLogger(__name__)
 
@@ -35,24 +46,16 @@ class ListenerProcess:
         self._database: Database = connect(settings)
         spool, journal = Spool(settings.spool), Journal(settings.spool)
         self._dispatcher: Dispatcher = make_dispatcher(settings, self._database.sessions)
-        self._registrar = Registrar(
-            spool,
-            Store(settings.store),
-            journal,
-            self._database.sessions,
-            study_clock(settings),
-            self._prepare,
-            self._dispatcher.wake,
-        )
+        self._registrar = Registrar(spool, journal, self._database.sessions, self._make_filing, self._dispatcher.wake)
         self.listener = Listener(_options(settings), spool, journal, self)
-        self._registrar.watch(self.listener)
+        self._registrar.watch(self.listener, study_clock(settings).quiet_ms)
         self._stop = threading.Event()
 
     def on_instance(self, key: str, study_uid: str, association: int) -> None:  # noqa: ARG002 - ListenerEvents
         """An object is safe on disk: the registrar files it."""
         self._registrar.wake()
 
-    def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: ARG002, FBT001 - ListenerEvents
+    def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: FBT001 - ListenerEvents
         """An association ended; its studies' quiet time runs from their last object."""
 
     def run(self) -> None:
@@ -85,15 +88,16 @@ class ListenerProcess:
         draft.write_text(str(self.listener.port), encoding="ascii")
         draft.replace(path)
 
-    def _prepare(self) -> int:
-        """Schema and model row, as soon as the database answers."""
+    def _make_filing(self) -> Filing:
+        """Schema and model row are checked as soon as the database answers, and once."""
         prepare_database(self._settings, self._database)
-        return record_model(self._database.sessions, self._bundle, make_active=True)
+        model_id = record_model(self._database.sessions, self._bundle, make_active=True)
+        return Filing(self._database.sessions, Store(self._settings.store), study_clock(self._settings), model_id)
 
     def _check_now(self) -> None:
         """A wrong schema ends the process at once; a database that is away does not keep the PACS waiting."""
         try:
-            self._prepare()
+            self._make_filing()
         except DatabaseUnavailable:
             logger.warning("database away, objects wait in the spool", extra={"action": "away"})
 

@@ -9,12 +9,23 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-QUIET_LIBRARIES = ("pydicom", "pynetdicom", "PIL", "alembic", "kombu", "amqp", "sqlalchemy.engine", "celery.utils.functional")
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+QUIET_LIBRARIES = (
+    "pydicom",
+    "pynetdicom",
+    "PIL",
+    "alembic",
+    "kombu",
+    "amqp",
+    "sqlalchemy.engine",
+    "celery.utils.functional",
+)
 
 
 def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
@@ -29,7 +40,9 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _frames_only,
     ]
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else structlog.processors.JSONRenderer()
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else structlog.processors.JSONRenderer()
+    )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

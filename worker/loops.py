@@ -68,7 +68,9 @@ class Loop(ABC):
 
     def _say_away(self, error: BaseException) -> None:
         if not self._is_away:
-            logger.warning("%s waits, what it needs is away", self.name, extra={"action": "away", "cause": error_class(error)})
+            logger.warning(
+                "%s waits, what it needs is away", self.name, extra={"action": "away", "cause": error_class(error)}
+            )
         self._is_away = True
 
     def _say_back(self) -> None:

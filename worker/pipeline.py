@@ -10,22 +10,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-from sqlalchemy.orm import Session, sessionmaker
+from typing import TYPE_CHECKING
 
 from dicom_io.film import FILM_VERSION, Film, FilmError, film_of_dicom
 from dicom_io.gate import AgeRange, GateFacts, judge
 from dicom_io.reasons import Flag, Outcome, Reason
-from dicom_io.store import Store
-from model.engine import Classifier, Score
 from model.errors import ModelError
 from worker.db import claims
 from worker.db.claims import Claim, ResultRow
-from worker.films import FilmStore
+from worker.errors import ModelMismatch
 from worker.logs import error_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from dicom_io.store import Store
+    from model.engine import Classifier, Score
+    from worker.films import FilmStore
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +52,7 @@ class Bench:
     sessions: sessionmaker[Session]
     store: Store
     films: FilmStore
-    classifier_of: Callable[[int], Classifier]
+    classifier_of: Callable[[str], Classifier]
     lease: LeaseOptions
     engine: str
 
@@ -85,7 +90,7 @@ def score_task(bench: Bench, task_id: int) -> Outcome | None:
     with _kept_lease(bench, claim) as watch:
         try:
             judgement = _judge_claim(bench, claim)
-        except ModelError as error:
+        except (ModelError, ModelMismatch) as error:
             return _fail(bench, claim, Reason.MODEL_UNAVAILABLE, error)
         except _OriginalMissing as error:
             return _fail(bench, claim, Reason.ORIGINAL_MISSING, error)
@@ -118,7 +123,7 @@ class _OriginalMissing(Exception):
 
 
 def _judge_claim(bench: Bench, claim: Claim) -> Judgement:
-    return judge_film(bench.classifier_of(claim.model_id), claim.image.facts, lambda: _load_film(bench, claim))
+    return judge_film(bench.classifier_of(claim.model), claim.image.facts, lambda: _load_film(bench, claim))
 
 
 def _load_film(bench: Bench, claim: Claim) -> Film:

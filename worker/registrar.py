@@ -7,22 +7,27 @@ spool's entry. After a crash at any point the entry is still there and is simply
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.exc import DataError
-from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_io.errors import DicomIoError, SpoolError
 from dicom_io.header import dataset_sha256, read_facts
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
 from dicom_io.spool import SourceUnreadable, Spool
-from dicom_io.store import Store
+from worker.db.engine import in_transaction
 from worker.db.registry import Registration, add_refusals, push_ready, register
 from worker.loops import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from dicom_io.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +51,7 @@ class OpenStudies(Protocol):
 
 
 class Filing:
-    """Puts one object on record: copy in the store, rows in SQL."""
+    """Puts one object on record: its copy in the store first, its rows second."""
 
     def __init__(self, sessions: sessionmaker[Session], store: Store, clock: StudyClock, model_id: int) -> None:
         self._sessions = sessions
@@ -54,22 +59,30 @@ class Filing:
         self._clock = clock
         self._model_id = model_id
 
-    def register(self, path: Path, key: str) -> Registration:
-        """Write the rows for an object that lies in the store under ``key``; a duplicate's second copy is removed."""
-        facts = read_facts(path)
-        with self._sessions.begin() as session:
-            entry = register(
+    def file(self, source: Path, key: str, *, link: bool = True) -> Registration:
+        """File an object under ``key``; doing so again is harmless, and a duplicate's second copy is removed."""
+        self._store.file(source, key, link=link)
+        facts, digest = read_facts(source), dataset_sha256(source)
+
+        def write(session: Session) -> Registration:
+            return register(
                 session,
                 facts=facts,
-                sha256=dataset_sha256(path),
+                sha256=digest,
                 store_key=key,
                 model_id=self._model_id,
                 quiet_ms=self._clock.quiet_ms,
                 max_wait_ms=self._clock.max_wait_ms,
             )
+
+        entry = in_transaction(self._sessions, write)
         if entry.is_duplicate:
             self._store.remove(key)
         return entry
+
+    def discard(self, key: str) -> None:
+        """Take back the copy of an object that cannot be registered."""
+        self._store.remove(key)
 
 
 class Registrar(Loop):
@@ -80,32 +93,29 @@ class Registrar(Loop):
     def __init__(
         self,
         spool: Spool,
-        store: Store,
         journal: Journal,
         sessions: sessionmaker[Session],
-        clock: StudyClock,
-        prepare: Callable[[], int],
+        make_filing: Callable[[], Filing],
         on_registered: Callable[[], None],
     ) -> None:
         super().__init__(IDLE_S)
         self._spool = spool
-        self._store = store
         self._journal = journal
         self._sessions = sessions
-        self._clock = clock
-        self._prepare = prepare
+        self._make_filing = make_filing
         self._on_registered = on_registered
         self._filing: Filing | None = None
         self._open: OpenStudies | None = None
+        self._quiet_ms = 0
 
-    def watch(self, listener: OpenStudies) -> None:
+    def watch(self, listener: OpenStudies, quiet_ms: int) -> None:
         """Keep the studies of this listener's open associations from counting as complete."""
-        self._open = listener
+        self._open, self._quiet_ms = listener, quiet_ms
 
     def turn(self) -> bool:
         """File up to 200 objects; the database is asked first, so that nothing is touched while it is away."""
         if self._filing is None:
-            self._filing = Filing(self._sessions, self._store, self._clock, self._prepare())
+            self._filing = self._make_filing()
         self._push_open()
         self._book_refusals()
         keys = self._spool.keys(TAKE)
@@ -114,10 +124,8 @@ class Registrar(Loop):
         return len(keys) == TAKE
 
     def _file(self, filing: Filing, key: str) -> None:
-        path = self._spool.path(key)
         try:
-            self._store.file(path, key)
-            entry = filing.register(path, key)
+            entry = filing.file(self._spool.path(key), key)
         except SourceUnreadable:
             # Another registrar on the same spool was quicker.
             return
@@ -125,22 +133,25 @@ class Registrar(Loop):
             # The store is full or away: the entry stays in the spool until it is back.
             raise
         except (DicomIoError, DataError) as error:
+            filing.discard(key)
             self._set_aside(key, error)
             return
         self._spool.remove(key)
         logger.info(
             "object registered",
-            extra={"action": "register", "study": entry.study_id, "image": entry.image_id, "duplicate": entry.is_duplicate},
+            extra={
+                "action": "register",
+                "study": entry.study_id,
+                "image": entry.image_id,
+                "duplicate": entry.is_duplicate,
+            },
         )
         self._on_registered()
 
     def _set_aside(self, key: str, error: DicomIoError | DataError) -> None:
         """An object the listener took but the registrar cannot read stays on disk and on record."""
-        self._journal.append(
-            RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.REGISTRATION_FAILED, **now_and_uid())
-        )
+        self._journal.append(RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.REGISTRATION_FAILED, **now_and_uid()))
         self._spool.quarantine(key)
-        self._store.remove(key)
         logger.error(
             "object set aside in quarantine", extra={"action": "quarantine", "key": key, "cause": type(error).__name__}
         )
@@ -149,7 +160,7 @@ class Registrar(Loop):
         studies = self._open.open_studies() if self._open else frozenset()
         if studies:
             with self._sessions.begin() as session:
-                push_ready(session, sorted(studies), self._clock.quiet_ms)
+                push_ready(session, sorted(studies), self._quiet_ms)
 
     def _book_refusals(self) -> None:
         drained = self._journal.drain()

@@ -6,15 +6,19 @@ batch's tasks are rows and each is unique.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from worker.bootstrap import Database, active_bundle, record_model
 from worker.completion import complete
 from worker.db import queries, reruns
-from worker.db.reruns import BatchProgress, Flip, Matching, Selector
 from worker.progress import progress
-from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.db.reruns import BatchProgress, Flip, Matching, Selector
+    from worker.settings import Settings
 
 TAKE = 256
 
@@ -42,7 +46,7 @@ class Report:
 
 def preview(database: Database, selector: Selector) -> Matching:
     """How many studies and images a selector names."""
-    with database.sessions() as session:
+    with database.reads() as session:
         return reruns.matching(session, selector)
 
 
@@ -60,11 +64,11 @@ def rerun(settings: Settings, database: Database, request: Request) -> Report:
         )
 
     def open_tasks() -> Sequence[int]:
-        with database.sessions() as session:
+        with database.reads() as session:
             return reruns.pending_ids(session, batch.batch_id, TAKE)
 
     def state() -> BatchProgress:
-        with database.sessions() as session:
+        with database.reads() as session:
             return reruns.progress(session, batch.batch_id)
 
     with progress(f"batch {batch.batch_id}", state().total) as advance:
@@ -72,5 +76,10 @@ def rerun(settings: Settings, database: Database, request: Request) -> Report:
     with database.sessions.begin() as session:
         queries.settle(session)
         reruns.close_batch_if_done(session, batch.batch_id)
-    with database.sessions() as session:
-        return Report(batch.batch_id, batch.resumed, reruns.progress(session, batch.batch_id), reruns.flips(session, batch.batch_id))
+    with database.reads() as session:
+        return Report(
+            batch.batch_id,
+            batch.resumed,
+            reruns.progress(session, batch.batch_id),
+            reruns.flips(session, batch.batch_id),
+        )

@@ -7,11 +7,10 @@ import os
 import socket
 import threading
 import uuid
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_io.reasons import Outcome
 from dicom_io.store import Store
 from model.engine import Classifier, open_engine
 from worker import pipeline
@@ -19,7 +18,12 @@ from worker.bootstrap import Database, active_bundle, connect, record_model
 from worker.db import queries
 from worker.films import FilmStore
 from worker.pipeline import Bench, LeaseOptions
-from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from dicom_io.reasons import Outcome
+    from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +34,15 @@ class Classifiers:
     def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self._settings = settings
         self._sessions = sessions
-        self._open: dict[int, Classifier] = {}
+        self._open: dict[str, Classifier] = {}
 
-    def of(self, model_id: int) -> Classifier:
-        """The classifier of a model row; raises model.errors.ModelError."""
-        if model_id not in self._open:
-            with self._sessions() as session:
-                label = queries.model_label(session, model_id)
-            bundle = active_bundle(self._settings, label)
+    def of(self, model: str) -> Classifier:
+        """The classifier of a bundle; raises ModelError, or ModelMismatch when SQL knows it with other contents."""
+        if model not in self._open:
+            bundle = active_bundle(self._settings, model)
             record_model(self._sessions, bundle, make_active=False)
-            self._open[model_id] = Classifier(bundle, open_engine(bundle, self._settings.engine))
-        return self._open[model_id]
+            self._open[model] = Classifier(bundle, open_engine(bundle, self._settings.engine))
+        return self._open[model]
 
 
 class WorkerSeat:

@@ -69,7 +69,9 @@ class Settings(BaseSettings):
     engine: Literal["litert", "keras"] = Field(default="litert", description="what computes the network")
     processes: int = Field(default=1, ge=1, le=256, description="worker processes of `auscult up`")
     log: Literal["debug", "info", "warning", "error"] = Field(default="info", description="log level")
-    log_format: Literal["auto", "text", "json"] = Field(default="auto", description="auto: text on a terminal, else json")
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="auto: text on a terminal, else json"
+    )
 
     @field_validator("allowed_aets", "allowed_hosts", mode="before")
     @classmethod
@@ -104,8 +106,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over file; no dotenv, no secrets folder."""
         return init_settings, env_settings, _TomlFile(settings_cls)
@@ -163,7 +165,7 @@ class Settings(BaseSettings):
 class _TomlFile(PydanticBaseSettingsSource):
     """``auscult.toml`` of the data folder."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - abstract method
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's signature
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -183,11 +185,25 @@ def port_file(settings: Settings) -> Path:
     return settings.home / "run" / "listener.port"
 
 
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives a child the very settings of this process, command line included."""
+    values = settings.model_dump(exclude_unset=True)
+    own = {PREFIX + name.upper(): _as_text(value) for name, value in values.items() if value is not None}
+    return {**os.environ, **own}
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow from writing to stderr from C++; works only before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read all settings; raises SettingsError with one line that names each bad one."""
     given = {name: value for name, value in overrides.items() if value is not None}
     unknown = sorted(
-        name for name in os.environ if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _known_names()
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _known_names()
     )
     if unknown:
         msg = f"unknown setting {', '.join(unknown)}: see the table of settings in README.md"
@@ -200,6 +216,10 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _known_names() -> set[str]:
     return {*Settings.model_fields, "test_data"}
+
+
+def _as_text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _sentence(item: Any) -> str:

@@ -13,10 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from worker.errors import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,7 @@ class Child:
             env=dict(self.env) or None,
             stdin=subprocess.DEVNULL,
             process_group=0,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - children are started from the main thread
         )
 
     def terminate(self, timeout_s: float) -> None:
@@ -127,7 +130,7 @@ def auscult(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "worker.cli", *arguments]
 
 
-def _die_with(parent: int) -> object:
+def _die_with(parent: int) -> Callable[[], None]:
     def prepare() -> None:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -6,14 +6,19 @@ The bench (database engine, heartbeat, model) is made in the pool's child and ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from worker.hints import TASK_NAME
 from worker.seat import WorkerSeat, take_seat
-from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celery import Celery
+
+    from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from worker.bootstrap import active_bundle, open_database
 from worker.embedded import start_broker
 from worker.errors import WorkerError
-from worker.settings import Settings, port_file
+from worker.settings import Settings, child_environment, port_file
 from worker.supervisor import Child, Supervisor, auscult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 READY_TIMEOUT_S = 60.0
 
@@ -35,13 +37,6 @@ def running_stack(settings: Settings) -> Iterator[Supervisor]:
         yield supervisor
     finally:
         supervisor.stop()
-
-
-def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment that gives a child the very settings of this process, command line included."""
-    values = settings.model_dump(exclude_unset=True)
-    own = {f"AUSCULT_{name.upper()}": _as_text(value) for name, value in values.items() if value is not None}
-    return {**os.environ, **own}
 
 
 def wait_until_listening(settings: Settings, supervisor: Supervisor) -> int:
@@ -71,7 +66,3 @@ def run_workers(settings: Settings, processes: int) -> None:
         supervisor.run()
     finally:
         supervisor.stop()
-
-
-def _as_text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -29,14 +29,14 @@ def add_to(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def ingest(paths: Paths, as_json: AsJson = False) -> None:  # noqa: FBT002 - typer's flags
+def ingest(paths: Paths, as_json: AsJson = False) -> None:
     """Register DICOM files, folders and zip archives, and judge what is new."""
     from worker.ingest import ingest as take_in
 
     settings = opened()
     database = open_database(settings)
     intake = take_in(settings, database, paths)
-    with database.sessions() as session:
+    with database.reads() as session:
         outcomes = queries.outcomes_of_tasks(session, sorted(intake.tasks))
     summary = {
         "registered": intake.registered,
@@ -62,18 +62,19 @@ def _show_intake(summary: dict[str, Any]) -> None:
     console().print(NOTICE)
 
 
-def classify(paths: Paths, model: Model = None, engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None, as_json: AsJson = False) -> None:  # noqa: FBT002, E501
+def classify(
+    paths: Paths,
+    model: Model = None,
+    engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored."""
     from worker.classify import classify as answers_for
-    from worker.ingest import walk
     from worker.progress import progress
+    from worker.sources import existing, walk
 
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        msg = f"no such file or folder: {', '.join(missing)}"
-        raise UsageError(msg)
     settings = opened(engine=engine)
-    files = list(walk(paths))
+    files = list(walk(existing(paths)))
     rows = []
     with progress("judging", len(files)) as advance:
         for number, answer in enumerate(answers_for(settings, files, model), start=1):
@@ -89,23 +90,27 @@ def classify(paths: Paths, model: Model = None, engine: Annotated[str | None, ty
         raise typer.Exit(1)
 
 
-def rerun(
+def rerun(  # noqa: PLR0917 - an option each
     study: Annotated[list[str] | None, typer.Option(help="Study Instance UID; may be repeated.")] = None,
     accession: Annotated[list[str] | None, typer.Option(help="Accession number; may be repeated.")] = None,
     received_from: Annotated[datetime | None, typer.Option(help="Received at or after (UTC).")] = None,
     received_to: Annotated[datetime | None, typer.Option(help="Received before (UTC).")] = None,
     study_date_from: Annotated[datetime | None, typer.Option(help="Study date from.", formats=["%Y-%m-%d"])] = None,
-    study_date_to: Annotated[datetime | None, typer.Option(help="Study date to, inclusive.", formats=["%Y-%m-%d"])] = None,
+    study_date_to: Annotated[
+        datetime | None, typer.Option(help="Study date to, inclusive.", formats=["%Y-%m-%d"])
+    ] = None,
     state: Annotated[list[str] | None, typer.Option(help="State of the study, such as FINAL; may be repeated.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Label of the study; may be repeated.")] = None,
     scored_by: Annotated[str | None, typer.Option(help="Only studies whose answer came from this bundle.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every study.")] = False,  # noqa: FBT002 - typer's flags
+    every: Annotated[bool, typer.Option("--all", help="Every study.")] = False,
     model: Model = None,
     who: Annotated[str | None, typer.Option(help="Who asks; default: the user's login name.")] = None,
     why: Annotated[str, typer.Option(help="Why, for the record.")] = "",
-    keep_current: Annotated[bool, typer.Option("--keep-current", help="Add results, leave the worklist as it is.")] = False,  # noqa: FBT002
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be re-run and stop.")] = False,  # noqa: FBT002
-    as_json: AsJson = False,  # noqa: FBT002
+    keep_current: Annotated[
+        bool, typer.Option("--keep-current", help="Add results, leave the worklist as it is.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be re-run and stop.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score stored studies again; results are added, never overwritten. The same call again resumes an open batch."""
     from worker import rerun as reruns
@@ -142,11 +147,11 @@ def rerun(
 @batch_app.command("list")
 def batch_list(
     limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 50,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """List batches with their progress."""
     database = open_database(opened())
-    with database.sessions() as session:
+    with database.reads() as session:
         rows = queries.batches(session, limit)
     if as_json:
         print_json(rows)
@@ -155,12 +160,12 @@ def batch_list(
 
 
 @batch_app.command("show")
-def batch_show(number: Annotated[int, typer.Argument(help="The batch's number.")], as_json: AsJson = False) -> None:  # noqa: FBT002
+def batch_show(number: Annotated[int, typer.Argument(help="The batch's number.")], as_json: AsJson = False) -> None:
     """Show one batch: who, why, selector, progress, and what flipped."""
     from worker.db import reruns
 
     database = open_database(opened())
-    with database.sessions() as session:
+    with database.reads() as session:
         row = queries.batch(session, number)
         flips = [flip.as_dict() for flip in reruns.flips(session, number)]
     if row is None:

@@ -52,11 +52,11 @@ def worklist(
     limit: Annotated[int, typer.Option(help="How many studies, in reading order.", min=1)] = 50,
     state: Annotated[list[str] | None, typer.Option(help="Only these states; may be repeated.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Only these labels; may be repeated.")] = None,
-    as_json: AsJson = False,  # noqa: FBT002 - typer's flags
+    as_json: AsJson = False,
 ) -> None:
     """Print the radiology worklist: every study received, in reading order."""
     database = open_database(opened())
-    with database.sessions() as session:
+    with database.reads() as session:
         rows = queries.worklist(
             session,
             limit=limit,
@@ -72,11 +72,11 @@ def worklist(
 
 def show(
     study: Annotated[str, typer.Argument(help="Study Instance UID or accession number.")],
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Show one study: its answer and every result it ever had."""
     database = open_database(opened())
-    with database.sessions() as session:
+    with database.reads() as session:
         found = queries.study_detail(session, study)
     if not found:
         msg = f"no study {study}: give a Study Instance UID or an accession number of the worklist"
@@ -89,11 +89,11 @@ def show(
         print_table(detail["results"], RESULT_COLUMNS, title="results, newest first")
 
 
-def status(as_json: AsJson = False) -> None:  # noqa: FBT002
+def status(as_json: AsJson = False) -> None:
     """Say whether everything is well: database, queue, workers, broker, disk. Exit code 1 when something is not."""
     settings = opened()
     database = open_database(settings)
-    with database.sessions() as session:
+    with database.reads() as session:
         health = queries.queue_health(session)
         workers = queries.live_workers(session, silent_after_ms(settings))
     report: dict[str, Any] = {

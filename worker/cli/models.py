@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +10,13 @@ import typer
 from worker.bootstrap import active_bundle, bundle_folders
 from worker.cli.output import NOTICE, AsJson, console, opened, print_facts, print_json, print_table
 from worker.progress import counted
+from worker.settings import quiet_tensorflow
 
 app = typer.Typer(help="Bundles: the network and everything a score depends on.", no_args_is_help=True)
 
 
 @app.command("list")
-def model_list(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer's flags
+def model_list(as_json: AsJson = False) -> None:
     """List the bundles that can be used, the active one marked."""
     from model.bundle import list_bundles
 
@@ -45,7 +45,7 @@ def model_list(as_json: AsJson = False) -> None:  # noqa: FBT002 - typer's flags
 @app.command("show")
 def model_show(
     bundle: Annotated[str | None, typer.Argument(help="name-version; default: the active one.")] = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Show a bundle's model card, or its manifest as JSON."""
     from rich.markdown import Markdown
@@ -64,7 +64,7 @@ def model_evaluate(
     folder: Annotated[Path, typer.Argument(help="Holds NORMAL/ and PNEUMONIA/ with JPEG, PNG or DICOM files.")],
     model: Annotated[str | None, typer.Option(help="Bundle, as name-version; default: the active one.")] = None,
     engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Measure a bundle on labelled films, through the very preprocessing that serves."""
     from dicom_io.film import film_of_picture
@@ -98,11 +98,11 @@ def model_train(
     quiet_tensorflow()
     plan = load_config(Path(config) if config.endswith(".toml") else config_path(config))
     with counted("training") as advance:
-        bundle = train_bundle(plan, data, out, lambda step: advance(step.batches * (step.epoch - 1) + step.batch, step.batches * step.epochs))
+        bundle = train_bundle(
+            plan,
+            data,
+            out,
+            lambda step: advance(step.batches * (step.epoch - 1) + step.batch, step.batches * step.epochs),
+        )
     rows: dict[str, Any] = {"bundle": bundle.label, "path": bundle.path, **bundle.metrics.as_dict()}
     print_facts(rows.items())
-
-
-def quiet_tensorflow() -> None:
-    """TensorFlow writes to stderr from C++ unless told not to before it is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # noqa: TID251 - TensorFlow's own setting, not ours

@@ -75,7 +75,7 @@ def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value == "" or value == [] or value == ():
+    if value is None or value in ("", [], ()):
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}"

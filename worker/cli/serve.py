@@ -25,7 +25,7 @@ def demo(
     films: Annotated[
         Path | None, typer.Option(help="Push the JPEG, PNG or DICOM files of this folder, not drawn phantoms.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="End as soon as every demo study is terminal.")] = False,  # noqa: FBT002 - typer's flags are positional by design
+    once: Annotated[bool, typer.Option("--once", help="End as soon as every demo study is terminal.")] = False,
     port: Port = None,
 ) -> None:
     """Bring Auscult up, push demo films through the real listener and print the worklist."""
@@ -64,7 +64,7 @@ def work(processes: Processes = None) -> None:
 
     active_bundle(settings)
     open_database(settings).dispose()
-    raise typer.Exit(run_worker(settings))
+    run_worker(settings)
 
 
 def migrate() -> None:

@@ -1,0 +1,53 @@
+"""Log lines carry ids and actions, and never what an exception quotes."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.logs import configure_logging, error_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    out = io.StringIO()
+    configure_logging("info", "json", out)
+    yield out
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_a_line_is_json_with_its_action_and_ids(stream: io.StringIO) -> None:
+    logging.getLogger("worker.x").info("object registered", extra={"action": "register", "study": 7})
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["action"], line["study"], line["level"]) == ("object registered", "register", 7, "info")
+
+
+def test_an_exception_shows_its_class_and_frames_but_not_its_text(stream: io.StringIO) -> None:
+    try:
+        raise ValueError("DOE^JANE")
+    except ValueError as error:
+        logging.getLogger("worker.x").warning("attempt failed", exc_info=error)
+    assert "DOE" not in stream.getvalue()
+    line = json.loads(stream.getvalue())
+    assert line["error"] == "ValueError"
+    assert any("test_logs.py" in frame for frame in line["frames"])
+
+
+def test_the_libraries_that_quote_headers_are_kept_quiet(stream: io.StringIO) -> None:
+    logging.getLogger("pydicom").warning("Invalid value for VR UI: 'DOE^JANE'")
+    assert stream.getvalue() == ""
+
+
+def test_an_error_is_named_by_its_class() -> None:
+    assert error_class(KeyError("DOE")) == "KeyError"
+    assert error_class(json.JSONDecodeError("DOE", "", 0)) == "json.decoder.JSONDecodeError"

@@ -1,0 +1,43 @@
+"""What lies under the paths of a command line: regular files in order, and which of them are pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+#: JPEG (ITU-T T.81, SOI and the next marker) and PNG (ISO/IEC 15948 5.2).
+PICTURE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+def existing(paths: Sequence[Path]) -> Sequence[Path]:
+    """The paths; raises UsageError that names those that are not there."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        msg = f"no such file or folder: {', '.join(missing)}"
+        raise UsageError(msg)
+    return paths
+
+
+def walk(paths: Iterable[Path]) -> Iterator[Path]:
+    """Every regular file under these paths, in order; below a folder hidden files and links are left out."""
+    for path in paths:
+        if path.is_dir():
+            found = (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+            yield from sorted(file for file in found if not _is_hidden(file.relative_to(path)))
+        else:
+            yield path
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the file begins like a JPEG or PNG picture; raises OSError when it cannot be read."""
+    with path.open("rb") as stream:
+        return stream.read(8).startswith(PICTURE_SIGNATURES)
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
