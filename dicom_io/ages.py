@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import date
 
 #: Ages above are typing errors or placeholders and count as unknown.
 OLDEST_YEARS = 130

@@ -7,14 +7,11 @@ stream declares. Only then a decoder runs, and its result must have exactly the 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 
 from dicom_io.codestream import Declared, declared_by
@@ -24,6 +21,12 @@ from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS
 from dicom_io.part10 import parse, read_preface, uncompressed_syntax_of
 from dicom_io.reasons import Reason
 from dicom_io.syntaxes import CODINGS, Coding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES, _ROWS, _COLUMNS = (
     *(0x00280002, 0x00280004, 0x00280006),

@@ -10,15 +10,19 @@ import math
 import re
 import struct
 import unicodedata
-from collections.abc import Iterator
 from datetime import date
+from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydicom.dataset import Dataset
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _DATE = re.compile(r"\s*(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})", re.ASCII)
@@ -202,7 +206,7 @@ def _encodings_of(ds: Dataset) -> list[str]:
     if charset is None or charset.value in (None, b"", ""):
         return []
     encoding = ds.original_character_set
-    encodings = [encoding] if isinstance(encoding, str) else list(encoding or [])
+    encodings = [encoding] if isinstance(encoding, str) else list(encoding)
     try:
         return convert_encodings(encodings) if encodings else []
     except CONVERSION_ERRORS:
@@ -256,4 +260,4 @@ def _vr_of(element: RawDataElement) -> str:
     """The value representation; an implicit data set names none, so the dictionary's ("US or SS" is read as US)."""
     if element.VR in (None, "UN", "OW", "OB"):
         return dictionary_VR(element.tag)[:2] if dictionary_has_tag(element.tag) else ""
-    return element.VR or ""
+    return str(element.VR)

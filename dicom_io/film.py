@@ -14,12 +14,12 @@ import os
 import struct
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
-from pydicom.pixels import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut
 
 from dicom_io.decode import Stored, read_stored
 from dicom_io.elements import CONVERSION_ERRORS
@@ -28,6 +28,9 @@ from dicom_io.greyscale import grey_table
 from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "FILM_VERSION",
@@ -74,7 +77,7 @@ class Film:
         """SHA-256 over the size and the pixels, in hexadecimal."""
         rows, columns = self.pixels.shape
         digest = hashlib.sha256(f"{rows}x{columns}\n".encode("ascii"))
-        digest.update(np.ascontiguousarray(self.pixels))
+        digest.update(self.pixels.tobytes())
         return digest.hexdigest()
 
 
@@ -278,7 +281,7 @@ def _grey_of_colour(stored: Stored) -> Grey:
         pixels, is_rgb = _through_palette(stored), True
         bits = pixels.dtype.itemsize * 8
     if bits > 8:
-        pixels = pixels >> (bits - 8)
+        pixels = (pixels >> (bits - 8)).astype(np.uint8)
     planes = np.ascontiguousarray(pixels.astype(np.uint8, copy=False))
     if is_rgb:
         return np.asarray(Image.fromarray(planes).convert("L"))

@@ -7,8 +7,8 @@ film itself can still be refused (see ``film``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dicom_io.facts import GateFacts
 from dicom_io.limits import MIN_SIDE_PX
@@ -16,9 +16,10 @@ from dicom_io.reasons import Flag, Reason
 from dicom_io.syntaxes import is_decodable
 from dicom_io.terms import Region, View, region_of_body_part, view_of_words
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["AgeRange", "GateFacts", "Verdict", "judge"]
-
-
 
 
 _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RG"})

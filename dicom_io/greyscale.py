@@ -16,11 +16,14 @@ Each transform is applied if it is present and usable, and left out if not.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_io.decode import PixelHeader, Stored
-from dicom_io.elements import Elements
+if TYPE_CHECKING:
+    from dicom_io.decode import PixelHeader, Stored
+    from dicom_io.elements import Elements
 
 _RESCALE_INTERCEPT, _RESCALE_SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _WINDOW_CENTER, _WINDOW_WIDTH, _VOI_FUNCTION, _VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
@@ -54,7 +57,9 @@ def grey_table(stored: Stored, block: int) -> NDArray[np.uint8]:
     padding = _padding_indices(header, elements)
     greys = _voi_greys(values, elements)
     if greys is None:
-        low, high = _full_range(values) if header.bits_stored <= 8 else _percentile_range(stored, values, padding, block)
+        low, high = (
+            _full_range(values) if header.bits_stored <= 8 else _percentile_range(stored, values, padding, block)
+        )
         greys = (values - low) / (high - low) * 255 if high > low else np.zeros_like(values)
     if header.photometric == "MONOCHROME1" or elements.code(_PRESENTATION_SHAPE) == "INVERSE":
         greys = 255 - greys
@@ -97,7 +102,8 @@ def _windowed(values: Floats, center: float, width: float, function: str) -> Flo
         return None
     if function == "SIGMOID":
         # the clip keeps exp() finite far outside the window, where the curve is flat anyway
-        return 255 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
+        curve: Floats = 255 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
+        return curve
     if function == "LINEAR_EXACT":
         return ((values - center) / width + 0.5).clip(0, 1) * 255
     if width == 1:
@@ -110,9 +116,7 @@ def _full_range(values: Floats) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _percentile_range(
-    stored: Stored, values: Floats, padding: NDArray[np.intp], block: int
-) -> tuple[float, float]:
+def _percentile_range(stored: Stored, values: Floats, padding: NDArray[np.intp], block: int) -> tuple[float, float]:
     """The window of a picture that brings none, from its block means without padding."""
     narrow = values.astype(np.float32)
     narrow[padding] = np.nan

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from datetime import date
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.ages import age_at, age_in_months, age_string
 from dicom_io.elements import Elements, clean_text, valid_uid
-from dicom_io.errors import HeaderUnreadable, NotDicom
+from dicom_io.errors import NotDicom
 from dicom_io.facts import Facts, GateFacts, Identity
-from dicom_io.part10 import PIXEL_TAGS, UNDEFINED_LENGTH, Preface, parse, read_preface, uncompressed_syntax_of
+from dicom_io.part10 import PIXEL_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
 from dicom_io.quiet import quiet_libraries
 from dicom_io.terms import (
     Region,
@@ -33,6 +29,12 @@ from dicom_io.terms import (
     view_of_orientation,
     view_of_words,
 )
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from pydicom.tag import BaseTag
 
 __all__ = ["Facts", "GateFacts", "Identity", "dataset_sha256", "facts_of", "identify", "read_facts", "valid_uid"]
 

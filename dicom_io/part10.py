@@ -11,9 +11,8 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
@@ -27,6 +26,9 @@ from pydicom.uid import (
 from dicom_io.elements import CONVERSION_ERRORS, valid_uid
 from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 #: Group 7FE0 elements that hold the picture: float, double and integer pixel data.
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})

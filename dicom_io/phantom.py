@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.dataset import Dataset
 
 from dicom_io.phantom_drawing import Layer, frontal_chest, hand, lateral_chest
 from dicom_io.radiograph import radiograph, uid_from
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 __all__ = ["DemoFilm", "demo_studies"]
 
@@ -38,6 +41,18 @@ class DemoFilm:
     expected: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """What is written into the header of one drawn film."""
+
+    name: str
+    what: str
+    expected: str
+    body_part: str = "CHEST"
+    view: str = "AP"
+    age: str = "003Y"
+
+
 def demo_studies(seed: str = "demo") -> list[DemoFilm]:
     """Draw the demo films.
 
@@ -52,39 +67,32 @@ def demo_studies(seed: str = "demo") -> list[DemoFilm]:
         A normal and an opacified chest of a child of 3 years, a lateral, an adult, and a hand; DX For Presentation,
         12 bits.
     """
-    normal = frontal_chest(1, opacified=False)
-    opacified = frontal_chest(1, opacified=True)
-    side, other = lateral_chest(1), hand(1)
+    clear, side = frontal_chest(1, opacified=False), lateral_chest(1)
     return [
-        _film(seed, "NORMAL", "a child's chest with clear lungs", normal, "NORMAL"),
-        _film(seed, "OPACIFIED", "the same chest with opacities in the lungs", opacified, "PNEUMONIA"),
-        _film(seed, "LATERAL", "a chest from the side", side, "LATERAL_VIEW", view="LL"),
-        _film(seed, "ADULT", "an adult's chest", normal, "AGE_OUT_OF_RANGE", age="045Y"),
-        _film(seed, "HAND", "a child's hand", other, "NOT_CHEST", body_part="HAND"),
+        _film(seed, _Sketch("NORMAL", "a child's chest with clear lungs", "NORMAL"), clear),
+        _film(
+            seed,
+            _Sketch("OPACIFIED", "the same chest with opacities in the lungs", "PNEUMONIA"),
+            frontal_chest(1, opacified=True),
+        ),
+        _film(seed, _Sketch("LATERAL", "a chest from the side", "LATERAL_VIEW", view="LL"), side),
+        _film(seed, _Sketch("ADULT", "an adult's chest", "AGE_OUT_OF_RANGE", age="045Y"), clear),
+        _film(seed, _Sketch("HAND", "a child's hand", "NOT_CHEST", body_part="HAND"), hand(1)),
     ]
 
 
-def _film(  # noqa: PLR0913 - each argument is one element of the object
-    seed: str,
-    name: str,
-    what: str,
-    drawing: Layer,
-    expected: str,
-    *,
-    body_part: str = "CHEST",
-    view: str = "AP",
-    age: str = "003Y",
-) -> DemoFilm:
+def _film(seed: str, sketch: _Sketch, drawing: Layer) -> DemoFilm:
     study, series, sop = (
-        uid_from(hashlib.sha256(f"{seed}/{name}/{level}".encode()).digest()) for level in ("study", "series", "sop")
+        uid_from(hashlib.sha256(f"{seed}/{sketch.name}/{level}".encode()).digest())
+        for level in ("study", "series", "sop")
     )
     ds = radiograph(np.rint(drawing * ((1 << _BITS_STORED) - 1)).astype(np.uint16), _BITS_STORED, (study, series, sop))
-    ds.PatientID = f"DEMO-{name}"
-    ds.PatientName = f"Phantom^{name.title()}"
-    ds.PatientAge = age
+    ds.PatientID = f"DEMO-{sketch.name}"
+    ds.PatientName = f"Phantom^{sketch.name.title()}"
+    ds.PatientAge = sketch.age
     ds.StudyDescription = "Drawn demo film"
-    ds.SeriesDescription = what
-    ds.BodyPartExamined, ds.ViewPosition = body_part, view
-    ds.PatientOrientation = ["A", "F"] if view == "LL" else ["L", "F"]
+    ds.SeriesDescription = sketch.what
+    ds.BodyPartExamined, ds.ViewPosition = sketch.body_part, sketch.view
+    ds.PatientOrientation = ["A", "F"] if sketch.view == "LL" else ["L", "F"]
     ds.WindowCenter, ds.WindowWidth = "2048", "4096"
-    return DemoFilm(f"DEMO-{name}", what, ds, expected)
+    return DemoFilm(f"DEMO-{sketch.name}", sketch.what, ds, sketch.expected)

@@ -6,15 +6,18 @@ way tissue does: more of it is whiter. The patient's right is on the left of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SIDE_PX = 1024
 
-Layer = NDArray[np.float32]
+Layer = NDArray[np.floating]
 Point = tuple[float, float]
 
 #: Lung outlines as seen from the front; each is a closed, rounded polygon.
@@ -71,7 +74,9 @@ def frontal_chest(seed: int, *, opacified: bool) -> Layer:
     random = np.random.default_rng(seed)
     lungs = np.maximum(_blob(_RIGHT_LUNG, 5), _blob(_LEFT_LUNG, 5))
     film = 0.60 * _blob(_TRUNK, 14) * _thickness()
-    film += 0.24 * _blob(((0.13, 0.72), (0.30, 0.665), (0.43, 0.71), (0.70, 0.71), (0.87, 0.77), (0.87, 1.1), (0.13, 1.1)), 9)
+    film += 0.24 * _blob(
+        ((0.13, 0.72), (0.30, 0.665), (0.43, 0.71), (0.70, 0.71), (0.87, 0.77), (0.87, 1.1), (0.13, 1.1)), 9
+    )
     film -= 0.10 * _disc((0.70, 0.83), 0.075, 0.045, 8)
     film -= 0.33 * lungs
     film += 0.17 * _blob(_HEART, 9) + 0.11 * _blob(((0.435, -0.1), (0.565, -0.1), (0.57, 1.1), (0.43, 1.1)), 14)
@@ -125,7 +130,11 @@ def hand(seed: int) -> Layer:
         Shape (1024, 1024), float32, 0 to 1.
     """
     random = np.random.default_rng(seed)
-    fingers = (((0.33, 0.50), (0.24, 0.17)), ((0.43, 0.47), (0.41, 0.09)), ((0.53, 0.47), (0.56, 0.10)))
+    fingers: tuple[tuple[Point, Point], ...] = (
+        ((0.33, 0.50), (0.24, 0.17)),
+        ((0.43, 0.47), (0.41, 0.09)),
+        ((0.53, 0.47), (0.56, 0.10)),
+    )
     fingers += (((0.62, 0.50), (0.70, 0.18)), ((0.34, 0.72), (0.13, 0.47)))
     flesh = _blob(((0.28, 0.45), (0.66, 0.45), (0.66, 0.75), (0.58, 0.85), (0.60, 1.1), (0.38, 1.1), (0.39, 0.86)), 8)
     for knuckle, tip in fingers:
@@ -135,7 +144,9 @@ def hand(seed: int) -> Layer:
         film += _finger_bones(knuckle, tip)
     for x, y in ((0.42, 0.78), (0.48, 0.77), (0.54, 0.78), (0.44, 0.83), (0.51, 0.83)):
         film += 0.30 * _disc((x, y), 0.030, 0.026, 3)
-    film += 0.34 * _stroke([(0.45, 0.89), (0.44, 1.1)], 0.075, 3) + 0.30 * _stroke([(0.54, 0.90), (0.56, 1.1)], 0.045, 3)
+    film += 0.34 * _stroke([(0.45, 0.89), (0.44, 1.1)], 0.075, 3) + 0.30 * _stroke(
+        [(0.54, 0.90), (0.56, 1.1)], 0.045, 3
+    )
     return _exposed(film, random, marker=(0.86, 0.90))
 
 
@@ -218,7 +229,9 @@ def _vessels(random: np.random.Generator) -> Layer:
             bend = _between(hilum, tip, 0.55)
             middle = (bend[0], bend[1] + random.normal(0, 0.014))
             line = _smooth([hilum, middle, tip])
-            film = np.maximum(film, 0.07 * _stroke(line[: len(line) // 2], 0.010, 2.5) + 0.05 * _stroke(line, 0.0055, 2))
+            film = np.maximum(
+                film, 0.07 * _stroke(line[: len(line) // 2], 0.010, 2.5) + 0.05 * _stroke(line, 0.0055, 2)
+            )
     return film
 
 
@@ -250,9 +263,9 @@ def _closer(film: Layer) -> Layer:
 def _exposed(film: Layer, random: np.random.Generator, marker: Point) -> Layer:
     """Film grain, the soft shoulder of the film's curve, and the letter for the patient's right side."""
     coarse = random.normal(0, 1, (SIDE_PX // 8, SIDE_PX // 8)).astype(np.float32)
-    grain = np.asarray(Image.fromarray(coarse).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
-    film = film + 0.006 * grain + 0.008 * random.normal(0, 1, film.shape).astype(np.float32)
-    film = np.clip(film, 0.0, None)
+    grain = np.asarray(Image.fromarray(coarse).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC), np.float32)
+    fine = random.normal(0, 1, film.shape).astype(np.float32)
+    film = np.clip(film + 0.006 * grain + 0.008 * fine, 0.0, None)
     film = 0.02 + 0.90 * np.where(film < 0.75, film, 0.75 + 0.25 * np.tanh((film - 0.75) / 0.25))
     x, y = (round(share * SIDE_PX) for share in marker)
     letter = Image.new("L", (SIDE_PX, SIDE_PX))
@@ -290,7 +303,14 @@ def _disc(center: Point, width: float, height: float, blur_px: float) -> Layer:
 
 
 def _blurred(mask: Image.Image, blur_px: float) -> Layer:
-    return np.asarray(mask.filter(ImageFilter.GaussianBlur(blur_px)), np.float32) / 255
+    box = mask.getbbox()
+    if box is not None:
+        # only around the shape: most of a picture-wide blur would be spent on black
+        reach = round(3 * blur_px) + 1
+        around = (max(0, box[0] - reach), max(0, box[1] - reach), box[2] + reach, box[3] + reach)
+        around = (*around[:2], min(SIDE_PX, around[2]), min(SIDE_PX, around[3]))
+        mask.paste(mask.crop(around).filter(ImageFilter.GaussianBlur(blur_px)), around[:2])
+    return np.asarray(mask, np.float32) / 255
 
 
 def _smooth(points: Sequence[Point]) -> list[Point]:
@@ -298,12 +318,16 @@ def _smooth(points: Sequence[Point]) -> list[Point]:
     padded = [points[0], *points, points[-1]]
     curve: list[Point] = []
     for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        for t in np.linspace(0, 1, 12, endpoint=False):
-            curve.append(tuple(_catmull_rom(*axis, t) for axis in zip(p0, p1, p2, p3, strict=True)))  # type: ignore[arg-type]
+        steps = (step / 12 for step in range(12))
+        curve += [
+            (_catmull_rom((p0[0], p1[0], p2[0], p3[0]), t), _catmull_rom((p0[1], p1[1], p2[1], p3[1]), t))
+            for t in steps
+        ]
     return [*curve, points[-1]]
 
 
-def _catmull_rom(a: float, b: float, c: float, d: float, t: float) -> float:
+def _catmull_rom(knots: tuple[float, float, float, float], t: float) -> float:
+    a, b, c, d = knots
     return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t * t + (3 * b - a - 3 * c + d) * t**3)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Names this program in file meta information (PS3.10 7.1); a UUID of our own under 2.25 (PS3.5 B.2).
 IMPLEMENTATION_CLASS_UID = "2.25.160741846243357871129337463361285934742"
@@ -49,7 +52,7 @@ def radiograph(pixels: NDArray[np.uint8 | np.uint16], bits_stored: int, uids: tu
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.SOPClassUID = DigitalXRayImageStorageForPresentation
-    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = uids
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = (UID(uid) for uid in uids)
     ds.Modality = "DX"
     ds.PresentationIntentType = "FOR PRESENTATION"
     for keyword in _EMPTY_KEYWORDS:
@@ -72,7 +75,7 @@ def radiograph(pixels: NDArray[np.uint8 | np.uint16], bits_stored: int, uids: tu
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     return ds
 
 

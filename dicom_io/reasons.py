@@ -144,7 +144,9 @@ _ENTRIES: dict[Reason, _Entry] = {
         Outcome.BAD_INPUT, 60, "The film came without pixel data; send it again from the archive or the modality."
     ),
     Reason.UNSUPPORTED_TRANSFER_SYNTAX: _Entry(
-        Outcome.BAD_INPUT, 62, "The film's compression is not supported; have the sender use a coding in CONFORMANCE.md."
+        Outcome.BAD_INPUT,
+        62,
+        "The film's compression is not supported; have the sender use a coding in CONFORMANCE.md.",
     ),
     Reason.UNSUPPORTED_PHOTOMETRIC: _Entry(
         Outcome.BAD_INPUT,
@@ -170,7 +172,9 @@ _ENTRIES: dict[Reason, _Entry] = {
     Reason.MODEL_UNAVAILABLE: _Entry(
         Outcome.FAILED, 84, "The model could not be loaded; check it with 'auscult model list', then re-run."
     ),
-    Reason.TIMED_OUT: _Entry(Outcome.FAILED, 81, "The work took longer than the time limit; re-run when there is room."),
+    Reason.TIMED_OUT: _Entry(
+        Outcome.FAILED, 81, "The work took longer than the time limit; re-run when there is room."
+    ),
     Reason.INTERNAL_ERROR: _Entry(
         Outcome.FAILED, 83, "An error inside Auscult; the log names it under this task's id. Please report it."
     ),

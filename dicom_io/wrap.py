@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-
-from pydicom.dataset import Dataset
+from typing import TYPE_CHECKING
 
 from dicom_io.film import grey_of_picture
 from dicom_io.radiograph import radiograph, uid_from
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset
 
 __all__ = ["wrap_picture"]
 
