@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Exists, and_, exists, select
+from sqlalchemy.orm import aliased
 
 from dicom_io.reasons import Outcome, Reason
 from model.labels import Label
-from worker.db.schema import OPEN_TASK_STATES, Image, Result, Study, StudyState, Task
+from worker.db.schema import Image, Result, Study, Task
+from worker.db.states import OPEN_TASK_STATES, StudyState
 from worker.db.types import now_ms, now_utc
 
 if TYPE_CHECKING:
@@ -127,7 +129,9 @@ def _stored(study: Study) -> Answer:
 
 def has_open_task() -> Exists:
     """SQL: live work on an image is still to be done."""
-    return exists().where(Task.image_id == Image.id, Task.batch_id.is_(None), Task.state.in_(OPEN_TASK_STATES))
+    task = aliased(Task)
+    is_live = task.batch_id.is_(None)
+    return exists().where(task.image_id == Image.id, is_live, task.state.in_(OPEN_TASK_STATES)).correlate(Image)
 
 
 def _films(session: Session, study: Study) -> tuple[list[FilmResult], bool]:

@@ -17,8 +17,9 @@ from worker.db.answers import lock_study, recompute
 from worker.db.engine import in_transaction
 from worker.db.registry import GATE_COLUMNS
 from worker.db.results import ResultRow, Subject, failed_row, record
-from worker.db.schema import Batch, Image, Model, Study, Task, TaskState
+from worker.db.schema import Batch, Image, Model, Study, Task
 from worker.db.sql import fitted, is_claimable
+from worker.db.states import TaskState
 from worker.db.types import now_ms, now_utc
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from worker.db.schema import Model, ModelState
+from worker.db.schema import Model
 from worker.db.sql import insert_unless_there
+from worker.db.states import ModelState
 from worker.db.types import now_utc
 from worker.errors import ModelMismatch
 

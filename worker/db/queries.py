@@ -9,8 +9,9 @@ from sqlalchemy import RowMapping, or_, select
 
 from model.labels import Label
 from worker.db.queue import settle_studies
-from worker.db.schema import Model, Result, Study, StudyState, Task, TaskState
+from worker.db.schema import Model, Result, Study, Task
 from worker.db.sql import chunks
+from worker.db.states import StudyState, TaskState
 from worker.db.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST
 from worker.db.workers import WorkerBeat, heartbeat, live_workers, sign_off
 from worker.errors import UsageError

@@ -13,8 +13,9 @@ from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_
 from dicom_io.reasons import Reason
 from worker.db.answers import has_open_task, lock_study, recompute
 from worker.db.results import Subject, failed_row, record
-from worker.db.schema import Batch, Image, Study, StudyState, Task, TaskState
+from worker.db.schema import Batch, Image, Study, Task
 from worker.db.sql import is_claimable
+from worker.db.states import StudyState, TaskState
 from worker.db.types import now_ms, now_utc
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.db.answers import lock_study, recompute
 from worker.db.models import ModelFacts, activate, upsert_model
-from worker.db.schema import OPEN_STATES, Image, Refusal, Study, StudyState, Task, TaskState
+from worker.db.schema import Image, Refusal, Study, Task
 from worker.db.sql import chunks, fitted, insert_unless_there
+from worker.db.states import OPEN_STATES, StudyState, TaskState
 from worker.db.types import now_ms, now_utc
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from dicom_io.reasons import Outcome
 from model.labels import Label
 from worker.db.queries import known
 from worker.db.registry import KIND_SCORE
-from worker.db.schema import OPEN_TASK_STATES, Batch, Image, Model, Result, Study, StudyState, Task, TaskState
+from worker.db.schema import Batch, Image, Model, Result, Study, Task
 from worker.db.sql import fitted, is_claimable
+from worker.db.states import OPEN_TASK_STATES, StudyState, TaskState
 from worker.db.types import now_utc
 from worker.errors import UsageError
 

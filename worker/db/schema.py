@@ -27,54 +27,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dicom_io.reasons import Outcome
 from model.labels import Label
+from worker.db.states import ModelState, StudyState, TaskState
 from worker.db.types import CodeList, EnumText, UtcDateTime
-
-
-class StudyState(StrEnum):
-    """Where a study stands; the worklist shows it as `ai_status`."""
-
-    #: Objects may still come; no result of this revision yet.
-    RECEIVING = "RECEIVING"
-    #: Complete, no result of this revision yet.
-    QUEUED = "QUEUED"
-    #: Some result; objects may still come, or tasks are open.
-    PROVISIONAL = "PROVISIONAL"
-    #: The answer stands.
-    FINAL = "FINAL"
-    #: Nothing in the study may be judged.
-    NOT_APPLICABLE = "NOT_APPLICABLE"
-    #: A film that should have been judged was not; never to be read as normal.
-    FAILED = "FAILED"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the study waits for nothing."""
-        return self in TERMINAL_STATES
-
-
-TERMINAL_STATES = (StudyState.FINAL, StudyState.NOT_APPLICABLE, StudyState.FAILED)
-OPEN_STATES = (StudyState.RECEIVING, StudyState.QUEUED, StudyState.PROVISIONAL)
-
-
-class TaskState(StrEnum):
-    """Where a task stands."""
-
-    PENDING = "PENDING"
-    CLAIMED = "CLAIMED"
-    DONE = "DONE"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-
-OPEN_TASK_STATES = (TaskState.PENDING, TaskState.CLAIMED)
-
-
-class ModelState(StrEnum):
-    """Whether new images are scored by a model."""
-
-    ACTIVE = "active"
-    AVAILABLE = "available"
-
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from worker.db.schema import Base
-from worker.db.schema import Task, TaskState
+from worker.db.schema import Task
+from worker.db.states import TaskState
 from worker.db.types import now_ms
 
 T = TypeVar("T")

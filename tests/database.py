@@ -1,0 +1,178 @@
+"""Helpers of the database tests: a migrated database with one model, and the steps of the flow in one line each."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, text
+
+from dicom_io.facts import Facts
+from dicom_io.reasons import Outcome, Reason
+from model.labels import Label
+from worker.db import claims, queries, queue
+from worker.db.claims import Claim, ResultRow
+from worker.db.engine import make_engine, session_factory
+from worker.db.migrate import migrate
+from worker.db.models import ModelFacts, activate, upsert_model
+from worker.db.registry import Registration, register
+from worker.db.schema import Study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Engine
+
+LEASE_MS = 60_000
+MAX_ATTEMPTS = 3
+CHEST = {
+    "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.1",
+    "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+    "modality": "DX",
+    "body_part": "CHEST",
+    "view_position": "AP",
+    "age_months": 36,
+    "rows": 1024,
+    "columns": 900,
+}
+
+
+def facts_of(study: str = "1.2.3", sop: str = "1.2.3.1", **others: Any) -> Facts:
+    """Facts of an invented chest film."""
+    return Facts(**{**CHEST, "study_uid": study, "series_uid": f"{study}.9", "sop_uid": sop, **others})
+
+
+def model_facts(version: str = "1", **others: Any) -> ModelFacts:
+    """An invented bundle."""
+    digest = hashlib.sha256(version.encode()).hexdigest()
+    values = {"weights_sha256": digest, "preprocess_version": 1, "digest": digest, "threshold": 0.5}
+    return ModelFacts(name="test", version=version, **{**values, "min_age_years": 1, "max_age_years": 5, **others})
+
+
+def scored(probability: float, threshold: float = 0.5, **others: Any) -> ResultRow:
+    """The result of a judged film."""
+    values: dict[str, Any] = {"film_sha256": "f" * 64, "film_version": 1, "film_key": "f" * 64, "engine": "litert"}
+    return ResultRow(
+        Outcome.OK,
+        probability=probability,
+        logit=probability * 2 - 1,
+        threshold=threshold,
+        label=Label.of(probability, threshold),
+        **{**values, **others},
+    )
+
+
+def refused(reason: Reason) -> ResultRow:
+    """The result of a film that was not judged."""
+    outcome = reason.outcome
+    assert outcome is not None
+    return ResultRow(outcome, reason)
+
+
+class Site:
+    """A migrated database with an active model, and what happens on it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.sessions = session_factory(engine)
+        self._bytes = itertools.count()
+        self.model_id = self.add_model()
+        with self.sessions.begin() as session:
+            activate(session, self.model_id)
+
+    def add_model(self, version: str = "1", **others: Any) -> int:
+        with self.sessions.begin() as session:
+            return upsert_model(session, model_facts(version, **others)).id
+
+    def receive(
+        self, study: str = "1.2.3", sop: str = "1.2.3.1", content: str | None = None, quiet_ms: int = 0, **others: Any
+    ) -> Registration:
+        """Register one object; each call is other bytes unless `content` says otherwise."""
+        content = content if content is not None else f"{sop} {next(self._bytes)}"
+        with self.sessions.begin() as session:
+            return register(
+                session,
+                facts=facts_of(study, sop, **others),
+                sha256=hashlib.sha256(content.encode()).hexdigest(),
+                store_key=hashlib.md5(content.encode()).hexdigest(),
+                model_id=self.model_id,
+                quiet_ms=quiet_ms,
+                max_wait_ms=900_000,
+            )
+
+    def claim(self, task_id: int | None, owner: str = "me", lease_ms: int = LEASE_MS) -> Claim | None:
+        assert task_id is not None
+        return claims.claim(self.sessions, task_id, owner, lease_ms, MAX_ATTEMPTS)
+
+    def claimed(self, task_id: int | None, owner: str = "me") -> Claim:
+        found = self.claim(task_id, owner)
+        assert found is not None
+        return found
+
+    def finish(self, task_id: int | None, row: ResultRow) -> None:
+        assert claims.finish(self.sessions, self.claimed(task_id), row)
+
+    def settle(self) -> None:
+        with self.sessions.begin() as session:
+            queries.settle(session)
+
+    def bury(self) -> int:
+        with self.sessions.begin() as session:
+            return queue.bury_lost(session, MAX_ATTEMPTS)
+
+    def due(
+        self, *, batch: bool = False, limit: int = 100, grace_ms: int = 30_000, grace_max_ms: int = 600_000
+    ) -> list[int]:
+        with self.sessions.begin() as session:
+            return queue.due_tasks(session, limit=limit, grace_ms=grace_ms, grace_max_ms=grace_max_ms, batch=batch)
+
+    def expire(self, task_id: int | None) -> None:
+        """Let the lease of a task run out."""
+        self.change(f"UPDATE task SET lease_until_ms = 1 WHERE id = {task_id}")
+
+    def age_hints(self, by_ms: int) -> None:
+        """Let time pass for the hints."""
+        self.change(f"UPDATE task SET hinted_at_ms = hinted_at_ms - {by_ms}")
+
+    def change(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement))
+
+    def rows(self, statement: str) -> list[dict[str, Any]]:
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(text(statement)).mappings()]
+
+    def value(self, statement: str) -> Any:
+        (row,) = self.rows(statement)
+        (value,) = row.values()
+        return value
+
+    def study(self, uid: str = "1.2.3") -> Study:
+        with self.sessions() as session:
+            return session.execute(select(Study).where(Study.study_uid == uid)).scalar_one()
+
+    def worklist(self, uids: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        with self.sessions() as session:
+            return queries.worklist(session, study_uids=uids)
+
+    def entry(self, uid: str = "1.2.3") -> dict[str, Any]:
+        """The study's row in the worklist."""
+        (row,) = self.worklist([uid])
+        return row
+
+    def current(self, image_id: int) -> list[dict[str, Any]]:
+        """The results that count for an image: never more than one."""
+        return self.rows(f"SELECT * FROM result WHERE image_id = {image_id} AND is_current")
+
+
+@contextmanager
+def open_site(url: str) -> Iterator[Site]:
+    """Migrate a database, give the site and close its connections."""
+    engine = make_engine(url)
+    try:
+        migrate(engine)
+        yield Site(engine)
+    finally:
+        engine.dispose()
