@@ -103,6 +103,12 @@ def _training(manifest: Mapping[str, Any]) -> str:
                 f"{augment['shift']:.0%}{' and mirrored' if augment['horizontal_flip'] else ''} at random. After "
                 f"{plateau['patience']} epochs without better validation accuracy the learning rate is multiplied by "
                 f"{plateau['factor']:g}."
+                + (
+                    f" After each epoch the normalisation statistics are measured anew on {training['settle_films']} "
+                    "training films."
+                    if training["settle_films"]
+                    else ""
+                )
             ),
             "",
             f"Kept: the weights of epoch {training['best_epoch']}, the best by validation {training['keep_best']}.",

@@ -65,10 +65,12 @@ class TrainingConfig:
     version: str
     network: str
     input_size: int
+    split_seed: int
     seed: int
     epochs: int
     batch_size: int
     learning_rate: float
+    settle_films: int
     validation_share: float
     threshold: float
     keep_best: str
@@ -126,9 +128,11 @@ def load_config(path: Path) -> TrainingConfig:
         raise ConfigError(f"the training configuration {path} is not valid TOML") from error
     try:
         config = _config(fields)
+        _check(config)
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"the training configuration {path} lacks a key or has one that is unknown") from error
-    _check(config)
+        raise ConfigError(
+            f"the training configuration {path} lacks a key, or has one that is unknown or of another type"
+        ) from error
     return config
 
 
@@ -157,6 +161,7 @@ def _check(config: TrainingConfig) -> None:
         "input_size is at least 32": config.input_size >= 32,
         "epochs and batch_size are at least 1": min(config.epochs, config.batch_size) >= 1,
         "learning_rate is above 0": config.learning_rate > 0,
+        "settle_films is at least 0": config.settle_films >= 0,
         "validation_share is between 0 and 1": 0 < config.validation_share < 1,
         "threshold is between 0 and 1": 0 < config.threshold < 1,
         "keep_best is loss or auc": config.keep_best in {"loss", "auc"},

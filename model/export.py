@@ -139,7 +139,7 @@ def export_run(config: TrainingConfig, data: Path, run: Path, out: Path, reporte
         If the folder exists.
     """
     check_new(out, config.name, config.version)
-    split = split_by_patient(scan_folder(data), config.validation_share, config.seed)
+    split = split_by_patient(scan_folder(data), config.validation_share, config.split_seed)
     state = _state(config, run, split)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -247,10 +247,12 @@ def _manifest(
         "training": {
             "config": f"{config.name}-{config.version}",
             "config_digest": config.digest,
+            "split_seed": config.split_seed,
             "seed": config.seed,
             "epochs": state.epochs_done,
             "batch_size": config.batch_size,
             "learning_rate": config.learning_rate,
+            "settle_films": config.settle_films,
             "augment": asdict(config.augment),
             "plateau": asdict(config.plateau),
             "keep_best": config.keep_best,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -23,16 +25,23 @@ from model.network import build_network
 from model.plateau import Plateau
 from model.preprocess import scale
 from model.run import EpochRecord, RunState, read_state, write_state
+from model.statistics import settle_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from model.config import Augment, TrainingConfig
+    from model.config import TrainingConfig
+
+    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 log = logging.getLogger(__name__)
+
+AHEAD = 8
+"""Batches that are made while the network learns from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,43 +67,6 @@ class TrainingResult:
     def best(self) -> EpochRecord:
         """The epoch whose weights were kept."""
         return self.history[self.best_epoch - 1]
-
-
-class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Shuffled and augmented batches of one epoch, made in background threads.
-
-    Every film's chances come from (seed, epoch, film), so the batches of an epoch are the same after
-    a restart and whatever the number of threads.
-    """
-
-    def __init__(self, films: Films, rule: Augment, batch_size: int, seed: tuple[int, int]) -> None:
-        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=8)
-        self.films, self.rule, self.batch_size, self.seed = films, rule, batch_size, seed
-        self.order = np.random.default_rng(seed).permutation(len(films))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.films) / self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        variants = np.stack([self._variant(int(film)) for film in chosen])
-        return scale(variants)[..., np.newaxis], self.films.targets[chosen][:, np.newaxis]
-
-    def _variant(self, film: int) -> NDArray[np.uint8]:
-        return augmented(self.films.pixels[film], self.rule, np.random.default_rng([*self.seed, film]))
-
-
-class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Tells ``progress`` of every batch."""
-
-    def __init__(self, progress: Callable[[Progress], None], epoch: int, epochs: int) -> None:
-        super().__init__()
-        self.progress, self.epoch, self.epochs = progress, epoch, epochs
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Report one batch."""
-        batches = int(self.params["steps"])
-        self.progress(Progress(self.epoch, self.epochs, batch + 1, batches, float((logs or {})["loss"])))
 
 
 def train(
@@ -125,7 +97,7 @@ def train(
     TrainingError
         If ``out`` holds a run of another configuration or of other films.
     """
-    split = split_by_patient(scan_folder(data), config.validation_share, config.seed)
+    split = split_by_patient(scan_folder(data), config.validation_share, config.split_seed)
     out.mkdir(parents=True, exist_ok=True)
     state = _continued(out, config, split.digest)
     films = load_films(split.train, config.input_size)
@@ -174,20 +146,71 @@ def _epoch(
     progress: Callable[[Progress], None] | None,
 ) -> EpochRecord:
     started = time.monotonic()
-    batches = TrainingBatches(films, config.augment, config.batch_size, (config.seed, epoch))
-    callbacks = [] if progress is None else [ProgressCallback(progress, epoch, config.epochs)]
-    fitted = network.fit(batches, epochs=1, verbose=0, callbacks=callbacks)
+    _seed_dropout(network, config.seed, epoch)
+    loss = _fit(network, config, films, epoch, progress)
+    if config.settle_films:
+        chosen = np.random.default_rng(config.seed).permutation(len(films))[: config.settle_films]
+        settle_statistics(network, films.pixels[chosen])
     logits = network.predict(scale(validation.pixels)[..., np.newaxis], batch_size=64, verbose=0)
     z, y = logits[:, 0].astype(np.float64), validation.targets.astype(np.float64)
     return EpochRecord(
         epoch=epoch,
         learning_rate=float(network.optimizer.learning_rate),
-        loss=float(fitted.history["loss"][0]),
+        loss=loss,
         validation_loss=float(np.mean(np.logaddexp(0.0, z) - y * z)),
         validation_accuracy=float(np.mean((z >= 0) == (y == 1))),
         validation_auc=auc(validation.targets, z),
         seconds=time.monotonic() - started,
     )
+
+
+def _fit(
+    network: keras.Model,
+    config: TrainingConfig,
+    films: Films,
+    epoch: int,
+    progress: Callable[[Progress], None] | None,
+) -> float:
+    """Show every film once; return the mean loss, as it was while the weights changed."""
+    batches, total = math.ceil(len(films) / config.batch_size), 0.0
+    for number, (inputs, targets) in enumerate(_batches(films, config, epoch), start=1):
+        total += float(network.train_on_batch(inputs, targets))
+        if progress is not None:
+            progress(Progress(epoch, config.epochs, number, batches, total / number))
+    return total / batches
+
+
+def _batches(films: Films, config: TrainingConfig, epoch: int) -> Iterator[Batch]:
+    """Shuffled and augmented batches, made ahead in background threads: Pillow lets others run meanwhile.
+
+    A film's chances come from (seed, epoch, film), so an epoch's batches are the same after a restart.
+    """
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(films))
+    pending: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(2, "augment") as pool:
+        for start in range(0, len(order), config.batch_size):
+            chosen = order[start : start + config.batch_size]
+            pending.append(pool.submit(_batch, films, config, epoch, chosen))
+            if len(pending) > AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _batch(films: Films, config: TrainingConfig, epoch: int, chosen: NDArray[np.int64]) -> Batch:
+    variants = [
+        augmented(films.pixels[film], config.augment, np.random.default_rng([config.seed, epoch, film]))
+        for film in chosen
+    ]
+    return scale(np.stack(variants))[..., np.newaxis], films.targets[chosen][:, np.newaxis]
+
+
+def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
+    """Give dropout the same chances in an epoch whether the run was interrupted before it or not."""
+    for number, layer in enumerate(network.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            state = layer.seed_generator.state
+            state.assign(np.random.default_rng([seed, epoch, number]).integers(0, 2**31, state.shape))
 
 
 def _recorded(
