@@ -7,11 +7,13 @@ crashes, and a film that kills its worker must not come back for ever (MEASURED 
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, REDIS_OPTIONS
 from worker.logs import configure_logging
@@ -28,7 +30,7 @@ def make_app(settings: Settings) -> Celery:
         broker_transport_options=REDIS_OPTIONS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        task_queues=[Queue(LIVE_QUEUE), Queue(BATCH_QUEUE)],
+        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (LIVE_QUEUE, BATCH_QUEUE)],
         task_default_queue=LIVE_QUEUE,
         task_acks_late=True,
         task_reject_on_worker_lost=False,
@@ -50,9 +52,12 @@ def make_app(settings: Settings) -> Celery:
 
 def run_worker(settings: Settings) -> None:
     """Work off hints until SIGTERM: one prefork child, so that time limits hold and a dead child is replaced."""
+    # Celery warns that root plus pickle is dangerous; this application accepts nothing but JSON.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app = make_app(settings)
     app.worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=prefork",
             "--concurrency=1",

@@ -95,7 +95,7 @@ class HintPublisher:
         connection = self._connection = self._connection or Connection(
             self._url, transport_options=REDIS_OPTIONS, connect_timeout=5
         )
-        away: tuple[type[Exception], ...] = (
+        away: tuple[type[BaseException], ...] = (
             OperationalError,
             OSError,
             *connection.connection_errors,

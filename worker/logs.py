@@ -16,16 +16,16 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-QUIET_LIBRARIES = (
-    "pydicom",
-    "pynetdicom",
-    "PIL",
-    "alembic",
-    "kombu",
-    "amqp",
-    "sqlalchemy.engine",
-    "celery.utils.functional",
-)
+#: pydicom and its kin quote header values, so only their errors pass; Celery tells each message, its warnings suffice.
+LIBRARY_LEVELS = {
+    "pydicom": logging.ERROR,
+    "pynetdicom": logging.ERROR,
+    "PIL": logging.ERROR,
+    "alembic": logging.ERROR,
+    "kombu": logging.ERROR,
+    "sqlalchemy": logging.ERROR,
+    "celery": logging.WARNING,
+}
 
 
 def configure_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
@@ -53,8 +53,8 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in QUIET_LIBRARIES:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, least in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(least)
 
 
 def error_class(error: BaseException) -> str:

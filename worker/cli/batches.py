@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.bootstrap import open_database
-from worker.cli.output import NOTICE, AsJson, complain, console, opened, print_facts, print_json, print_table
+from worker.cli.output import NOTICE, AsJson, complain, console, opened_once, print_facts, print_json, print_table
 from worker.db import queries
 from worker.errors import UsageError
 
@@ -33,7 +33,7 @@ def ingest(paths: Paths, as_json: AsJson = False) -> None:
     """Register DICOM files, folders and zip archives, and judge what is new."""
     from worker.ingest import ingest as take_in
 
-    settings = opened()
+    settings = opened_once()
     database = open_database(settings)
     intake = take_in(settings, database, paths)
     with database.reads() as session:
@@ -73,7 +73,7 @@ def classify(
     from worker.progress import progress
     from worker.sources import existing, walk
 
-    settings = opened(engine=engine)
+    settings = opened_once(engine=engine)
     files = list(walk(existing(paths)))
     rows = []
     with progress("judging", len(files)) as advance:
@@ -131,7 +131,7 @@ def rerun(  # noqa: PLR0917 - an option each
     if selector == Selector():
         msg = "say which studies: --study, --accession, --received-from/-to, --study-date-from/-to, --state, --label, --scored-by or --all"
         raise UsageError(msg)
-    settings = opened()
+    settings = opened_once()
     database = open_database(settings)
     if dry_run:
         found = reruns.preview(database, selector)
@@ -150,7 +150,7 @@ def batch_list(
     as_json: AsJson = False,
 ) -> None:
     """List batches with their progress."""
-    database = open_database(opened())
+    database = open_database(opened_once())
     with database.reads() as session:
         rows = queries.batches(session, limit)
     if as_json:
@@ -164,7 +164,7 @@ def batch_show(number: Annotated[int, typer.Argument(help="The batch's number.")
     """Show one batch: who, why, selector, progress, and what flipped."""
     from worker.db import reruns
 
-    database = open_database(opened())
+    database = open_database(opened_once())
     with database.reads() as session:
         row = queries.batch(session, number)
         flips = [flip.as_dict() for flip in reruns.flips(session, number)]

@@ -19,12 +19,13 @@ from worker.cli.output import complain, console, print_table
 from worker.db import queries
 from worker.errors import UsageError
 from worker.progress import progress
-from worker.settings import Settings
+from worker.settings import Settings, load_settings
 from worker.sources import is_picture, walk
 from worker.supervisor import Supervisor
 from worker.up import running_stack, wait_until_listening
 
-DEMO_QUIET_S = 2.0
+#: What a demo has otherwise than a hospital, unless it is set: it need not wait, and the worklist is what to read.
+DEMO_SETTINGS = {"quiet_s": 2.0, "log": "warning"}
 POLL_S = 0.25
 CALLING_AET = "AUSCULT_DEMO"
 EXAMPLE = "SELECT study_uid, ai_status, label, probability FROM worklist"
@@ -36,7 +37,8 @@ COLUMNS = {
     "probability": "Probability",
     "reason": "Reason",
     "flags": "Flags",
-    "model": "Model",
+    "model_name": "Model",
+    "model_version": "Version",
     "study_uid": "Study Instance UID",
 }
 
@@ -52,8 +54,8 @@ class Push:
 
 def run_demo(settings: Settings, films: Path | None, *, once: bool) -> int:
     """Serve, push, show the worklist; serve on until Ctrl-C unless ``once``. Returns the exit code."""
-    if "quiet_s" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"quiet_s": DEMO_QUIET_S})
+    chosen = {name: value for name, value in DEMO_SETTINGS.items() if name not in settings.model_fields_set}
+    settings = load_settings(**settings.model_dump(exclude_unset=True), **chosen)
     push = films_of(films) if films else phantoms()
     complain(f"data folder {settings.home}")
     with running_stack(settings) as supervisor:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.bootstrap import open_database, silent_after_ms
-from worker.cli.output import NOTICE, AsJson, console, opened, print_facts, print_json, print_table
+from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
 from worker.db import queries
 from worker.errors import UsageError
 from worker.hints import BrokerAway, HintPublisher
@@ -55,7 +55,7 @@ def worklist(
     as_json: AsJson = False,
 ) -> None:
     """Print the radiology worklist: every study received, in reading order."""
-    database = open_database(opened())
+    database = open_database(opened_once())
     with database.reads() as session:
         rows = queries.worklist(
             session,
@@ -75,7 +75,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one study: its answer and every result it ever had."""
-    database = open_database(opened())
+    database = open_database(opened_once())
     with database.reads() as session:
         found = queries.study_detail(session, study)
     if not found:
@@ -91,7 +91,7 @@ def show(
 
 def status(as_json: AsJson = False) -> None:
     """Say whether everything is well: database, queue, workers, broker, disk. Exit code 1 when something is not."""
-    settings = opened()
+    settings = opened_once()
     database = open_database(settings)
     with database.reads() as session:
         health = queries.queue_health(session)

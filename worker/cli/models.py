@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.bootstrap import active_bundle, bundle_folders
-from worker.cli.output import NOTICE, AsJson, console, opened, print_facts, print_json, print_table
+from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
 from worker.progress import counted
 from worker.settings import quiet_tensorflow
 
@@ -20,7 +20,7 @@ def model_list(as_json: AsJson = False) -> None:
     """List the bundles that can be used, the active one marked."""
     from model.bundle import list_bundles
 
-    settings = opened()
+    settings = opened_once()
     rows = [
         {
             "bundle": bundle.label,
@@ -52,7 +52,7 @@ def model_show(
 
     from model.bundle import read_manifest
 
-    found = active_bundle(opened(), bundle)
+    found = active_bundle(opened_once(), bundle)
     if as_json:
         print_json(read_manifest(found.path))
     else:
@@ -71,7 +71,7 @@ def model_evaluate(
     from model.engine import Classifier, open_engine
     from model.evaluate import evaluate_folder
 
-    settings = opened(engine=engine)
+    settings = opened_once(engine=engine)
     bundle = active_bundle(settings, model)
     quiet_tensorflow()
     classifier = Classifier(bundle, open_engine(bundle, settings.engine))
@@ -94,7 +94,7 @@ def model_train(
     from model.config import config_path, load_config
     from model.export import train_bundle
 
-    opened()
+    opened_once()
     quiet_tensorflow()
     plan = load_config(Path(config) if config.endswith(".toml") else config_path(config))
     with counted("training") as advance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -34,9 +35,19 @@ STYLES = {
 
 
 def opened(**overrides: Any) -> Settings:
-    """Read the settings and set up logging: the first line of every command."""
+    """Read the settings and set up logging: the first line of every command that serves."""
     settings = load_settings(**overrides)
     configure_logging(settings.log, settings.log_format)
+    return settings
+
+
+def opened_once(**overrides: Any) -> Settings:
+    """The same for a command that ends by itself: it says how far it is, and the rest only when it goes wrong."""
+    settings = opened(**overrides)
+    if "log" not in settings.model_fields_set:
+        for name in ("worker", "dicom_io", "model"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("worker.progress").setLevel(logging.INFO)
     return settings
 
 

@@ -258,7 +258,10 @@ def push_ready(session: Session, study_uids: Sequence[str], quiet_ms: int) -> No
         session.execute(
             update(Study)
             .where(Study.study_uid.in_(some), Study.state.in_(OPEN_STATES), Study.ready_at_ms < later)
-            .values(ready_at_ms=later)
+            .values(
+                ready_at_ms=later,
+                state=case((Study.state == StudyState.QUEUED, StudyState.RECEIVING.value), else_=Study.state),
+            )
             .execution_options(synchronize_session=False)
         )
 
