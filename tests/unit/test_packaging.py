@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ("requirements-serve.txt", "requirements.txt", "requirements-dev.txt")
 REQUIREMENT = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -50,7 +51,7 @@ def test_tensorflow_comes_by_an_extra_alone(project):
     assert "keras" not in names
 
 
-@pytest.mark.parametrize("name", ["uv.lock", "requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["uv.lock", *REQUIREMENTS])
 def test_the_locks_name_no_other_index_than_pypi(name):
     text = (ROOT / name).read_text()
     hosts = set(re.findall(r"\w+://([^/\"\s]+)", text))
@@ -59,7 +60,7 @@ def test_the_locks_name_no_other_index_than_pypi(name):
     assert "find-links" not in text
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", REQUIREMENTS)
 def test_the_requirements_are_those_of_the_lock_each_with_a_hash(name):
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
     locked = {(package["name"], package["version"]) for package in lock["package"]}
