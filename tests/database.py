@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, text
+from sqlalchemy import make_url, select, text
 
 from dicom_io.facts import Facts
 from dicom_io.reasons import Outcome, Reason
@@ -22,8 +23,9 @@ from worker.db.schema import Study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from sqlalchemy import Engine
+    import pytest
 
 LEASE_MS = 60_000
 MAX_ATTEMPTS = 3
@@ -74,9 +76,10 @@ def refused(reason: Reason) -> ResultRow:
 class Site:
     """A migrated database with an active model, and what happens on it."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.sessions = session_factory(engine)
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = make_engine(url)
+        self.sessions = session_factory(self.engine)
         self._bytes = itertools.count()
         self.model_id = self.add_model()
         with self.sessions.begin() as session:
@@ -167,12 +170,40 @@ class Site:
         return self.rows(f"SELECT * FROM result WHERE image_id = {image_id} AND is_current")
 
 
+BOTH = ("sqlite", "postgresql")
+_TEMPLATES: dict[str, str] = {}
+
+
+def fresh_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """The body of a fixture with the parameters `BOTH`: a migrated database of the test's own, copied from a template."""
+    if request.param == "sqlite":
+        template = _TEMPLATES.get("sqlite") or _migrated(
+            "sqlite", f"sqlite:///{request.getfixturevalue('tmp_path_factory').mktemp('template') / 'template.db'}"
+        )
+        shutil.copy(make_url(template).database or "", tmp_path / "site.db")
+        with open_site(f"sqlite:///{tmp_path / 'site.db'}") as site:
+            yield site
+        return
+    server = request.getfixturevalue("postgres_server")
+    template = _TEMPLATES.get("postgresql") or _migrated("postgresql", server.create_database())
+    url = server.create_database(template)
+    with open_site(url) as site:
+        yield site
+    server.drop_database(url)
+
+
+def _migrated(kind: str, url: str) -> str:
+    engine = make_engine(url)
+    migrate(engine)
+    engine.dispose()
+    return _TEMPLATES.setdefault(kind, url)
+
+
 @contextmanager
 def open_site(url: str) -> Iterator[Site]:
-    """Migrate a database, give the site and close its connections."""
-    engine = make_engine(url)
+    """Give the site on a migrated database and close its connections."""
+    site = Site(url)
     try:
-        migrate(engine)
-        yield Site(engine)
+        yield site
     finally:
-        engine.dispose()
+        site.engine.dispose()
