@@ -99,7 +99,7 @@ class Elements:
 
     def __init__(self, ds: Dataset) -> None:
         self._ds = ds
-        self._encodings = _encodings_of(ds)
+        self._encodings = _encodings_of(ds, self._element(0x00080005))
 
     @property
     def dataset(self) -> Dataset:
@@ -201,8 +201,7 @@ class Elements:
         return tag == 0x00100010
 
 
-def _encodings_of(ds: Dataset) -> list[str]:
-    charset = ds.get_item(0x00080005, keep_deferred=True)
+def _encodings_of(ds: Dataset, charset: DataElement | RawDataElement | None) -> list[str]:
     if charset is None or charset.value in (None, b"", ""):
         return []
     encoding = ds.original_character_set

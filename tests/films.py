@@ -1,0 +1,87 @@
+"""Radiographs made for a test: a full-featured header around any pixels."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+CR = "1.2.840.10008.5.1.4.1.1.1"
+
+
+def film(pixels: NDArray[Any] | None = None, *, syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Dataset:
+    """A chest film of a child; keyword arguments overrule any element, None leaves it out."""
+    if pixels is None:
+        pixels = ramp()
+    values: dict[str, Any] = {
+        "SOPClassUID": DX,
+        "SOPInstanceUID": "1.2.3.4.5",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "Modality": "DX",
+        "PatientName": "Doe^Jane",
+        "PatientID": "P1",
+        "PatientAge": "003Y",
+        "BodyPartExamined": "CHEST",
+        "ViewPosition": "AP",
+        "SamplesPerPixel": 3 if pixels.ndim == 3 else 1,
+        "PhotometricInterpretation": "RGB" if pixels.ndim == 3 else "MONOCHROME2",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "BitsAllocated": pixels.dtype.itemsize * 8,
+        "BitsStored": pixels.dtype.itemsize * 8,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+    }
+    if pixels.ndim == 3:
+        values["PlanarConfiguration"] = 0
+    order = ">" if syntax == "1.2.840.10008.1.2.2" else "<"
+    values["PixelData"] = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    values |= elements
+    values.setdefault("HighBit", (values["BitsStored"] or 1) - 1)
+    ds = Dataset()
+    with warnings.catch_warnings():
+        # a test may well write what no film should hold
+        warnings.simplefilter("ignore")
+        for keyword, value in values.items():
+            if value is not None:
+                setattr(ds, keyword, value)
+    if "PixelData" in ds:
+        ds["PixelData"].VR = "OB" if ds.BitsAllocated == 8 else "OW"
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID = UID(DX)
+    ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.5")
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
+    return ds
+
+
+def save(ds: Dataset, folder: Path, name: str = "film.dcm") -> Path:
+    """Write the data set as a DICOM file."""
+    path = folder / name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def ramp(rows: int = 160, columns: int = 256, dtype: Any = np.uint16, top: int = 4095) -> NDArray[Any]:
+    """Every value from 0 to ``top`` somewhere, smooth along the rows."""
+    line = np.linspace(0, top, rows * columns)
+    return line.reshape(rows, columns).round().astype(dtype)
+
+
+def lut(descriptor: list[int], data: list[int]) -> Sequence:
+    """The one item of a Modality or VOI LUT sequence."""
+    item = Dataset()
+    item.add_new(0x00283002, "SS" if descriptor[1] < 0 else "US", descriptor)
+    item.add_new(0x00283006, "US", data)
+    return Sequence([item])
