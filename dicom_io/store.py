@@ -58,7 +58,7 @@ class Store:
         """Say whether the original `key` is here."""
         return self.path(key).is_file()
 
-    def file(self, source: Path, key: str, *, link: bool = True) -> None:
+    def file(self, source: Path, key: str) -> None:
         """Put a spool file into the store, durably; the same key again is fine.
 
         Parameters
@@ -67,8 +67,6 @@ class Store:
             A file that is durable itself and will not change, as the spool's are. It stays where it is.
         key : str
             Its key.
-        link : bool, optional
-            Whether a hard link will do; not for a file that somebody else may yet write to.
 
         Raises
         ------
@@ -83,10 +81,7 @@ class Store:
         try:
             make_folder(target.parent.parent)
             make_folder(target.parent)
-            if link:
-                _link_or_copy(source, target)
-            else:
-                _copy(source, target)
+            _link_or_copy(source, target)
             # Also when the file was there: the attempt that put it there may have died before this line.
             fsync_folder(target.parent)
         except OSError as exc:

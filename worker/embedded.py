@@ -38,6 +38,7 @@ def broker_command(settings: Settings) -> list[str]:
         "appendonly": "no",
         "daemonize": "no",
         "loglevel": "warning",
+        "logfile": str(socket.parent / "broker.log"),
         "timeout": "0",
     }
     return [str(_binary()), "--save", "", *(part for name, value in options.items() for part in (f"--{name}", value))]

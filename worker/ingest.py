@@ -1,22 +1,20 @@
 """``auscult ingest``: files, folders and zip archives go the same way as pushed objects, without a listener.
 
-Each file is copied into the store under a key made of its own digest, then registered. A crash between the two leaves
-a copy that the next ingest of the same file takes over; the operator's own files are only read.
+Ingest has a spool of its own, so that no listener's registrar takes its entries. What a killed ingest leaves there is
+registered by the next one; the operator's own files are only read.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import zipfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicom_io.errors import DicomIoError, HeaderUnreadable, NotDicom, SpoolError
-from dicom_io.header import Facts, dataset_sha256, read_facts, valid_uid
+from dicom_io.errors import DicomIoError, NotDicom, SpoolError
+from dicom_io.header import Facts, read_facts, valid_uid
+from dicom_io.limits import MAX_FILE_BYTES
 from dicom_io.reasons import Reason
+from dicom_io.spool import SourceUnreadable, Spool
 from dicom_io.store import Store
 from worker.bootstrap import Database, active_bundle, record_model, study_clock
 from worker.completion import complete
@@ -28,14 +26,14 @@ from worker.sources import existing, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from typing import IO
 
     from worker.settings import Settings
 
-#: No single radiograph is larger; a zip member that claims more is not unpacked.
-MAX_MEMBER_BYTES = 1 << 30
-KEY_LENGTH = 32
 #: Bit 0 of a zip member's general purpose flags (APPNOTE.TXT 4.4.4).
 ENCRYPTED = 0x1
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,62 +55,116 @@ class Intake:
     turned: list[Turned] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file to look at: where it lies now and what to call it; or why it cannot be looked at."""
+class Door:
+    """Takes files into the ingest spool, turns away what is no DICOM object, and registers the rest."""
 
-    path: Path
-    name: str
-    reason: Reason | None = None
+    def __init__(self, spool: Spool, filing: Filing) -> None:
+        self._spool = spool
+        self._filing = filing
+        self.intake = Intake()
 
+    def take_leftovers(self) -> None:
+        """Register what a killed ingest left behind; an entry of an ingest at work is none the worse for it."""
+        for key in self._spool.keys():  # noqa: SIM118 - a spool is no dict
+            self._register(key, key)
 
-def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Intake:
-    """Register everything under ``paths`` and bring every new task to its end."""
-    model_id = record_model(database.sessions, active_bundle(settings), make_active=True)
-    filing = Filing(database.sessions, Store(settings.store), study_clock(settings), model_id)
-    intake = Intake()
-    files = list(walk(existing(paths)))
-    with progress("registering", len(files)) as advance:
-        for number, path in enumerate(files, start=1):
-            for source in _sources(path, settings.home):
-                _take(source, filing, intake)
-            advance(number)
-    with database.sessions.begin() as session:
-        release_studies(session, sorted(intake.studies))
-    _finish(settings, database, intake)
-    return intake
-
-
-def _take(source: Source, filing: Filing, intake: Intake) -> None:
-    if source.reason:
-        intake.turned.append(Turned(source.name, source.reason))
-        return
-    try:
-        facts = read_facts(source.path)
-        refused = door_reason(facts)
-        if refused:
-            intake.turned.append(Turned(source.name, refused))
+    def take(self, path: Path) -> None:
+        """Take a file, or every member of a zip archive."""
+        if zipfile.is_zipfile(path):
+            self._take_archive(path)
             return
-        key = dataset_sha256(source.path)[:KEY_LENGTH]
-        entry = filing.file(source.path, key, link=False)
-    except SpoolError:
-        raise
-    except NotDicom:
-        intake.turned.append(Turned(source.name, Reason.NOT_DICOM))
-    except HeaderUnreadable:
-        intake.turned.append(Turned(source.name, Reason.HEADER_UNREADABLE))
-    except (DicomIoError, OSError):
-        intake.turned.append(Turned(source.name, Reason.UNREADABLE))
-    else:
+        reason = door_reason(path)
+        if reason:
+            self._turn(str(path), reason)
+            return
+        try:
+            key = self._spool.put_file(path)
+        except SourceUnreadable:
+            self._turn(str(path), Reason.UNREADABLE)
+        else:
+            self._register(key, str(path))
+
+    def _take_archive(self, path: Path) -> None:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.infolist():
+                    if not member.is_dir():
+                        self._take_member(archive, member, f"{path}!{member.filename}")
+        except (zipfile.BadZipFile, EOFError, NotImplementedError):
+            self._turn(str(path), Reason.UNREADABLE)
+
+    def _take_member(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
+        """Unpack straight into the spool, under a name of our own: a member's path is never used as one."""
+        if member.file_size > MAX_FILE_BYTES:
+            self._turn(name, Reason.TOO_LARGE)
+        elif member.flag_bits & ENCRYPTED:
+            self._turn(name, Reason.UNREADABLE)
+        else:
+            with archive.open(member) as stream:
+                key = self._spool.put(_chunks(stream))
+            reason = door_reason(self._spool.path(key))
+            if reason:
+                self._spool.remove(key)
+                self._turn(name, reason)
+            else:
+                self._register(key, name)
+
+    def _register(self, key: str, name: str) -> None:
+        try:
+            entry = self._filing.file(self._spool.path(key), key)
+        except SourceUnreadable:
+            # Another ingest took this leftover first.
+            return
+        except SpoolError:
+            raise
+        except DicomIoError:
+            self._filing.discard(key)
+            self._spool.quarantine(key)
+            self._turn(name, Reason.REGISTRATION_FAILED)
+            return
+        self._spool.remove(key)
+        intake = self.intake
         intake.registered += 1
         intake.duplicates += entry.is_duplicate
         intake.studies.add(entry.study_id)
         if entry.task_id is not None:
             intake.tasks.add(entry.task_id)
 
+    def _turn(self, name: str, reason: Reason) -> None:
+        self.intake.turned.append(Turned(name, reason))
 
-def door_reason(facts: Facts) -> Reason | None:
-    """The same door as the listener's: without valid UIDs there is nothing to register."""
+
+def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Intake:
+    """Register everything under ``paths`` and bring every new task to its end."""
+    files = list(walk(existing(paths)))
+    model_id = record_model(database.sessions, active_bundle(settings), make_active=True)
+    filing = Filing(database.sessions, Store(settings.store), study_clock(settings), model_id)
+    door = Door(Spool(settings.home / "ingest"), filing)
+    door.take_leftovers()
+    with progress("registering", len(files)) as advance:
+        for number, path in enumerate(files, start=1):
+            door.take(path)
+            advance(number)
+    with database.sessions.begin() as session:
+        release_studies(session, sorted(door.intake.studies))
+    _finish(settings, database, door.intake)
+    return door.intake
+
+
+def door_reason(path: Path) -> Reason | None:
+    """The same door as the listener's: what is no DICOM object or has no valid UIDs cannot be registered."""
+    try:
+        facts = read_facts(path)
+    except NotDicom:
+        return Reason.NOT_DICOM
+    except DicomIoError:
+        return Reason.HEADER_UNREADABLE
+    except OSError:
+        return Reason.UNREADABLE
+    return _uid_reason(facts)
+
+
+def _uid_reason(facts: Facts) -> Reason | None:
     uids = (
         (facts.study_uid, Reason.INVALID_STUDY_UID),
         (facts.series_uid, Reason.INVALID_SERIES_UID),
@@ -122,37 +174,9 @@ def door_reason(facts: Facts) -> Reason | None:
     return next((reason for uid, reason in uids if not valid_uid(uid)), None)
 
 
-@contextmanager
-def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> Iterator[Path]:
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="unzip-") as target:
-        with archive.open(member) as packed:
-            shutil.copyfileobj(packed, target, 1 << 20)
-        target.flush()
-        yield Path(target.name)
-
-
-def _sources(path: Path, folder: Path) -> Iterator[Source]:
-    """The file itself, or each member of a zip archive, unpacked one at a time under a name of our own."""
-    if not zipfile.is_zipfile(path):
-        yield Source(path, str(path))
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if not member.is_dir():
-                    yield from _member(archive, member, folder, f"{path}!{member.filename}")
-    except zipfile.BadZipFile:
-        yield Source(path, str(path), Reason.UNREADABLE)
-
-
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, name: str) -> Iterator[Source]:
-    if member.file_size > MAX_MEMBER_BYTES:
-        yield Source(folder, name, Reason.TOO_LARGE)
-    elif member.flag_bits & ENCRYPTED:
-        yield Source(folder, name, Reason.UNREADABLE)
-    else:
-        with _unpacked(archive, member, folder) as unpacked:
-            yield Source(unpacked, name)
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK_BYTES):
+        yield chunk
 
 
 def _finish(settings: Settings, database: Database, intake: Intake) -> None:

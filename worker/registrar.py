@@ -59,9 +59,9 @@ class Filing:
         self._clock = clock
         self._model_id = model_id
 
-    def file(self, source: Path, key: str, *, link: bool = True) -> Registration:
+    def file(self, source: Path, key: str) -> Registration:
         """File an object under ``key``; doing so again is harmless, and a duplicate's second copy is removed."""
-        self._store.file(source, key, link=link)
+        self._store.file(source, key)
         facts, digest = read_facts(source), dataset_sha256(source)
 
         def write(session: Session) -> Registration:
@@ -76,7 +76,7 @@ class Filing:
             )
 
         entry = in_transaction(self._sessions, write)
-        if entry.is_duplicate:
+        if entry.store_key != key:
             self._store.remove(key)
         return entry
 

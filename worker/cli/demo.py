@@ -134,6 +134,7 @@ def _show(settings: Settings, database: Database, study_uids: Sequence[str], por
     out.print("Not a medical device. Not for diagnosis.", style="bold")
     out.print(f"send:   storescu -aec {settings.ae_title} {settings.host} {port} film.dcm", markup=False)
     out.print(f"query:  {query_example(settings)}", markup=False, soft_wrap=True)
+    out.print("or:     auscult worklist, auscult show STUDY, auscult rerun --all --dry-run", markup=False)
 
 
 def query_example(settings: Settings) -> str:

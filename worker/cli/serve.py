@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import complain, opened
+from worker.cli.output import complain, opened, opened_once
 from worker.errors import UsageError
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on (AUSCULT_PORT).", min=0, max=65535)]
@@ -31,7 +31,7 @@ def demo(
     """Bring Auscult up, push demo films through the real listener and print the worklist."""
     from worker.cli import demo as demonstration
 
-    settings = opened(port=port)
+    settings = opened_once(port=port)
     raise typer.Exit(demonstration.run_demo(settings, films, once=once))
 
 

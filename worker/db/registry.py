@@ -79,6 +79,8 @@ class Registration:
     is_new_image: bool
     is_duplicate: bool
     revision: int
+    #: Where the image's original lies; another key than the one just filed means that that copy is not needed.
+    store_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,10 @@ def register(  # noqa: PLR0913 - one named value each for what an object is and 
     arrival = _Arrival(facts, sha256, store_key, model_id, quiet_ms, max_wait_ms, priority, clock, at)
     study = _study(session, arrival)
     known = session.execute(
-        select(Image.id, Image.study_id).where(Image.sop_uid == facts.sop_uid, Image.sha256 == sha256)
+        select(Image.id, Image.store_key).where(Image.sop_uid == facts.sop_uid, Image.sha256 == sha256)
     ).one_or_none()
     if known:
-        return _count_again(session, study, arrival, known.id)
+        return _count_again(session, study, arrival, known.id, known.store_key)
     return _add(session, study, arrival)
 
 
@@ -148,16 +150,23 @@ def _study(session: Session, arrival: _Arrival) -> Study:
     return study
 
 
-def _count_again(session: Session, study: Study, arrival: _Arrival, image_id: int) -> Registration:
-    """Count the same bytes; a study that still waits goes on waiting, a finished one is left alone."""
-    session.execute(update(Image).where(Image.id == image_id).values(rx_count=Image.rx_count + 1))
+def _count_again(session: Session, study: Study, arrival: _Arrival, image_id: int, store_key: str) -> Registration:
+    """Count the same bytes; a study that still waits goes on waiting, a finished one is left alone.
+
+    A spool entry that is registered again after a crash between commit and removal comes under the key it already has:
+    it was received once.
+    """
+    if store_key != arrival.store_key:
+        session.execute(update(Image).where(Image.id == image_id).values(rx_count=Image.rx_count + 1))
     if not study.state.is_terminal:
         _push(study, arrival)
     task_id = session.execute(
         select(Task.id).where(Task.image_id == image_id, Task.batch_id.is_(None)).order_by(Task.id.desc()).limit(1)
     ).scalar_one_or_none()
     session.flush()
-    return Registration(study.id, image_id, task_id, is_new_image=False, is_duplicate=True, revision=study.revision)
+    return Registration(
+        study.id, image_id, task_id, is_new_image=False, is_duplicate=True, revision=study.revision, store_key=store_key
+    )
 
 
 def _push(study: Study, arrival: _Arrival) -> None:
@@ -177,7 +186,15 @@ def _add(session: Session, study: Study, arrival: _Arrival) -> Registration:
     recompute(session, study.id)
     if displaced is not None and displaced != study.id:
         _answer_anew(session, displaced, arrival)
-    return Registration(study.id, image_id, task_id, is_new_image=True, is_duplicate=False, revision=study.revision)
+    return Registration(
+        study.id,
+        image_id,
+        task_id,
+        is_new_image=True,
+        is_duplicate=False,
+        revision=study.revision,
+        store_key=arrival.store_key,
+    )
 
 
 def _insert_image(session: Session, study: Study, arrival: _Arrival) -> tuple[int, int | None]:
