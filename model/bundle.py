@@ -3,7 +3,7 @@
 ::
 
     notebook-1/
-        bundle.json       name, version, input, threshold, intended use, metrics, digests (this module)
+        bundle.json       name, version, input, threshold, intended use, metrics, digests (manifest.py)
         model.keras       the trained network, as Keras 3 keeps it
         model.tflite      the same network for LiteRT
         validation.csv    target and logit of every validation film, for another operating point
@@ -12,39 +12,46 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from model.card import render_card
 from model.config import NAME, VERSION
 from model.errors import BundleError, DataError
 from model.evaluate import Evaluation, evaluate_logits
 from model.labels import Label
+from model.manifest import (
+    CARD_FILE,
+    FILES,
+    KERAS_FILE,
+    LITERT_FILE,
+    MANIFEST,
+    VALIDATION_FILE,
+    check_file,
+    json_digest,
+    read_manifest,
+    read_validation,
+    write_manifest,
+)
 from model.preprocess import PREPROCESS_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
 
-FORMAT = 1
-"""Goes up whenever an older Auscult could misread a bundle."""
-
-MANIFEST = "bundle.json"
-KERAS_FILE = "model.keras"
-LITERT_FILE = "model.tflite"
-VALIDATION_FILE = "validation.csv"
-CARD_FILE = "MODEL_CARD.md"
-FILES = (KERAS_FILE, LITERT_FILE, VALIDATION_FILE)
-"""The files whose digests ``bundle.json`` holds."""
+__all__ = [
+    "Bundle",
+    "builtin_folder",
+    "check_new",
+    "derive",
+    "find_bundle",
+    "list_bundles",
+    "load_bundle",
+    "read_manifest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,66 +180,11 @@ def load_bundle(path: Path) -> Bundle:
     """
     manifest = read_manifest(path)
     for name in FILES:
-        _check_file(path / name, str(manifest["files"].get(name, "")))
+        check_file(path / name, str(manifest["files"].get(name, "")))
     try:
         return _bundle(path, manifest)
     except (KeyError, TypeError, ValueError, DataError) as error:
         raise BundleError(f"{path / MANIFEST} is incomplete: export the bundle again") from error
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read ``bundle.json`` and check its format and its own digest.
-
-    Raises
-    ------
-    BundleError
-        If it is missing, altered, no JSON or of a newer format.
-    """
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundleError(f"{path} is no bundle: it has no readable {MANIFEST}") from error
-    except ValueError as error:
-        raise BundleError(f"{path / MANIFEST} is not valid JSON: copy or export the bundle again") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-        raise BundleError(f"{path / MANIFEST} is no bundle description: copy or export the bundle again")
-    if manifest["format"] > FORMAT:
-        raise BundleError(
-            f"{path} has bundle format {manifest['format']} and this Auscult reads up to {FORMAT}: update Auscult"
-        )
-    if manifest.get("manifest_sha256") != manifest_digest(manifest):
-        raise BundleError(
-            f"{path / MANIFEST} was altered after it was written: copy the bundle again, "
-            "or derive a new one to change its threshold"
-        )
-    return manifest
-
-
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of a description without its own digest, independent of order and white space."""
-    rest = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
-    return _json_digest(rest)
-
-
-def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Write ``bundle.json`` with the digests of the files that lie beside it and of itself.
-
-    Parameters
-    ----------
-    path : Path
-        The bundle's folder, with all of ``FILES``.
-    manifest : mapping
-        The description; ``files`` and ``manifest_sha256`` are filled in.
-    """
-    full = {**manifest, "files": {name: file_digest(path / name) for name in FILES}}
-    full["manifest_sha256"] = manifest_digest(full)
-    (path / MANIFEST).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def derive(source: Bundle, out: Path, *, name: str, version: str, threshold: float) -> Bundle:
@@ -263,7 +215,7 @@ def derive(source: Bundle, out: Path, *, name: str, version: str, threshold: flo
         raise BundleError("a threshold is a probability between 0 and 1")
     check_new(out, name, version)
     manifest = read_manifest(source.path)
-    targets, logits = _read_validation(source.path / VALIDATION_FILE)
+    targets, logits = read_validation(source.path / VALIDATION_FILE)
     metrics = evaluate_logits(targets, logits, threshold, name, version)
     changed = {
         "name": name,
@@ -294,28 +246,6 @@ def check_new(out: Path, name: str, version: str) -> None:
         raise BundleError(f"{out} exists already: raise the version, or remove the folder if no result refers to it")
 
 
-def write_validation(path: Path, targets: NDArray[np.float64], logits: NDArray[np.float64]) -> None:
-    """Write target and logit of every validation film; never a file name, which may name a patient."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["target", "logit"])
-        writer.writerows([int(target), repr(float(logit))] for target, logit in zip(targets, logits, strict=True))
-
-
-def _read_validation(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-    return table[:, 0], table[:, 1]
-
-
-def _check_file(path: Path, wanted: str) -> None:
-    try:
-        found = file_digest(path)
-    except OSError as error:
-        raise BundleError(f"the bundle {path.parent} lacks {path.name}: copy or export the bundle again") from error
-    if found != wanted:
-        raise BundleError(f"{path} is not the file the bundle was made with (digest): copy or export the bundle again")
-
-
 def _bundle(path: Path, manifest: dict[str, Any]) -> Bundle:
     if manifest["labels"] != [label.value for label in Label] or manifest["positive"] != Label.PNEUMONIA:
         raise BundleError(f"{path} answers with other labels than NORMAL and PNEUMONIA")
@@ -343,11 +273,7 @@ def _bundle(path: Path, manifest: dict[str, Any]) -> Bundle:
         projections=tuple(str(view) for view in use["projections"]),
         body_part=str(use["body_part"]),
         weights_sha256=str(manifest["files"][KERAS_FILE]),
-        digest=_json_digest({"calibration": manifest["calibration"], "threshold": threshold}),
+        digest=json_digest({"calibration": manifest["calibration"], "threshold": threshold}),
         metrics=Evaluation.from_dict(manifest["metrics"]),
         derived_from=manifest["derived_from"],
     )
-
-
-def _json_digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.bundle import (
-    CARD_FILE,
-    FORMAT,
-    KERAS_FILE,
-    LITERT_FILE,
-    VALIDATION_FILE,
-    Bundle,
-    check_new,
-    load_bundle,
-    write_manifest,
-    write_validation,
-)
+from model.bundle import Bundle, check_new, load_bundle
 from model.card import render_card
 from model.dataset import Films, Split, load_films, scan_folder, split_by_patient
 from model.engine import Classifier, KerasEngine, LiteRtEngine
 from model.errors import ExportError
 from model.evaluate import Evaluation, evaluate_folder, evaluate_logits
 from model.labels import Label
+from model.manifest import (
+    CARD_FILE,
+    FORMAT,
+    KERAS_FILE,
+    LITERT_FILE,
+    VALIDATION_FILE,
+    write_manifest,
+    write_validation,
+)
 from model.preprocess import PREPROCESS_VERSION, scale
 from model.run import RunState, read_state
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from model.bundle import FILES, Bundle, builtin_folder, derive, load_bundle, write_manifest
+from model.bundle import Bundle, builtin_folder, derive, load_bundle
 from model.evaluate import evaluate_logits
 from model.labels import Label
+from model.manifest import FILES, write_manifest
 from model.preprocess import PREPROCESS_VERSION
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from model.bundle import builtin_folder, derive, find_bundle, list_bundles, load_bundle, write_manifest
+from model.bundle import builtin_folder, derive, find_bundle, list_bundles, load_bundle
 from model.errors import BundleError
+from model.manifest import write_manifest
 from tests.helpers_bundle import bundle_by_hand, manifest_by_hand, shipped_bundle
 
 
