@@ -6,7 +6,6 @@ again, which changes an object and fails on values it does not like.
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from dicom_io.connection import take_over
 from dicom_io.errors import PeerUnreachable
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_io.network_log import quiet_network_libraries
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
     from pynetdicom.association import Association
-    from pynetdicom.events import Event
 
 CALLING_AET = "AUSCULT_SCU"
 CALLED_AET = "AUSCULT"
@@ -218,7 +217,7 @@ def _association(peer: _Peer, contexts: Sequence[tuple[str, str]]) -> Iterator[A
         contexts=[build_context(sop_class, transfer_syntax) for sop_class, transfer_syntax in contexts],
         ae_title=peer.called_aet,
         max_pdu=_MAX_PDU,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, take_over)],
     )
     if association.is_rejected:
         raise PeerRefused
@@ -228,10 +227,3 @@ def _association(peer: _Peer, contexts: Sequence[tuple[str, str]]) -> Iterator[A
         yield association
     finally:
         association.release()
-
-
-def _without_delay(event: Event) -> None:
-    # pynetdicom writes a request and its data set one after the other: Nagle's algorithm would hold the second back.
-    transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -7,10 +7,11 @@ import math
 import socket
 import struct
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import AssociationServer
+
+from dicom_io.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,9 +53,8 @@ class Server(AssociationServer):
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept a connection."""
-        connection, address = super().get_request()
-        # Without it, Nagle's algorithm and the peer's delayed ACK hold back each answer for some 40 ms.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted, address = super().get_request()
+        connection = Connection(accepted)
         # pynetdicom's timers do not run while it reads a PDU: a peer that falls silent inside one would stay for ever.
         timeout = struct.pack("ll", math.ceil(self._options.network_timeout_s), 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
@@ -91,5 +91,4 @@ def cut(association: Association) -> None:
     """Close an association's connection at once, even while its thread waits inside a PDU."""
     transport = association.dul.socket
     if transport is not None and transport.socket is not None:
-        with suppress(OSError):
-            transport.socket.shutdown(socket.SHUT_RDWR)
+        transport.socket.shutdown(socket.SHUT_RDWR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -45,7 +46,7 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     listener.start()
-    say(event="listening", port=listener.port)
+    say(event="listening", port=listener.port, pid=os.getpid())
     stop.wait()
     listener.stop()
     say(event="stopped", modules=sorted(sys.modules))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import socket
@@ -15,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pynetdicom import AE, _config, build_context
+from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 
+from dicom_io.connection import take_over
 from dicom_io.journal import Journal
 from dicom_io.listener import Listener
 from dicom_io.network_log import quiet_network_libraries
@@ -99,7 +101,10 @@ class ListenerProcess:
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read_events, self._read_log)]
         for reader in self._readers:
             reader.start()
-        self.port = int(self.wait_for("listening")["port"])
+        listening = self.wait_for("listening")
+        self.port = int(listening["port"])
+        #: Of the listener itself, where `before` has put another program in front of it.
+        self.pid = int(listening["pid"])
 
     def _read_events(self) -> None:
         assert self.process.stdout is not None
@@ -122,14 +127,18 @@ class ListenerProcess:
 
     def stop(self) -> dict[str, Any]:
         """End it as a service manager does and return its last word."""
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         last = self.wait_for("stopped")
         assert self.process.wait(timeout=30) == 0
         return last
 
-    def close(self) -> None:
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the listener, unless it has ended."""
         if self.process.poll() is None:
-            self.process.kill()
+            os.kill(self.pid, number)
+
+    def close(self) -> None:
+        self.signal(signal.SIGKILL)
         self.process.wait(timeout=30)
         for reader in self._readers:
             reader.join(timeout=30)
@@ -155,7 +164,8 @@ def association_to(port: int, *contexts: tuple[str, list[str]], **more: Any) -> 
     ae = AE("TESTSCU")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
     built = [build_context(sop_class, syntaxes) for sop_class, syntaxes in contexts]
-    association = ae.associate(LOCAL, port, contexts=built, **more)
+    handlers = [(evt.EVT_CONN_OPEN, take_over)]
+    association = ae.associate(LOCAL, port, contexts=built, evt_handlers=handlers, **more)  # type: ignore[arg-type]
     try:
         yield association
     finally:
