@@ -1,0 +1,132 @@
+"""The registrar: spool to rows, in an order that loses nothing and counts nothing twice; real spool, store, database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from dicom_io.errors import SpoolError
+from dicom_io.journal import Journal
+from dicom_io.reasons import Reason
+from dicom_io.spool import Spool
+from dicom_io.store import Store
+from tests.objects import Made
+from worker.bootstrap import Database, active_bundle, connect, record_model
+from worker.db.migrate import migrate
+from worker.registrar import Filing, Registrar, StudyClock
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass
+class Bench:
+    settings: Settings
+    database: Database
+    spool: Spool
+    store: Store
+    journal: Journal
+    registered: int = 0
+
+    def registrar(self) -> Registrar:
+        """A registrar as a freshly started listener has it."""
+        return Registrar(self.spool, self.journal, self.database.sessions, self.filing, self._count)
+
+    def filing(self) -> Filing:
+        model_id = record_model(self.database.sessions, active_bundle(self.settings), make_active=True)
+        return Filing(self.database.sessions, self.store, StudyClock(1000, 60_000), model_id)
+
+    def put(self, made: Made, folder: Path) -> str:
+        return self.spool.put_file(made.write(folder / f"{made.sop_uid}.dcm"))
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        with self.database.reads() as session:
+            return [tuple(row) for row in session.execute(text(sql))]
+
+    def _count(self) -> None:
+        self.registered += 1
+
+
+@pytest.fixture
+def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
+    settings = load_settings(home=tmp_path / "home", database_url=database_url)
+    database = connect(settings)
+    migrate(database.engine)
+    spool = Spool(settings.spool)
+    yield Bench(settings, database, spool, Store(settings.store), Journal(settings.spool))
+    database.dispose()
+
+
+def test_an_object_becomes_rows_and_leaves_the_spool(bench: Bench, tmp_path: Path) -> None:
+    made = Made()
+    key = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT sop_uid, store_key, rx_count FROM image") == [(made.sop_uid, key, 1)]
+    assert bench.rows("SELECT state, attempts FROM task") == [("PENDING", 0)]
+    assert bench.store.exists(key)
+    assert bench.spool.keys() == []
+    assert bench.registered == 1
+
+
+def test_an_entry_left_by_a_crash_after_the_commit_is_received_once(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    # All that a registrar does before it dies: file and commit, but not remove the entry.
+    bench.filing().file(bench.spool.path(key), key)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(key, 1)]
+    assert len(bench.rows("SELECT id FROM task")) == 1
+    assert bench.store.exists(key)
+    assert bench.spool.keys() == []
+
+
+def test_an_entry_left_by_a_crash_before_the_commit_is_registered(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    bench.store.file(bench.spool.path(key), key)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(key, 1)]
+    assert bench.store.exists(key)
+
+
+def test_the_second_copy_of_the_same_bytes_goes_and_the_first_stays(bench: Bench, tmp_path: Path) -> None:
+    made = Made()
+    first, second = bench.put(made, tmp_path), bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(first, 2)]
+    assert bench.store.exists(first)
+    assert not bench.store.exists(second)
+    assert bench.spool.keys() == []
+
+
+def test_what_cannot_be_read_is_set_aside_on_disk_and_on_record(bench: Bench, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"this was never an object")
+    key = bench.spool.put_file(broken)
+    good = bench.put(Made(), tmp_path)
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.turn()
+    assert bench.rows("SELECT store_key FROM image") == [(good,)]
+    assert bench.rows("SELECT reason, source FROM refused") == [(Reason.REGISTRATION_FAILED, "door")]
+    assert any(key in path.name for path in (bench.settings.spool / "quarantine").iterdir())
+    assert not bench.store.exists(key)
+
+
+def test_a_full_store_leaves_the_entry_in_the_spool(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    blocked = bench.store.path(key).parent.parent
+    blocked.write_bytes(b"a file where the store needs a folder")
+    registrar = bench.registrar()
+    with pytest.raises(SpoolError):
+        registrar.turn()
+    assert bench.spool.keys() == [key]
+    blocked.unlink()
+    registrar.turn()
+    assert bench.spool.keys() == []
+    assert bench.rows("SELECT store_key FROM image") == [(key,)]
