@@ -24,7 +24,7 @@ from worker.bootstrap import (
     record_model,
     study_clock,
 )
-from worker.errors import DatabaseUnavailable, SettingsError
+from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
 from worker.registrar import Filing, Registrar
 from worker.settings import Settings, port_file
 
@@ -33,8 +33,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+
 STOP_TIMEOUT_S = 20.0
 POLL_S = 1.0
+
+
+class LoopDied(WorkerError):
+    """The registrar or the dispatcher ended by an error nobody foresaw."""
+
+    exit_code = 1
 
 
 class ListenerProcess:
@@ -68,9 +75,9 @@ class ListenerProcess:
         logger.info("listening", extra={"action": "listen", "host": self._settings.host, "port": self.listener.port})
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        while not self._stop.wait(POLL_S):
-            if self._registrar.fatal or self._dispatcher.fatal:
-                break
+        loops = (self._registrar, self._dispatcher)
+        while not self._stop.wait(POLL_S) and all(loop.is_alive for loop in loops):
+            pass
         self._shut_down()
 
     def _bind(self) -> None:
@@ -111,6 +118,9 @@ class ListenerProcess:
         fatal = self._registrar.fatal or self._dispatcher.fatal
         if fatal:
             raise fatal
+        if not self._stop.is_set():
+            msg = "the registrar or the dispatcher died; the log lines above say where. Please report it."
+            raise LoopDied(msg)
 
 
 def _options(settings: Settings) -> ListenerOptions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -53,8 +54,15 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    threading.excepthook = _log_thread_death
     for name, least in LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(least)
+
+
+def _log_thread_death(died: threading.ExceptHookArgs) -> None:
+    """Python's own hook would print the error's text."""
+    name = died.thread.name if died.thread else "?"
+    logging.getLogger(__name__).error("thread %s died", name, extra={"action": "thread_died"}, exc_info=died.exc_value)
 
 
 def error_class(error: BaseException) -> str:

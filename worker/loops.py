@@ -39,6 +39,11 @@ class Loop(ABC):
         """Start the thread."""
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs; one that died of an error nobody foresaw does not, and its process must end."""
+        return self._thread.is_alive()
+
     def wake(self) -> None:
         """Do the next turn now."""
         self._wake.set()

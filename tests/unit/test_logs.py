@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,3 +52,15 @@ def test_the_libraries_that_quote_headers_are_kept_quiet(stream: io.StringIO) ->
 def test_an_error_is_named_by_its_class() -> None:
     assert error_class(KeyError("DOE")) == "KeyError"
     assert error_class(json.JSONDecodeError("DOE", "", 0)) == "json.decoder.JSONDecodeError"
+
+
+def test_a_thread_that_dies_says_where_but_not_what_it_stumbled_over(stream: io.StringIO) -> None:
+    def die() -> None:
+        raise RuntimeError("DOE^JANE")
+
+    thread = threading.Thread(target=die, name="registrar")
+    thread.start()
+    thread.join()
+    assert "DOE" not in stream.getvalue()
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["error"]) == ("thread registrar died", "RuntimeError")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import typer
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 USAGE = 2
 FAILED = 1
 INTERRUPTED = 130
+#: What a command writes holds films and names of patients: it is for its owner alone.
+OWNER_ONLY = 0o077
 
 app = typer.Typer(
     name="auscult",
@@ -38,6 +41,7 @@ app.add_typer(batches.batch_app, name="batch")
 
 def main() -> None:
     """Run the command line; every foreseen error ends with one line and an exit code."""
+    os.umask(OWNER_ONLY)
     quiet_libraries()
     try:
         app()
