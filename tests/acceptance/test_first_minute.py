@@ -1,0 +1,123 @@
+"""What somebody sees in the first minute: the demo, its worklist, a query that works, and an end that leaves nothing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.running import TERMINAL, command
+from tests.sites import leftover, new_site, open_to_others
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.running import Site
+
+pytestmark = pytest.mark.acceptance
+
+STATES = {
+    "DEMO-NORMAL": ("FINAL", None),
+    "DEMO-OPACIFIED": ("FINAL", None),
+    "DEMO-LATERAL": ("NOT_APPLICABLE", "LATERAL_VIEW"),
+    "DEMO-ADULT": ("NOT_APPLICABLE", "AGE_OUT_OF_RANGE"),
+    "DEMO-HAND": ("NOT_APPLICABLE", "NOT_CHEST"),
+}
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with new_site() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def demo(site: Site) -> subprocess.CompletedProcess[str]:
+    return site.run("demo", "--once")
+
+
+def test_the_demo_prints_each_film_with_its_state_and_reason(demo: subprocess.CompletedProcess[str]) -> None:
+    cells = [[cell.strip() for cell in line.split("│")] for line in demo.stdout.splitlines() if "DEMO-" in line]
+    shown = {row[1]: (row[2], None if row[5] == "-" else row[5]) for row in cells}
+    assert shown == STATES
+
+
+def test_the_demo_gives_a_label_to_the_two_frontal_films_of_a_child_alone(
+    site: Site, demo: subprocess.CompletedProcess[str]
+) -> None:
+    labels = {row["patient_id"]: row["label"] for row in site.worklist().values()}
+    assert demo.returncode == 0
+    assert {name for name, label in labels.items() if label} == {"DEMO-NORMAL", "DEMO-OPACIFIED"}
+    assert set(filter(None, labels.values())) <= {"NORMAL", "PNEUMONIA"}
+
+
+def test_the_demo_says_that_it_is_not_for_diagnosis(demo: subprocess.CompletedProcess[str]) -> None:
+    assert "not for diagnosis" in demo.stdout.lower()
+
+
+def test_the_demo_says_how_to_send(demo: subprocess.CompletedProcess[str]) -> None:
+    assert re.search(r"^send: +storescu -aec AUSCULT 127\.0\.0\.1 \d+ \S+$", demo.stdout, re.MULTILINE)
+
+
+def test_the_query_that_the_demo_prints_reads_the_worklist(site: Site, demo: subprocess.CompletedProcess[str]) -> None:
+    (line,) = (line for line in demo.stdout.splitlines() if line.startswith("query:"))
+    program, uri, sql = shlex.split(line.removeprefix("query:"))
+    connection = sqlite3.connect(uri, uri=True)
+    try:
+        rows = connection.execute(sql).fetchall()
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("DELETE FROM study")
+    finally:
+        connection.close()
+    assert program == "sqlite3"
+    assert {row[0] for row in rows} == set(site.worklist())
+
+
+def test_the_demo_leaves_a_data_folder_for_its_owner_alone(site: Site, demo: subprocess.CompletedProcess[str]) -> None:
+    assert demo.returncode == 0
+    assert open_to_others(site.home) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_serves_on_ends_with_all_its_processes(how: signal.Signals, tmp_path: Path) -> None:
+    with new_site() as site, (tmp_path / "demo.log").open("wb") as log:
+        process = subprocess.Popen(
+            command("demo"), env=site.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            wait_until(
+                lambda: b"serving until Ctrl-C" in (tmp_path / "demo.log").read_bytes(), 90, "the demo to serve on"
+            )
+            family = psutil.Process(process.pid).children(recursive=True)
+            assert len(family) >= 4, "a broker, a listener, a worker and its child"
+            process.send_signal(how)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            process.wait()
+        wait_until(lambda: not leftover(family), 10, "every process of the demo to be gone")
+        assert {row["ai_status"] for row in site.worklist().values()} <= set(TERMINAL)
+
+
+def test_the_listener_s_code_loads_neither_tensorflow_nor_celery() -> None:
+    code = "import sys, worker.listen, worker.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"worker", "dicom_io", "pynetdicom", "kombu", "sqlalchemy"} <= set(loaded)
+    assert not {"tensorflow", "keras", "celery", "ai_edge_litert", "imagecodecs"} & set(loaded)
+
+
+def test_the_listener_s_process_maps_neither_tensorflow_nor_a_network_s_engine() -> None:
+    with new_site() as site, site.running("listen") as listener:
+        assert listener.port
+        mapped = Path(f"/proc/{listener.process.pid}/maps").read_text(encoding="utf-8")
+    assert "libpython" in mapped or "python3" in mapped
+    assert not re.findall(r"/\S*(?:tensorflow|keras|ai_edge_litert|celery)\S*", mapped)
