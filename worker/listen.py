@@ -67,14 +67,14 @@ class ListenerProcess:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises the WorkerError that only a person can mend."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
         self._check_now()
         self._bind()
         self._registrar.start()
         self._dispatcher.start()
         self._say_where()
         logger.info("listening", extra={"action": "listen", "host": self._settings.host, "port": self.listener.port})
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
         loops = (self._registrar, self._dispatcher)
         while not self._stop.wait(POLL_S) and all(loop.is_alive for loop in loops):
             pass

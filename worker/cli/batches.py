@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -137,7 +138,7 @@ def rerun(  # noqa: PLR0917 - an option each
         found = reruns.preview(database, selector)
         _print_preview(found.studies, found.images, model or settings.model, as_json=as_json)
         return
-    request = reruns.Request(selector, model or settings.model, who or getpass.getuser(), why, keep_current)
+    request = reruns.Request(selector, model or settings.model, who or _login(), why, keep_current)
     report = reruns.rerun(settings, database, request)
     _print_report(report, as_json=as_json)
     if report.progress.failed:
@@ -224,6 +225,14 @@ def _print_report(report: Any, *, as_json: bool) -> None:
     else:
         print_facts(counts.items())
         _show_flips(flips)
+
+
+def _login() -> str:
+    """The user's login name, or number where the system has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _utc(moment: datetime | None) -> datetime | None:

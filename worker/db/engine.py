@@ -259,14 +259,23 @@ def _unavailable(context: ExceptionContext) -> str | None:
     return None
 
 
+_REFUSED = "refuses the user or the password; check AUSCULT_DATABASE_URL"
+_MISSING = "does not exist; create it, then run 'auscult migrate'"
+_EXHAUSTED = "is out of resources (disk, memory or connections)"
+_AWAY = "does not answer; check that it runs and that AUSCULT_DATABASE_URL is right"
+#: A refused connection has no code, only a text: what we look for in it, and never show.
+_CONNECT_REASONS = (
+    (("authentication failed", "no pg_hba.conf entry", 'role "', "no password supplied"), _REFUSED),
+    (('database "',), _MISSING),
+    (("too many clients", "connection slots"), _EXHAUSTED),
+)
+
+
 def _postgres_reason(error: psycopg.Error) -> str:
-    state = error.sqlstate or ""
-    if state.startswith("28"):
-        return "refuses the user or the password; check AUSCULT_DATABASE_URL"
-    if state == "3D000":
-        return "does not exist; create it, then run 'auscult migrate'"
+    state = error.sqlstate
+    if state is None:
+        words = str(error)
+        return next((reason for signs, reason in _CONNECT_REASONS if any(sign in words for sign in signs)), _AWAY)
     if state.startswith("53"):
-        return "is out of resources (disk, memory or connections)"
-    if state in ("55P03", "57014"):
-        return "is too busy: a statement waited too long"
-    return "does not answer; check that it runs and that AUSCULT_DATABASE_URL is right"
+        return _EXHAUSTED
+    return "is too busy: a statement waited too long" if state in ("55P03", "57014") else _AWAY

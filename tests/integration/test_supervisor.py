@@ -1,0 +1,109 @@
+"""The supervisor: real child processes, restarted, given up, ended in order, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.waiting import wait_until
+from worker.supervisor import GIVE_UP_AFTER, Child, ChildFailed, ChildRefused, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+WAIT = "import signal; signal.pause()"
+NOTE_TERM = """
+import pathlib, signal, sys
+def end(*_):
+    with open(sys.argv[1], "a") as out:
+        out.write(sys.argv[2] + "\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path(sys.argv[1] + "." + sys.argv[2]).touch()
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    made = Supervisor()
+    yield made
+    made.stop()
+
+
+def python(code: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def test_a_killed_child_is_started_again(supervisor: Supervisor) -> None:
+    child = supervisor.add(Child("waits", python(WAIT)))
+    assert child.process is not None
+    first = child.process.pid
+    os.kill(first, signal.SIGKILL)
+    child.process.wait(10)
+    supervisor.check()
+    assert child.process.pid != first
+    assert child.process.poll() is None
+
+
+def test_a_child_that_refuses_its_settings_is_not_started_again(supervisor: Supervisor) -> None:
+    child = supervisor.add(Child("refuses", python("raise SystemExit(2)")))
+    assert child.process is not None
+    child.process.wait(10)
+    with pytest.raises(ChildRefused):
+        supervisor.check()
+
+
+def test_a_child_that_ends_at_once_again_and_again_is_given_up(supervisor: Supervisor) -> None:
+    child = supervisor.add(Child("breaks", python("raise SystemExit(7)")))
+
+    def end_and_check() -> None:
+        for _ in range(GIVE_UP_AFTER):
+            assert child.process is not None
+            child.process.wait(10)
+            supervisor.check()
+
+    with pytest.raises(ChildFailed, match=r"breaks ended .* exit code 7"):
+        end_and_check()
+
+
+def test_children_end_in_the_reverse_order_of_their_start(supervisor: Supervisor, tmp_path: Path) -> None:
+    note = tmp_path / "ended"
+    for name in ("broker", "listener", "worker"):
+        supervisor.add(Child(name, python(NOTE_TERM, note, name)))
+        wait_until((tmp_path / f"ended.{name}").exists, 10, f"{name} to be ready")
+    supervisor.stop()
+    assert note.read_text(encoding="utf-8").split() == ["worker", "listener", "broker"]
+
+
+def test_a_supervisor_that_is_killed_leaves_no_child_behind(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from worker.supervisor import Child, Supervisor\n"
+        "supervisor = Supervisor()\n"
+        f"child = supervisor.add(Child('waits', [sys.executable, '-c', {WAIT!r}]))\n"
+        "Path(sys.argv[1]).write_text(str(child.process.pid))\n"
+        "supervisor.run()\n"
+    )
+    process = subprocess.Popen(python(code, pid_file))
+    try:
+        child = psutil.Process(
+            int(wait_until(lambda: pid_file.exists() and pid_file.read_text(), 20, "the child's pid"))
+        )
+    finally:
+        process.kill()
+        process.wait(10)
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
