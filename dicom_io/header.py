@@ -22,7 +22,7 @@ from dicom_io.quiet import quiet_libraries
 from dicom_io.terms import (
     Region,
     View,
-    fold,
+    region_of_body_part,
     region_of_codes,
     region_of_description,
     view_of_codes,
@@ -272,25 +272,14 @@ def _sex(elements: Elements) -> str:
 
 
 def _body_part(elements: Elements, descriptions: str) -> str:
-    """BodyPartExamined if there is one, else "CHEST" or "OTHER" by the region code or the descriptions.
+    """BodyPartExamined if it names a part, else "CHEST" or "OTHER" by the region code or the descriptions.
 
     A value that is not written like a code is kept only as what it means: it may be anything, even a name.
     """
-    code = elements.code(_BODY_PART)
-    if code:
-        return code
-    text = elements.text(_BODY_PART, _DESCRIPTION_LIMIT)
-    if text:
-        return str(_region_of_odd_text(text))
-    region = region_of_codes(_codes(elements, _REGION_SEQUENCE))
-    return str(region or region_of_description(descriptions))
-
-
-def _region_of_odd_text(text: str) -> Region:
-    region = region_of_description(text)
-    if region is Region.UNKNOWN and not fold(text):
-        return Region.UNKNOWN
-    return region or Region.OTHER
+    stated = region_of_body_part(elements.text(_BODY_PART, _DESCRIPTION_LIMIT))
+    if stated is not Region.UNKNOWN:
+        return elements.code(_BODY_PART) or str(stated)
+    return str(region_of_codes(_codes(elements, _REGION_SEQUENCE)) or region_of_description(descriptions))
 
 
 def _view_position(elements: Elements, descriptions: str) -> str:

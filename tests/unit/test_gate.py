@@ -1,0 +1,222 @@
+"""The gate: each rule with its code, their order, and what is only flagged."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from dicom_io.facts import Facts, GateFacts
+from dicom_io.gate import AgeRange, judge
+from dicom_io.reasons import Flag, Outcome, Reason
+from dicom_io.terms import Region, region_of_body_part, view_of_words
+
+CR = "1.2.840.10008.5.1.4.1.1.1"
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+DX_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+CHILDREN = AgeRange(1, 5)
+GOOD = GateFacts(
+    sop_class_uid=DX,
+    transfer_syntax_uid="1.2.840.10008.1.2.1",
+    modality="DX",
+    body_part="CHEST",
+    view_position="AP",
+    age_months=36,
+    rows=2000,
+    columns=1800,
+    presentation_intent="FOR PRESENTATION",
+)
+
+
+def judged(**changes: Any) -> Reason | None:
+    return judge(dataclasses.replace(GOOD, **changes), CHILDREN).reason
+
+
+def test_a_frontal_chest_of_the_models_age_passes_without_a_flag() -> None:
+    verdict = judge(GOOD, CHILDREN)
+    assert verdict.reason is None
+    assert verdict.flags == ()
+
+
+def test_the_facts_of_a_whole_header_may_be_judged() -> None:
+    facts = Facts(**dataclasses.asdict(GOOD), patient_id="P1")
+    assert judge(facts, CHILDREN).reason is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sop_class_uid": CR, "modality": "CR"},
+        {"sop_class_uid": CR, "modality": "RG"},
+        {"sop_class_uid": CR, "modality": ""},
+        {"sop_class_uid": DX, "modality": ""},
+        {"sop_class_uid": CAPTURE, "modality": "CR"},
+        {"sop_class_uid": CAPTURE, "modality": "DX"},
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7.2", "modality": "RG"},
+    ],
+)
+def test_a_radiograph_is_one_by_its_class_or_as_a_capture_by_its_modality(changes: dict[str, str]) -> None:
+    assert judged(**changes) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "modality": "CT"},
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.4", "modality": "MR"},
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.11", "modality": "SR"},
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.11.1", "modality": "PR"},
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.2", "modality": "MG"},
+        {"sop_class_uid": CAPTURE, "modality": "OT"},
+        {"sop_class_uid": CAPTURE, "modality": ""},
+        {"sop_class_uid": CR, "modality": "CT"},
+        {"sop_class_uid": "", "modality": "CR"},
+    ],
+)
+def test_anything_else_is_no_radiograph(changes: dict[str, str]) -> None:
+    assert judged(**changes) is Reason.NOT_A_RADIOGRAPH
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sop_class_uid": DX_PROCESSING}, {"presentation_intent": "FOR PROCESSING"}]
+)
+def test_raw_detector_data_are_refused(changes: dict[str, str]) -> None:
+    assert judged(**changes) is Reason.FOR_PROCESSING
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("CHEST", "chest", "NON GRID CHEST", "PORTABLE CHEST", "CHEST_AP", "CHEST-PA", "CHEST1", "CHST", "CXR"),
+        *("THORAX", "Tórax", "TORACE", "LUNG", "LUNGS", "POUMON", "PULMÕES", "Göğüs", "KLATKA PIERSIOWA", "HRUDNÍK"),
+        *("胸部", "흉부", "ОРГАНЫ ГРУДНОЙ КЛЕТКИ", "Θώρακας", "صدر"),
+    ],
+)
+def test_a_chest_is_one_in_any_language(words: str) -> None:
+    assert judged(body_part=words) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("EXTREMITY", "EXTREMETY", "HIP", "CSPINE", "THORACIC SPINE", "TSPINE", "CHESTABDPELVIS", "CHEST ABDOMEN", "RIBS"),
+        *("HAND", "ABDOMEN", "OTHER", "ZZZ", "Колено", "膝", "BRUST", "CHESTNUT"),
+    ],
+)
+def test_any_other_word_is_not_chest(words: str) -> None:
+    assert judged(body_part=words) is Reason.NOT_CHEST
+
+
+@pytest.mark.parametrize("words", ["", "  ", "UNKNOWN", "n/a", "-", "?"])
+def test_an_unknown_body_part_is_judged_and_flagged(words: str) -> None:
+    verdict = judge(dataclasses.replace(GOOD, body_part=words), CHILDREN)
+    assert (verdict.reason, verdict.flags) == (None, (Flag.BODY_PART_UNKNOWN,))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        *("LL", "RL", "LAT", "LATERAL", "LARGE LATERAL", "LEFT LATERAL", "lateral", "LLAT", "SEITLICH", "PROFIL", "PERFIL"),
+        *("RAO", "LAO", "LPO", "OBLIQUE"),
+    ],
+)
+def test_a_lateral_or_oblique_view_is_refused(view: str) -> None:
+    assert judged(view_position=view) is Reason.LATERAL_VIEW
+
+
+@pytest.mark.parametrize("view", ["AP", "PA", "ap", "AP SUPINE", "PA ERECT", "FRONTAL"])
+def test_a_frontal_view_passes_without_a_flag(view: str) -> None:
+    verdict = judge(dataclasses.replace(GOOD, view_position=view), CHILDREN)
+    assert (verdict.reason, verdict.flags) == (None, ())
+
+
+@pytest.mark.parametrize("view", ["", "XX", "LLD", "LEFT LATERAL DECUBITUS", "PA LATERAL"])
+def test_an_unknown_view_is_judged_and_flagged(view: str) -> None:
+    verdict = judge(dataclasses.replace(GOOD, view_position=view), CHILDREN)
+    assert (verdict.reason, verdict.flags) == (None, (Flag.VIEW_UNKNOWN,))
+
+
+@pytest.mark.parametrize("months", [12, 36, 71])
+def test_an_age_within_the_range_passes_to_the_day_before_the_birthday(months: int) -> None:
+    assert judged(age_months=months) is None
+
+
+@pytest.mark.parametrize("months", [0, 11, 72, 540])
+def test_an_age_outside_the_range_is_refused(months: int) -> None:
+    assert judged(age_months=months) is Reason.AGE_OUT_OF_RANGE
+
+
+def test_an_unknown_age_is_judged_and_flagged() -> None:
+    verdict = judge(dataclasses.replace(GOOD, age_months=None), CHILDREN)
+    assert (verdict.reason, verdict.flags) == (None, (Flag.AGE_UNKNOWN,))
+
+
+def test_all_that_is_unknown_is_flagged() -> None:
+    verdict = judge(dataclasses.replace(GOOD, age_months=None, body_part="", view_position=""), CHILDREN)
+    assert verdict.flags == (Flag.AGE_UNKNOWN, Flag.BODY_PART_UNKNOWN, Flag.VIEW_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"has_pixel_data": False}, Reason.NO_PIXEL_DATA),
+        ({"number_of_frames": 2}, Reason.MULTI_FRAME),
+        ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.110"}, Reason.UNSUPPORTED_TRANSFER_SYNTAX),
+        ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.53"}, Reason.UNSUPPORTED_TRANSFER_SYNTAX),
+        ({"transfer_syntax_uid": "1.2.840.10008.1.2.4.102"}, Reason.UNSUPPORTED_TRANSFER_SYNTAX),
+        ({"transfer_syntax_uid": ""}, Reason.UNSUPPORTED_TRANSFER_SYNTAX),
+        ({"rows": 127}, Reason.TOO_SMALL),
+        ({"columns": 16}, Reason.TOO_SMALL),
+    ],
+)
+def test_what_cannot_be_decoded_to_a_film_is_refused_by_name(changes: dict[str, Any], reason: Reason) -> None:
+    assert judged(**changes) is reason
+
+
+@pytest.mark.parametrize("changes", [{"rows": 128, "columns": 128}, {"rows": 0, "columns": 0}])
+def test_a_size_that_may_do_is_left_to_the_decoder(changes: dict[str, int]) -> None:
+    assert judged(**changes) is None
+
+
+def test_the_rules_are_asked_in_order() -> None:
+    worst = GateFacts(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        body_part="HIP",
+        view_position="LL",
+        age_months=600,
+        rows=5,
+        columns=5,
+        presentation_intent="FOR PROCESSING",
+        number_of_frames=9,
+        has_pixel_data=False,
+    )
+    repairs: list[tuple[Reason, dict[str, Any]]] = [
+        (Reason.NOT_A_RADIOGRAPH, {"sop_class_uid": DX}),
+        (Reason.FOR_PROCESSING, {"presentation_intent": ""}),
+        (Reason.NOT_CHEST, {"body_part": "CHEST"}),
+        (Reason.LATERAL_VIEW, {"view_position": "PA"}),
+        (Reason.AGE_OUT_OF_RANGE, {"age_months": 24}),
+        (Reason.NO_PIXEL_DATA, {"has_pixel_data": True}),
+        (Reason.MULTI_FRAME, {"number_of_frames": 1}),
+        (Reason.UNSUPPORTED_TRANSFER_SYNTAX, {"transfer_syntax_uid": "1.2.840.10008.1.2"}),
+        (Reason.TOO_SMALL, {"rows": 500, "columns": 500}),
+    ]
+    facts = worst
+    for reason, repair in repairs:
+        verdict = judge(facts, CHILDREN)
+        assert (verdict.reason, verdict.flags) == (reason, ())
+        facts = dataclasses.replace(facts, **repair)
+    assert judge(facts, CHILDREN).reason is None
+
+
+def test_every_refusal_of_the_gate_is_an_outcome_without_an_answer() -> None:
+    assert all(r.outcome in (Outcome.NOT_APPLICABLE, Outcome.BAD_INPUT) for r in Reason if r.outcome and r.telling < 70)
+
+
+@pytest.mark.parametrize("word", ["CHEST", "LATERAL", "FRONTAL", "OTHER", ""])
+def test_what_the_header_reader_writes_in_place_of_a_value_means_the_same_to_the_gate(word: str) -> None:
+    # body_part and view_position hold either the header's own word or one of ours
+    assert str(region_of_body_part(word)) == (word if word in ("CHEST", "OTHER", "") else Region.OTHER)
+    assert str(view_of_words(word)) == (word if word in ("LATERAL", "FRONTAL", "") else "")
