@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LEASE_MS = 60_000
 MAX_ATTEMPTS = 3
-CHEST = {
+CHEST: dict[str, Any] = {
     "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.1",
     "transfer_syntax_uid": "1.2.840.10008.1.2.1",
     "modality": "DX",
@@ -174,9 +174,9 @@ BOTH = ("sqlite", "postgresql")
 _TEMPLATES: dict[str, str] = {}
 
 
-def fresh_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+def fresh_site(request: pytest.FixtureRequest, tmp_path: Path, kind: str | None = None) -> Iterator[Site]:
     """The body of a fixture with the parameters `BOTH`: a migrated database of the test's own, copied from a template."""
-    if request.param == "sqlite":
+    if (kind or request.param) == "sqlite":
         template = _TEMPLATES.get("sqlite") or _migrated(
             "sqlite", f"sqlite:///{request.getfixturevalue('tmp_path_factory').mktemp('template') / 'template.db'}"
         )

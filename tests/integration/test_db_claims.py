@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -57,7 +58,8 @@ def test_of_six_claimers_at_once_one_wins(site):
 
     def try_it(number: int) -> Claim | None:
         start.wait(30)
-        return site.claim(entry.task_id, owner=f"worker {number}")
+        found: Claim | None = site.claim(entry.task_id, owner=f"worker {number}")
+        return found
 
     with ThreadPoolExecutor(6) as pool:
         won = [claim for claim in pool.map(try_it, range(6)) if claim]
@@ -91,7 +93,7 @@ def test_who_lost_the_lease_writes_nothing(site):
     assert (old.token, new.token, new.attempts) == (1, 2, 2)
     assert not claims.renew(site.sessions, old, LEASE_MS)
     assert not claims.finish(site.sessions, old, scored(0.9))
-    late = {"error_class": "E", "error_code": Reason.INTERNAL_ERROR, "backoff_ms": 0}
+    late: dict[str, Any] = {"error_class": "E", "error_code": Reason.INTERNAL_ERROR, "backoff_ms": 0}
     assert not claims.retry_later(site.sessions, old, max_attempts=9, **late)
     assert not claims.retry_later(site.sessions, old, max_attempts=1, **late)
     assert site.rows("SELECT id FROM result") == []

@@ -1,0 +1,328 @@
+"""Connections: settings, errors that name no secret, and what happens over a fork, a lock and a restart."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError, ProgrammingError, StatementError
+
+from tests.database import BOTH, fresh_site
+from tests.servers import own_postgres
+from worker.db import engine as engines
+from worker.db.engine import in_transaction, make_engine, read_session_factory, session_factory
+from worker.db.schema import Study
+from worker.db.types import now_ms, now_utc
+from worker.errors import DatabaseUnavailable, SettingsError, UnsupportedDatabase
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(params=BOTH)
+def site(request, tmp_path):
+    yield from fresh_site(request, tmp_path)
+
+
+def messages(error: BaseException) -> str:
+    """Everything a traceback would print of an error and its causes."""
+    found = []
+    current: BaseException | None = error
+    while current is not None:
+        found.append(f"{current!r} {current}")
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n".join(found)
+
+
+def connect(url: str) -> None:
+    engine = make_engine(url)
+    try:
+        with engine.connect():
+            pass
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_spelling_of_postgresql_means_psycopg(scheme):
+    assert make_engine(f"{scheme}://u:p@h/d").dialect.driver == "psycopg"
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "postgresql://user:SECRET@host:port/name"])
+def test_a_url_that_is_none_is_refused_without_being_quoted(url):
+    with pytest.raises(SettingsError, match="AUSCULT_DATABASE_URL") as caught:
+        make_engine(url)
+    assert "SECRET" not in messages(caught.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://user:SECRET@host/name", "sqlite://", "sqlite:///:memory:"])
+def test_a_database_that_cannot_serve_is_refused(url):
+    with pytest.raises(UnsupportedDatabase) as caught:
+        make_engine(url)
+    assert "SECRET" not in messages(caught.value)
+
+
+def test_an_old_postgresql_is_refused(postgres_url, monkeypatch):
+    monkeypatch.setattr(engines, "POSTGRES_MINIMUM", 99)
+    with pytest.raises(UnsupportedDatabase, match="is too old: Auscult needs PostgreSQL 99"):
+        connect(postgres_url)
+
+
+def test_an_old_sqlite_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "SQLITE_MINIMUM", (99, 0, 0))
+    with pytest.raises(UnsupportedDatabase, match=r"is too old: Auscult needs SQLite 99\.0"):
+        make_engine(f"sqlite:///{tmp_path / 'a.db'}")
+
+
+def test_a_postgresql_that_is_not_there_is_named_without_its_password():
+    with pytest.raises(DatabaseUnavailable) as caught:
+        connect("postgresql://USER:SECRET@127.0.0.1:1/records")
+    assert str(caught.value) == (
+        "the PostgreSQL database records at 127.0.0.1:1 does not answer; check that it runs and that "
+        "AUSCULT_DATABASE_URL is right"
+    )
+    assert "SECRET" not in messages(caught.value)
+    assert "USER" not in str(caught.value)
+
+
+def test_a_database_that_does_not_exist_is_said_to_be_missing(postgres_url):
+    with pytest.raises(DatabaseUnavailable, match="does not exist; create it"):
+        connect(postgres_url.replace("/auscult_", "/missing_"))
+
+
+def test_an_unknown_user_is_said_to_be_refused(postgres_url):
+    with pytest.raises(DatabaseUnavailable, match="refuses the user or the password") as caught:
+        connect(postgres_url.replace("postgres@", "NOBODY:SECRET@"))
+    assert "SECRET" not in messages(caught.value)
+    assert "NOBODY" not in str(caught.value)
+
+
+def test_an_sqlite_file_where_none_can_be_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseUnavailable, match=r"SQLite database .*file/a\.db cannot be opened"):
+        connect(f"sqlite:///{tmp_path / 'file' / 'a.db'}")
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
+    (tmp_path / "a.db").write_text("not a database at all, but long enough to have a header " * 20)
+    with pytest.raises(DatabaseUnavailable, match="is no SQLite database"):
+        connect(f"sqlite:///{tmp_path / 'a.db'}")
+
+
+def test_an_sqlite_file_is_its_owners_alone(tmp_path):
+    path = tmp_path / "new" / "a.db"
+    engine = make_engine(f"sqlite:///{path}")
+    assert not path.parent.exists(), "nothing is made before the first connection"
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE t (a)"))
+        files = sorted(path.parent.iterdir())
+        assert [file.name for file in files] == ["a.db", "a.db-shm", "a.db-wal"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    engine.dispose()
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 30000)]
+)
+def test_sqlite_is_set_up_to_keep_what_it_was_given(site, pragma, value):
+    assert site.value(f"PRAGMA {pragma}") == value
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_transactions_that_read_and_then_write_never_find_sqlite_locked(site):
+    """With a deferred BEGIN most of these fail with "database is locked", whatever the busy_timeout."""
+    site.receive()
+
+    def count_up(_: int) -> None:
+        with site.sessions.begin() as session:
+            study = session.execute(select(Study)).scalar_one()
+            study.priority += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count_up, range(80)))
+    assert site.study().priority == 80
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_readers_of_sqlite_wait_for_no_writer(site):
+    site.receive()
+    with site.sessions.begin() as writer:
+        writer.execute(text("UPDATE study SET priority = 5"))
+        with read_session_factory(site.engine)() as reader:
+            assert reader.execute(text("SELECT priority FROM study")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_read_only_uri_of_sqlite_reads_the_worklist(site):
+    site.receive()
+    path = site.engine.url.database
+    engine = make_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    with read_session_factory(engine)() as session:
+        assert session.execute(text("SELECT count(*) FROM worklist")).scalar_one() == 1
+    with pytest.raises(DatabaseUnavailable, match="may not be written"), session_factory(engine).begin() as session:
+        session.execute(text("UPDATE study SET priority = 1"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_read_sessions_of_postgresql_cannot_write(site):
+    with read_session_factory(site.engine)() as session, pytest.raises(InternalError, match="read-only transaction"):
+        session.execute(text("UPDATE study SET priority = 1"))
+    assert site.receive().is_new_image, "the pool's connections may write as before"
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("setting", "value"), [("TimeZone", "UTC"), ("lock_timeout", "30s"), ("statement_timeout", "5min")]
+)
+def test_postgresql_sessions_are_in_utc_and_do_not_wait_for_ever(site, setting, value):
+    assert site.value(f"SHOW {setting}") == value
+
+
+def test_both_clocks_tell_the_time_of_the_database(site):
+    with site.sessions() as session:
+        milliseconds, moment = session.execute(select(now_ms(), now_utc())).one()
+    assert isinstance(milliseconds, int)
+    assert moment.tzinfo is UTC
+    assert abs(moment.timestamp() * 1000 - milliseconds) < 1000
+    assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
+
+
+def test_the_clock_goes_on_within_a_transaction(site):
+    """A lease counted from the transaction's begin could have ended before it is granted."""
+    with site.sessions.begin() as session:
+        first = session.execute(select(now_ms())).scalar_one()
+        threading.Event().wait(0.05)
+        assert session.execute(select(now_ms())).scalar_one() >= first + 40
+
+
+def test_values_never_stand_in_the_text_of_an_error(site):
+    with pytest.raises((ProgrammingError, OperationalError)) as caught, site.engine.begin() as connection:
+        connection.execute(text("SELECT no_such_column FROM study WHERE patient_name = :name"), {"name": "MARKED^NAME"})
+    assert "MARKED" not in messages(caught.value)
+    with pytest.raises(StatementError) as naive, site.sessions.begin() as session:
+        session.execute(select(Study).where(Study.first_rx_at > datetime(1901, 2, 3)))  # noqa: DTZ001 - refused
+    assert "1901" not in messages(naive.value)
+
+
+def test_work_that_met_another_ones_new_row_is_done_again(site):
+    tries = []
+
+    def work(session):
+        tries.append(1)
+        key = "a" if len(tries) < 3 else "b"
+        session.execute(
+            text(
+                "INSERT INTO refusal (uid, at, kind, reason_code, calling_aet, called_aet, peer, study_uid, sop_uid) "
+                f"VALUES ('{key}', '2026-01-01 00:00:00', 'object', 'X', '', '', '', '', '')"
+            )
+        )
+
+    in_transaction(site.sessions, work)
+    in_transaction(site.sessions, lambda _: tries.clear())
+    in_transaction(site.sessions, work)
+    assert len(tries) == 3
+    assert site.value("SELECT count(*) FROM refusal") == 2
+
+
+def test_work_that_is_wrong_is_not_done_again(site):
+    site.receive()
+    tries = []
+
+    def work(session):
+        tries.append(1)
+        session.execute(text("UPDATE study SET state = 'NONSENSE'"))
+
+    with pytest.raises(IntegrityError):
+        in_transaction(site.sessions, work)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_a_deadlock_is_resolved_by_doing_the_work_again(site):
+    for number in (1, 2):
+        site.receive(f"1.{number}", f"1.{number}.1")
+    site.change('ALTER DATABASE "' + site.engine.url.database + "\" SET deadlock_timeout = '50ms'")
+    site.engine.dispose()
+    both_hold = threading.Barrier(2)
+    tries = []
+
+    def work(order: tuple[int, int]) -> None:
+        def change(session) -> None:
+            tries.append(order)
+            for place, study_id in enumerate(order):
+                session.execute(text(f"UPDATE study SET priority = priority + 1 WHERE id = {study_id}"))
+                if place == 0 and len(tries) <= 2:
+                    both_hold.wait(30)
+
+        in_transaction(site.sessions, change)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [(1, 2), (2, 1)]))
+    assert len(tries) == 3
+    assert [row["priority"] for row in site.rows("SELECT priority FROM study")] == [2, 2]
+
+
+def test_a_forked_child_opens_its_own_connections(site):
+    site.value("SELECT 1")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, str(site.value("SELECT count(*) FROM study")).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "0"
+    os.waitpid(child, 0)
+    assert site.value("SELECT count(*) FROM study") == 0
+
+
+def test_an_engine_outlives_a_restart_of_postgresql():
+    with own_postgres() as server:
+        engine = make_engine(server.create_database())
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        server.kill()
+        with pytest.raises(DatabaseUnavailable, match="does not answer"):
+            engine.connect()
+        server.start()
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        with engine.connect() as connection:
+            server.kill()
+            with pytest.raises(DatabaseUnavailable, match="does not answer"):
+                connection.execute(text("SELECT 1"))
+        engine.dispose()
+
+
+def test_a_full_disk_of_sqlite_is_said_in_words(tmp_path):
+    engine = make_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE t (a)"))
+        connection.execute(text("PRAGMA max_page_count = 4"))
+        with pytest.raises(DatabaseUnavailable, match="its disk is full"):
+            connection.execute(text("INSERT INTO t VALUES (zeroblob(100000))"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_sqlite_held_by_another_program_is_said_to_be_locked(site, monkeypatch):
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT_MS", 50)
+    path = Path(site.engine.url.database)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    impatient = make_engine(f"sqlite:///{path}")
+    with pytest.raises(DatabaseUnavailable, match="is locked by another process"), impatient.begin():
+        pass
+    other.close()
+    impatient.dispose()
