@@ -14,7 +14,7 @@ SHORTEST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.25
 
 
-def wait_until(predicate: Callable[[], T], timeout_s: float = 30.0, what: str = "the condition") -> T:
+def wait_until(predicate: Callable[[], T | None], timeout_s: float = 30.0, what: str = "the condition") -> T:
     """Call `predicate` until it gives something true and return that; fail with `what` when the deadline passes.
 
     An exception in the predicate is the test's failure at once. The pauses grow from 10 ms to 250 ms, so that a
