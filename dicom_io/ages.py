@@ -44,7 +44,7 @@ def age_in_months(text: str) -> int | None:
     Parameters
     ----------
     text : str
-        "006Y", "6Y", "Y006", "6", "18M", "3W", "40D", "6 years", "6Y3M", "2 ans", ...: a number alone is years.
+        "006Y", "6Y", "Y006", "6", "18M", "3W", "40D", "6 years", "6Y3M", "2 anni", ...: a number alone is years.
 
     Returns
     -------

@@ -21,6 +21,11 @@ _OTHER_FRAME_MARKERS = frozenset({0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE
 _J2K_START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _MAX_J2K_TILES = 65_535
+# End of image and end of code stream: libjpeg-turbo and OpenJPH fill up what is missing with grey and say nothing,
+# CharLS may search for it for seconds. The marker cannot occur within coded data. (OpenJPEG refuses by itself, and some
+# writers of JPEG 2000 leave the marker out.) Zeros or other fill may follow, to an even length or more.
+_END = b"\xff\xd9"
+_TAIL_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +69,10 @@ def declared_by(data: bytes, coding: Coding) -> Declared:
     Raises
     ------
     FilmError
-        DECODE_FAILED if there is no such header or it is contradictory.
+        DECODE_FAILED if there is no such header, it is contradictory or the stream is cut short.
     """
+    if coding is not Coding.JPEG_2000 and data.rfind(_END, -_TAIL_BYTES) < 0:
+        raise FilmError(Reason.DECODE_FAILED)
     try:
         if coding in (Coding.JPEG_2000, Coding.HTJ2K):
             return _declared_by_j2k(data)

@@ -44,8 +44,8 @@ def film(pixels: NDArray[Any] | None = None, *, syntax: str = ExplicitVRLittleEn
     }
     if pixels.ndim == 3:
         values["PlanarConfiguration"] = 0
-    order = ">" if syntax == "1.2.840.10008.1.2.2" else "<"
-    values["PixelData"] = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    big = syntax == "1.2.840.10008.1.2.2"
+    values["PixelData"] = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
     values |= elements
     values.setdefault("HighBit", (values["BitsStored"] or 1) - 1)
     ds = Dataset()

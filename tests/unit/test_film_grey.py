@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from dicom_io.decode import read_stored
 from dicom_io.film import film_of_dicom
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 # 160 to 255 pixels on the short side: the film is not reduced, so that greys can be compared one by one.
 SIGNED = (ramp(top=4095).astype(np.int32) - 2048).astype(np.int16)
 BYTES = ramp(dtype=np.uint8, top=255)
-WINDOW = {"WindowCenter": "2048", "WindowWidth": "4096"}
+WINDOW: dict[str, Any] = {"WindowCenter": "2048", "WindowWidth": "4096"}
 
 
 def greys(folder: Path, pixels: NDArray[Any] | None = None, **elements: Any) -> NDArray[np.uint8]:
     pixels = ramp() if pixels is None else pixels
     elements.setdefault("BitsStored", 12 if pixels.dtype.itemsize == 2 else 8)
-    return film_of_dicom(save(film(pixels, **elements), folder)).pixels
+    path = save(film(pixels, **elements), folder)
+    shown: NDArray[np.uint8] = film_of_dicom(path).pixels
+    return shown
 
 
 def expected(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
@@ -148,7 +150,9 @@ def test_stored_bits_may_lie_high(tmp_path: Path) -> None:
 
 def test_the_window_is_applied_after_the_rescale(tmp_path: Path) -> None:
     ours = greys(tmp_path, RescaleSlope="0.5", RescaleIntercept="-100", WindowCenter="900", WindowWidth="1000")
-    ds = film(ramp(), BitsStored=12, RescaleSlope="0.5", RescaleIntercept="-100", WindowCenter="900", WindowWidth="1000")
+    ds = film(
+        ramp(), BitsStored=12, RescaleSlope="0.5", RescaleIntercept="-100", WindowCenter="900", WindowWidth="1000"
+    )
     theirs = apply_voi_lut(apply_modality_lut(ramp(), ds), ds)
     assert close(ours, (theirs - theirs.min()) / (theirs.max() - theirs.min()) * 255)
 
@@ -196,7 +200,7 @@ def test_a_broken_lut_is_as_none(tmp_path: Path) -> None:
 
 def test_a_modality_lut_goes_before_the_window(tmp_path: Path) -> None:
     table = lut([4096, 0, 16], [65535 - 16 * i for i in range(4096)])
-    window = {"WindowCenter": "32768", "WindowWidth": "65536"}
+    window: dict[str, Any] = {"WindowCenter": "32768", "WindowWidth": "65536"}
     ours = greys(tmp_path, ModalityLUTSequence=table, RescaleSlope="7", **window)
     ds = film(ramp(), BitsStored=12, ModalityLUTSequence=table, **window)
     theirs = apply_modality_lut(ramp(), ds).astype(float)

@@ -79,9 +79,7 @@ def test_anything_else_is_no_radiograph(changes: dict[str, str]) -> None:
     assert judged(**changes) is Reason.NOT_A_RADIOGRAPH
 
 
-@pytest.mark.parametrize(
-    "changes", [{"sop_class_uid": DX_PROCESSING}, {"presentation_intent": "FOR PROCESSING"}]
-)
+@pytest.mark.parametrize("changes", [{"sop_class_uid": DX_PROCESSING}, {"presentation_intent": "FOR PROCESSING"}])
 def test_raw_detector_data_are_refused(changes: dict[str, str]) -> None:
     assert judged(**changes) is Reason.FOR_PROCESSING
 
@@ -101,7 +99,17 @@ def test_a_chest_is_one_in_any_language(words: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        *("EXTREMITY", "EXTREMETY", "HIP", "CSPINE", "THORACIC SPINE", "TSPINE", "CHESTABDPELVIS", "CHEST ABDOMEN", "RIBS"),
+        *(
+            "EXTREMITY",
+            "EXTREMETY",
+            "HIP",
+            "CSPINE",
+            "THORACIC SPINE",
+            "TSPINE",
+            "CHESTABDPELVIS",
+            "CHEST ABDOMEN",
+            "RIBS",
+        ),
         *("HAND", "ABDOMEN", "OTHER", "ZZZ", "Колено", "膝", "BRUST", "CHESTNUT"),
     ],
 )
@@ -118,7 +126,19 @@ def test_an_unknown_body_part_is_judged_and_flagged(words: str) -> None:
 @pytest.mark.parametrize(
     "view",
     [
-        *("LL", "RL", "LAT", "LATERAL", "LARGE LATERAL", "LEFT LATERAL", "lateral", "LLAT", "SEITLICH", "PROFIL", "PERFIL"),
+        *(
+            "LL",
+            "RL",
+            "LAT",
+            "LATERAL",
+            "LARGE LATERAL",
+            "LEFT LATERAL",
+            "lateral",
+            "LLAT",
+            "SEITLICH",
+            "PROFIL",
+            "PERFIL",
+        ),
         *("RAO", "LAO", "LPO", "OBLIQUE"),
     ],
 )

@@ -25,7 +25,7 @@ MONTHS = {
     "6 YEARS OLD": 72,
     "6 yrs.": 72,
     "6YO": 72,
-    "6 ans": 72,
+    "6 ans": 72,  # codespell:ignore ans
     "6A": 72,
     "6 años": 72,
     "6 Jahre": 72,

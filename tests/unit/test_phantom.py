@@ -23,7 +23,11 @@ def demo() -> dict[str, DemoFilm]:
 
 def test_the_demo_has_five_films_each_a_study_of_its_own(demo: dict[str, DemoFilm]) -> None:
     assert list(demo) == ["DEMO-NORMAL", "DEMO-OPACIFIED", "DEMO-LATERAL", "DEMO-ADULT", "DEMO-HAND"]
-    uids = [str(film.dataset[k].value) for film in demo.values() for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
+    uids = [
+        str(film.dataset[k].value)
+        for film in demo.values()
+        for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    ]
     assert len(set(uids)) == 15
     assert all(valid_uid(uid) for uid in uids)
 
@@ -39,7 +43,12 @@ def test_the_gate_says_what_the_film_expects(name: str, demo: dict[str, DemoFilm
 
 def test_a_film_is_twelve_bits_for_presentation(demo: dict[str, DemoFilm], tmp_path: Path) -> None:
     ds = demo["DEMO-NORMAL"].dataset
-    assert (ds.Modality, ds.PresentationIntentType, ds.BitsStored, ds.BitsAllocated) == ("DX", "FOR PRESENTATION", 12, 16)
+    assert (ds.Modality, ds.PresentationIntentType, ds.BitsStored, ds.BitsAllocated) == (
+        "DX",
+        "FOR PRESENTATION",
+        12,
+        16,
+    )
     ds.save_as(tmp_path / "film.dcm", enforce_file_format=True)
     assert film_of_dicom(tmp_path / "film.dcm").pixels.shape == (256, 256)
 
@@ -53,7 +62,9 @@ def test_the_lungs_are_dark_and_the_middle_is_bright(demo: dict[str, DemoFilm]) 
 
 
 def test_the_opacified_chest_differs_in_its_lungs_alone(demo: dict[str, DemoFilm]) -> None:
-    normal, opacified = (demo[name].dataset.pixel_array.astype(int) / 4095 for name in ("DEMO-NORMAL", "DEMO-OPACIFIED"))
+    normal, opacified = (
+        demo[name].dataset.pixel_array.astype(int) / 4095 for name in ("DEMO-NORMAL", "DEMO-OPACIFIED")
+    )
     assert (opacified - normal)[500:650, 200:380].mean() > 0.08
     assert np.abs((opacified - normal)[:60]).mean() < 0.01
 

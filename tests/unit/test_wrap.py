@@ -89,7 +89,9 @@ def test_what_is_no_picture_is_not_wrapped(tmp_path: Path) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("folder", ["val/NORMAL", "val/PNEUMONIA", "fullres_train_samples"])
 def test_real_films_wrapped_have_the_film_of_the_picture(folder: str, test_data: Path, tmp_path: Path) -> None:
-    pictures = sorted(path for path in (test_data / "chest_xray" / folder).rglob("*") if path.suffix in (".jpeg", ".jpg", ".png"))
+    pictures = sorted(
+        path for path in (test_data / "chest_xray" / folder).rglob("*") if path.suffix in (".jpeg", ".jpg", ".png")
+    )
     assert len(pictures) >= 6
     for path in pictures:
         target = tmp_path / "wrapped.dcm"
