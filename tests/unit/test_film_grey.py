@@ -31,12 +31,12 @@ def greys(folder: Path, pixels: NDArray[Any] | None = None, **elements: Any) -> 
     pixels = ramp() if pixels is None else pixels
     elements.setdefault("BitsStored", 12 if pixels.dtype.itemsize == 2 else 8)
     path = save(film(pixels, **elements), folder)
-    shown: NDArray[np.uint8] = film_of_dicom(path).pixels
-    return shown
+    return film_of_dicom(path).pixels
 
 
 def expected(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    return np.rint(((values - low) / (high - low)).clip(0, 1) * 255).astype(np.uint8)
+    shares: NDArray[Any] = ((values - low) / (high - low)).clip(0, 1)
+    return np.asarray(np.rint(shares * 255), dtype=np.uint8)
 
 
 def close(ours: NDArray[np.uint8], theirs: NDArray[Any]) -> bool:

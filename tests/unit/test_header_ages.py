@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_io.ages import age_at, age_in_months, age_string
@@ -83,6 +83,7 @@ def test_what_is_no_age_or_an_absurd_one_is_unknown(text: str) -> None:
     assert age_in_months(text) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 130))
 def test_every_year_of_the_standard_spelling_keeps_its_years(years: int) -> None:
     months = age_in_months(f"{years:03d}Y")
@@ -90,6 +91,7 @@ def test_every_year_of_the_standard_spelling_keeps_its_years(years: int) -> None
     assert months // 12 == years
 
 
+@settings(deadline=None)
 @given(st.integers(0, 999), st.sampled_from("DWM"))
 def test_every_short_age_of_the_standard_spelling_is_read(number: int, unit: str) -> None:
     months = age_in_months(f"{number:03d}{unit}")
@@ -97,12 +99,14 @@ def test_every_short_age_of_the_standard_spelling_is_read(number: int, unit: str
     assert months <= number
 
 
+@settings(deadline=None)
 @given(st.text(max_size=64))
 def test_no_text_breaks_the_reading_of_an_age(text: str) -> None:
     months = age_in_months(text)
     assert months is None or 0 <= months <= 1560
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1560))
 def test_the_stored_spelling_reads_back_to_the_same_years(months: int) -> None:
     again = age_in_months(age_string(months))
@@ -137,6 +141,7 @@ def test_dates_that_tell_no_age_leave_it_unknown(birth: date | None, day: date |
     assert age_at(birth, day) is None
 
 
+@settings(deadline=None)
 @given(st.dates(date(1950, 1, 1), date(2030, 1, 1)), st.integers(0, 40_000))
 def test_an_age_from_dates_never_overstates_the_years(birth: date, days: int) -> None:
     months = age_at(birth, birth + timedelta(days))

@@ -204,6 +204,7 @@ def test_text_without_a_character_set_is_utf8_if_it_can_be(tmp_path: Path) -> No
     assert read_facts(raw_file(tmp_path, *elements)).patient_name == "Jörg"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400), st.integers(1, 320))
 def test_clean_text_is_bounded_and_holds_nothing_a_database_refuses(text: str, limit: int) -> None:
     clean = clean_text(text, limit)
@@ -375,7 +376,7 @@ def test_identify_gives_nothing_for_an_invalid_uid() -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_bytes_break_identify_but_by_its_own_error(data: bytes) -> None:
     for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian):
         try:
@@ -385,7 +386,7 @@ def test_no_bytes_break_identify_but_by_its_own_error(data: bytes) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=150, deadline=None)
 def test_no_damage_breaks_the_reader_but_by_its_own_errors(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
