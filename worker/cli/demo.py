@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ from worker.db import queries
 from worker.errors import UsageError
 from worker.progress import progress
 from worker.settings import Settings, load_settings
-from worker.sources import is_picture, walk
+from worker.sources import existing, is_picture, walk
 from worker.supervisor import Supervisor
 from worker.up import running_stack, wait_until_listening
 
 #: What a demo has otherwise than a hospital, unless it is set: it need not wait, and the worklist is what to read.
 DEMO_SETTINGS = {"quiet_s": 2.0, "log": "warning"}
 POLL_S = 0.25
+#: Films sent over one association, and rows shown of a large push.
+CHUNK = 64
+SHOWN = 50
 CALLING_AET = "AUSCULT_DEMO"
 EXAMPLE = "SELECT study_uid, ai_status, label, probability FROM worklist"
 TERMINAL = frozenset({"FINAL", "NOT_APPLICABLE", "FAILED"})
@@ -43,73 +46,74 @@ COLUMNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
-    """What the demo sends, in sending order: data sets in memory or DICOM files, and their studies."""
+@dataclass(slots=True)
+class Pushed:
+    """What became of the films: the studies that were taken, in sending order, and how many films were not."""
 
-    sources: Sequence[Dataset | Path]
-    study_uids: Sequence[str]
-    unreadable: int = 0
+    study_uids: dict[str, None] = field(default_factory=dict)
+    lost: int = 0
 
 
 def run_demo(settings: Settings, films: Path | None, *, once: bool) -> int:
     """Serve, push, show the worklist; serve on until Ctrl-C unless ``once``. Returns the exit code."""
     chosen = {name: value for name, value in DEMO_SETTINGS.items() if name not in settings.model_fields_set}
     settings = load_settings(**settings.model_dump(exclude_unset=True), **chosen)
-    push = films_of(films) if films else phantoms()
+    items = films_of(films) if films else [film.dataset for film in demo_studies()]
     complain(f"data folder {settings.home}")
     with running_stack(settings) as supervisor:
         port = wait_until_listening(settings, supervisor)
-        refused = _send(push, settings, port)
+        pushed = _push(items, settings, port)
         database = open_database(settings)
-        _wait(database, push.study_uids, supervisor)
-        _show(settings, database, push.study_uids, port)
+        _wait(database, list(pushed.study_uids), supervisor)
+        _show(settings, database, list(pushed.study_uids), port)
         database.dispose()
         if not once:
             complain("serving until Ctrl-C")
             supervisor.run()
-    return 1 if refused or push.unreadable else 0
+    return 1 if pushed.lost else 0
 
 
-def phantoms() -> Push:
-    """The films drawn in code."""
-    datasets = [film.dataset for film in demo_studies()]
-    return Push(datasets, _once(str(ds.StudyInstanceUID) for ds in datasets))
-
-
-def films_of(folder: Path) -> Push:
-    """The pictures of a folder wrapped as DICOM, and its DICOM files as they are."""
-    if not folder.exists():
-        msg = f"no such folder: {folder}"
+def films_of(folder: Path) -> Sequence[Path]:
+    """The files of a folder; raises UsageError when there are none."""
+    found = list(walk(existing([folder])))
+    if not found:
+        msg = f"no file in {folder}: give a folder of JPEG, PNG or DICOM files"
         raise UsageError(msg)
-    sources: list[Dataset | Path] = []
-    studies, unreadable = [], 0
-    for path in walk([folder]):
-        try:
-            source: Dataset | Path = wrap_picture(path) if is_picture(path) else path
-            studies.append(read_facts(path).study_uid if isinstance(source, Path) else str(source.StudyInstanceUID))
-            sources.append(source)
-        except (DicomIoError, OSError) as error:
-            unreadable += 1
-            complain(f"{path} left out: neither a picture nor a DICOM file ({type(error).__name__})")
-    if not sources:
-        msg = f"no JPEG, PNG or DICOM file in {folder}"
-        raise UsageError(msg)
-    return Push(sources, _once(studies), unreadable)
+    return found
 
 
-def _once(uids: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(uid for uid in uids if uid))
+def _push(items: Sequence[Dataset | Path], settings: Settings, port: int) -> Pushed:
+    """Send everything by C-STORE, some at a time, so that a large folder is never in memory as a whole."""
+    pushed = Pushed()
+    with progress("sending by C-STORE", len(items)) as advance:
+        for start in range(0, len(items), CHUNK):
+            _push_some(items[start : start + CHUNK], settings, port, pushed)
+            advance(min(start + CHUNK, len(items)))
+    return pushed
 
 
-def _send(push: Push, settings: Settings, port: int) -> int:
-    """Push everything; returns how many objects were not taken."""
-    with progress("sending by C-STORE", len(push.sources)) as advance:
-        results = send(push.sources, settings.host, port, settings.ae_title, CALLING_AET, advance)
-    refused = [result for result in results if result.status != 0]
-    for result in refused:
-        complain(f"{result.sop_uid or result.path} was answered 0x{result.status:04X}: see CONFORMANCE.md")
-    return len(refused)
+def _push_some(items: Sequence[Dataset | Path], settings: Settings, port: int, pushed: Pushed) -> None:
+    ready = [source for item in items if (source := _source(item)) is not None]
+    pushed.lost += len(items) - len(ready)
+    results = send([item for item, _ in ready], settings.host, port, settings.ae_title, CALLING_AET)
+    for (_, study_uid), result in zip(ready, results, strict=True):
+        if result.status == 0:
+            pushed.study_uids[study_uid] = None
+        else:
+            pushed.lost += 1
+            complain(f"{result.path or result.sop_uid} was answered 0x{result.status:04X}: see CONFORMANCE.md")
+
+
+def _source(item: Dataset | Path) -> tuple[Dataset | Path, str] | None:
+    """What to send and its Study Instance UID: a picture wrapped as DICOM, a DICOM file as it is."""
+    try:
+        if isinstance(item, Path) and not is_picture(item):
+            return item, read_facts(item).study_uid
+        ds = wrap_picture(item) if isinstance(item, Path) else item
+        return ds, str(ds.StudyInstanceUID)
+    except (DicomIoError, OSError):
+        complain(f"{item} left out: neither a JPEG, PNG nor DICOM file, or damaged")
+        return None
 
 
 def _wait(database: Database, study_uids: Sequence[str], supervisor: Supervisor) -> None:
@@ -128,7 +132,7 @@ def _wait(database: Database, study_uids: Sequence[str], supervisor: Supervisor)
 
 def _show(settings: Settings, database: Database, study_uids: Sequence[str], port: int) -> None:
     with database.reads() as session:
-        rows: list[dict[str, Any]] = queries.worklist(session, study_uids=study_uids)
+        rows: list[dict[str, Any]] = queries.worklist(session, study_uids=study_uids, limit=SHOWN)
     print_table(rows, COLUMNS, title="worklist")
     out = console()
     out.print("Not a medical device. Not for diagnosis.", style="bold")
