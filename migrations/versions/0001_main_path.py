@@ -168,6 +168,8 @@ def _study() -> None:
         ),
         sa.Column("flags", sa.Text(), nullable=False, comment="JSON list: what was answered in spite of"),
         sa.Column("model_id", ID, nullable=True, comment="model of the result that decides"),
+        sa.Column("n_images", sa.Integer(), nullable=False, comment="current images"),
+        sa.Column("n_scored", sa.Integer(), nullable=False, comment="current images whose current result is OK"),
         sa.Column("finished_at", MOMENT, nullable=True, comment="when the answer became what it is"),
         sa.Column("priority", sa.Integer(), nullable=False, comment="smaller is sooner; 0 is ordinary"),
         sa.CheckConstraint("label IN ('NORMAL', 'PNEUMONIA')", name=op.f("ck_study_label")),
@@ -322,6 +324,14 @@ def _task() -> None:
     )
     op.create_index("ix_task_batch_id_state", "task", ["batch_id", "state"], unique=False)
     op.create_index("ix_task_image_id", "task", ["image_id"], unique=False)
+    op.create_index(
+        "ix_task_open_attempts",
+        "task",
+        ["attempts"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('PENDING', 'CLAIMED')"),
+        sqlite_where=sa.text("state IN ('PENDING', 'CLAIMED')"),
+    )
     op.create_index(
         "ix_task_open_batch",
         "task",

@@ -14,8 +14,8 @@ SELECT
     model.name AS model_name,
     model.version AS model_version,
     study.revision,
-    COALESCE(films.n_images, 0) AS n_images,
-    COALESCE(films.n_scored, 0) AS n_scored,
+    study.n_images,
+    study.n_scored,
     study.first_rx_at AS received_at,
     study.finished_at,
     CASE WHEN study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL') THEN {seconds_since study.revision_at} END AS waiting_s,
@@ -29,13 +29,3 @@ SELECT
     'Not a medical device. Not for diagnosis.' AS notice
 FROM study
 LEFT JOIN model ON model.id = study.model_id
-LEFT JOIN (
-    SELECT
-        image.study_id,
-        count(*) AS n_images,
-        count(result.id) AS n_scored
-    FROM image
-    LEFT JOIN result ON result.image_id = image.id AND result.is_current AND result.outcome = 'OK'
-    WHERE image.is_current
-    GROUP BY image.study_id
-) AS films ON films.study_id = study.id

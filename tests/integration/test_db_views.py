@@ -269,3 +269,14 @@ def test_every_table_and_column_has_a_comment(site):
     )
     assert bare == []
     assert site.value("SELECT obj_description('study'::regclass)") == "a study as received, and its answer"
+
+
+def test_the_counts_of_a_study_are_those_of_its_images(site):
+    live_through(site)
+    counted = site.rows(
+        "SELECT study.study_uid, count(image.id) AS n_images, count(result.id) AS n_scored FROM study "
+        "LEFT JOIN image ON image.study_id = study.id AND image.is_current "
+        "LEFT JOIN result ON result.image_id = image.id AND result.is_current AND result.outcome = 'OK' "
+        "GROUP BY study.study_uid ORDER BY study.study_uid"
+    )
+    assert counted == site.rows("SELECT study_uid, n_images, n_scored FROM worklist ORDER BY study_uid")

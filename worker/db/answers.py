@@ -112,6 +112,8 @@ def recompute(session: Session, study_id: int) -> Answer:
     study.state, study.label = found.state, found.label
     study.probability, study.threshold = found.probability, found.threshold
     study.reason, study.flags, study.model_id = found.reason, found.flags, found.model_id
+    study.n_images = len(films)
+    study.n_scored = sum(film.outcome is Outcome.OK for film in films)
     if not found.state.is_terminal:
         study.finished_at = None
     elif changed or study.finished_at is None:

@@ -136,6 +136,8 @@ def _study(session: Session, arrival: _Arrival) -> Study:
         "revision": 1,
         "state": StudyState.RECEIVING,
         "flags": (),
+        "n_images": 0,
+        "n_scored": 0,
         "priority": arrival.priority,
     }
     insert_unless_there(session, Study, [values], "study_uid")

@@ -103,6 +103,8 @@ class Study(Base):
     reason: Mapped[str | None] = mapped_column(String(40), comment="why there is no answer: the most telling reason")
     flags: Mapped[tuple[str, ...]] = mapped_column(CodeList, comment="JSON list: what was answered in spite of")
     model_id: Mapped[int | None] = mapped_column(ForeignKey("model.id"), comment="model of the result that decides")
+    n_images: Mapped[int] = mapped_column(Integer, comment="current images")
+    n_scored: Mapped[int] = mapped_column(Integer, comment="current images whose current result is OK")
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when the answer became what it is")
     priority: Mapped[int] = mapped_column(Integer, comment="smaller is sooner; 0 is ordinary")
 
@@ -235,6 +237,12 @@ class Task(Base):
             "id",
             postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
             sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_task_open_attempts",
+            "attempts",
+            postgresql_where=text("state IN ('PENDING', 'CLAIMED')"),
+            sqlite_where=text("state IN ('PENDING', 'CLAIMED')"),
         ),
         Index("ix_task_image_id", "image_id"),
         Index("ix_task_batch_id_state", "batch_id", "state"),
