@@ -243,7 +243,7 @@ class Listener:
         self._reap()
         sessions = self._sessions.established()
         for session in sessions:
-            if session.idle:
+            if session.has_been_idle():
                 session.association.abort(block=False)
         return bool(sessions)
 
@@ -256,6 +256,9 @@ class Listener:
         for association in server.active_associations:
             association.dul.join(max(0.0, deadline - time.monotonic()))
             cut(association)
+            if association.requestor.primitive is not None:
+                # It has still to tell of its end; one that never asked only waits for its time to run out.
+                association.join(max(0.0, deadline - time.monotonic()))
 
     def _on_request_received(self, event: Event) -> None:
         # Before pynetdicom forgets the half-received message: between the two, `Session.idle` must never be true.

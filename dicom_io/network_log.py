@@ -19,8 +19,6 @@ from dicom_io.quiet import quiet_libraries
 if TYPE_CHECKING:
     from types import TracebackType
 
-logger = logging.getLogger(__name__)
-
 
 def quiet_network_libraries() -> None:
     """Silence pynetdicom and pydicom in this process and make pynetdicom tolerant of UIDs; harmless when repeated.
@@ -36,9 +34,8 @@ def quiet_network_libraries() -> None:
     warnings.filterwarnings("ignore", module=r"pynetdicom(\..*)?")
     library = logging.getLogger("pynetdicom")
     library.setLevel(logging.WARNING)
-    library.propagate = False
-    if not any(isinstance(handler, _Retold) for handler in library.handlers):
-        library.addHandler(_Retold())
+    if not any(isinstance(handler, _Redact) for handler in library.handlers):
+        library.addHandler(_Redact())
 
 
 def frames_of(exc: BaseException) -> list[str]:
@@ -57,17 +54,16 @@ def _any_uid(_value: object) -> tuple[bool, str]:
     return True, ""
 
 
-class _Retold(logging.Handler):
-    """Repeats a record of pynetdicom without its message."""
+class _Redact(logging.Handler):
+    """Takes message and exception out of a record before it goes on to the handlers of the root logger."""
 
     def emit(self, record: logging.LogRecord) -> None:
         failure = record.exc_info[1] if record.exc_info else None
-        logger.log(
-            min(record.levelno, logging.WARNING),
-            "The DICOM network library reported a problem",
-            extra={
-                "action": "network_library",
-                "where": f"{record.module}:{record.lineno} {record.funcName}",
-                "error": type(failure).__name__ if failure else "",
-            },
-        )
+        record.msg, record.args = "The DICOM network library reported a problem at %s", (_place_of(record),)
+        record.exc_info = record.exc_text = record.stack_info = None
+        record.action = "network_library"
+        record.error = type(failure).__name__ if failure else ""
+
+
+def _place_of(record: logging.LogRecord) -> str:
+    return f"{record.module}:{record.lineno} {record.funcName}"

@@ -24,11 +24,23 @@ class Session:
     #: Requests received whole and not yet answered.
     unanswered: int = 0
     studies: set[str] = field(default_factory=set)
+    #: Whether `has_been_idle` found nothing on its way when it was last asked.
+    _was_idle: bool = False
 
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way: no request half received, none without its answer."""
         return self.unanswered == 0 and self.association.dimse.message is None
+
+    def has_been_idle(self) -> bool:
+        """Whether nothing is on its way, now and when this was last asked, nor bytes that no one has read yet.
+
+        Asked twice, because the first bytes of a request are for a moment neither in the socket nor in a message.
+        """
+        was_idle = self._was_idle
+        transport = self.association.dul.socket
+        self._was_idle = self.idle and not (transport is not None and transport.ready)
+        return was_idle and self._was_idle
 
 
 class Sessions:

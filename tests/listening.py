@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from dicom_io.listener import Listener
 from dicom_io.network_log import quiet_network_libraries
 from dicom_io.options import ListenerOptions
 from dicom_io.spool import Spool
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,12 +199,13 @@ class SlowPeer:
         request.Priority = 2
         request.AffectedSOPClassUID = made.sop_class_uid
         request.AffectedSOPInstanceUID = made.sop_uid
-        from io import BytesIO
-
         request.DataSet = BytesIO(made.dataset())
         message = C_STORE_RQ()
         message.primitive_to_message(request)
         assert context.context_id is not None
+        # Else pynetdicom's own thread may take the answer off the queue before the test does.
+        association._reactor_checkpoint.clear()
+        wait_until(lambda: association._is_paused, what="the association's thread to pause")
         self._pdus = [P_DATA_TF(pdata).encode() for pdata in message.encode_msg(context.context_id, pdu_bytes)]
 
     @property
@@ -227,6 +230,7 @@ class SlowPeer:
     def answer(self, timeout_s: float = 30.0) -> int:
         """The status the listener answers."""
         _, response = self._association.dimse.msg_queue.get(timeout=timeout_s)
+        self._association._reactor_checkpoint.set()
         assert isinstance(response, C_STORE)
         assert response.Status is not None
         return response.Status
