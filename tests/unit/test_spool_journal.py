@@ -1,0 +1,123 @@
+"""The journal of refusals: nothing lost, nothing twice that an identifier cannot tell, nothing unbounded."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dicom_io import journal as journal_module
+from dicom_io.errors import SpoolError
+from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
+from dicom_io.reasons import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def record(**fields: str) -> RefusalRecord:
+    return RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.SOP_MISMATCH, **now_and_uid(), **fields)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path)
+
+
+def test_records_come_back_as_they_were(journal: Journal) -> None:
+    written = [
+        record(study_uid="1.2", sop_uid="3.4"),
+        record(calling_aet="PACS", called_aet='"\\\n', peer="::1"),
+        RefusalRecord(kind=RefusalKind.ASSOCIATION, reason=Reason.ADDRESS_NOT_ALLOWED, **now_and_uid()),
+    ]
+    for one in written:
+        journal.append(one)
+    assert list(journal.drain().records) == written
+
+
+def test_records_come_again_until_they_are_acknowledged(journal: Journal, tmp_path: Path) -> None:
+    first, second = record(), record()
+    journal.append(first)
+    assert journal.drain().records == (first,)
+    journal.append(second)
+    drained = Journal(tmp_path).drain()
+    assert drained.records == (first, second)
+    journal.ack(drained)
+    assert journal.drain().records == ()
+    assert not list(tmp_path.glob("journal.*.taken"))
+
+
+def test_an_acknowledgement_touches_nothing_newer(journal: Journal) -> None:
+    first, second = record(), record()
+    journal.append(first)
+    drained = journal.drain()
+    journal.append(second)
+    journal.ack(drained)
+    journal.ack(drained)
+    assert journal.drain().records == (second,)
+
+
+def test_a_drain_of_nothing_is_empty(journal: Journal) -> None:
+    assert journal.drain().records == ()
+
+
+def test_half_a_line_costs_that_record_only(journal: Journal, tmp_path: Path) -> None:
+    first, second = record(), record()
+    journal.append(first)
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write('{"uid": "cut o\n[1]\n{}\n{"kind": "object", "reason": "NO_SUCH_REASON"}\n')
+    journal.append(second)
+    assert journal.drain().records == (first, second)
+
+
+def test_writers_and_a_reader_at_once_lose_nothing(tmp_path: Path) -> None:
+    written: list[str] = []
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def write() -> None:
+        journal = Journal(tmp_path)
+        for _ in range(100):
+            one = record()
+            journal.append(one)
+            written.append(one.uid)
+
+    def read() -> None:
+        journal, last = Journal(tmp_path), False
+        while not last:
+            last = done.is_set()
+            drained = journal.drain()
+            seen.update(one.uid for one in drained.records)
+            journal.ack(drained)
+
+    reader = threading.Thread(target=read)
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    reader.join()
+    assert seen == set(written)
+    assert len(written) == 400
+
+
+def test_the_journal_is_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "MAX_JOURNAL_BYTES", 1000)
+
+    def hammer() -> None:
+        for _ in range(100):
+            journal.append(record())
+
+    with pytest.raises(SpoolError, match="full"):
+        hammer()
+    kept = journal.drain()
+    assert 1 < len(kept.records) < 10
+    journal.ack(kept)
+    journal.append(record())
+
+
+def test_modes_let_nobody_else_in(journal: Journal, tmp_path: Path) -> None:
+    journal.append(record())
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}

@@ -1,0 +1,101 @@
+"""The store of originals: a link where it can be, a whole copy where not, the same key twice."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dicom_io.errors import SpoolError
+from dicom_io.spool import SourceUnreadable, Spool
+from dicom_io.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system than the spool's."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("/dev/shm is no file system of its own here")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_an_object_is_linked_into_two_levels_of_folders(spool: Spool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = spool.put([b"film"])
+    store.file(spool.path(key), key)
+    assert store.path(key) == tmp_path / "store" / key[:2] / key[2:4] / f"{key}.dcm"
+    assert store.path(key).stat().st_ino == spool.path(key).stat().st_ino
+    spool.remove(key)
+    assert store.path(key).read_bytes() == b"film"
+
+
+def test_the_same_key_again_is_fine(spool: Spool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = spool.put([b"film"])
+    store.file(spool.path(key), key)
+    store.file(spool.path(key), key)
+    assert store.exists(key)
+
+
+def test_an_object_is_copied_to_another_file_system(spool: Spool, elsewhere: Path) -> None:
+    store = Store(elsewhere / "store")
+    key = spool.put([os.urandom(3 << 20)])
+    for _ in range(2):
+        store.file(spool.path(key), key)
+    assert store.path(key).read_bytes() == spool.path(key).read_bytes()
+    assert store.path(key).stat().st_mode & 0o777 == 0o600
+    assert [path for path in elsewhere.rglob("*") if path.is_file()] == [store.path(key)]
+
+
+def test_modes_let_nobody_else_in(spool: Spool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = spool.put([b"film"])
+    store.file(spool.path(key), key)
+    folders = [store.root, *(path for path in store.root.rglob("*") if path.is_dir())]
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
+    assert store.path(key).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_source_that_is_gone_says_so(spool: Spool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = spool.put([b"film"])
+    spool.remove(key)
+    with pytest.raises(SourceUnreadable):
+        store.file(spool.path(key), key)
+    assert not store.exists(key)
+
+
+def test_removing_twice_is_fine(spool: Spool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = spool.put([b"film"])
+    store.file(spool.path(key), key)
+    store.remove(key)
+    store.remove(key)
+    assert not store.exists(key)
+
+
+def test_no_path_is_made_from_what_is_no_key(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.raises(SpoolError, match="Not a key"):
+        store.path("../" * 10 + "etc/passwd")
+
+
+def test_a_folder_that_cannot_be_made_is_one_of_our_errors(spool: Spool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = spool.put([b"film"])
+    (store.root / key[:2]).write_text("in the way")
+    with pytest.raises(SpoolError):
+        store.file(spool.path(key), key)
