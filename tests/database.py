@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -92,14 +93,15 @@ class Site:
     def receive(
         self, study: str = "1.2.3", sop: str = "1.2.3.1", content: str | None = None, quiet_ms: int = 0, **others: Any
     ) -> Registration:
-        """Register one object; each call is other bytes unless `content` says otherwise."""
+        """Register one object; each call is other bytes unless `content` says otherwise, under a key of its own."""
+        store_key = others.pop("store_key", uuid.uuid4().hex)
         content = content if content is not None else f"{sop} {next(self._bytes)}"
         with self.sessions.begin() as session:
             return register(
                 session,
                 facts=facts_of(study, sop, **others),
                 sha256=hashlib.sha256(content.encode()).hexdigest(),
-                store_key=hashlib.md5(content.encode()).hexdigest(),
+                store_key=store_key,
                 model_id=self.model_id,
                 quiet_ms=quiet_ms,
                 max_wait_ms=900_000,

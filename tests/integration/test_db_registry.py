@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
@@ -43,6 +44,17 @@ def test_the_same_bytes_again_are_counted_and_make_no_work(site):
     assert (again.image_id, again.task_id, again.revision) == (first.image_id, first.task_id, 1)
     assert site.rows("SELECT rx_count FROM image") == [{"rx_count": 2}]
     assert site.value("SELECT count(*) FROM task") == 1
+
+
+def test_an_object_registered_again_after_a_crash_was_received_once(site):
+    """The registrar died between its commit and the removal of the spool's entry: the entry comes back as it was."""
+    first = site.receive(content="same", store_key="a")
+    again = site.receive(content="same", store_key="a")
+    assert (again.is_duplicate, again.store_key) == (True, "a")
+    assert site.rows("SELECT rx_count, store_key FROM image") == [{"rx_count": 1, "store_key": "a"}]
+    other = site.receive(content="same", store_key="b")
+    assert (other.image_id, other.store_key) == (first.image_id, "a")
+    assert site.rows("SELECT rx_count, store_key FROM image") == [{"rx_count": 2, "store_key": "a"}]
 
 
 def test_the_same_bytes_again_leave_a_finished_study_alone(site):
@@ -213,7 +225,7 @@ def _arrive(url: str, objects: list[tuple[str, str]]) -> list[tuple[int, int, bo
                 session,
                 facts=facts,
                 sha256=content * 64,
-                store_key=content,
+                store_key=uuid.uuid4().hex,
                 model_id=1,
                 quiet_ms=0,
                 max_wait_ms=1000,
