@@ -1,0 +1,179 @@
+"""Database and broker may go away at any moment, and messages get lost or come five times: the end is the same."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from dicom_io.scu import echo
+from tests.running import Site
+from tests.servers import own_postgres, own_redis
+from tests.studies import LOCAL, chest_film, push
+from tests.waiting import wait_until
+from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydicom.dataset import Dataset
+
+    from tests.running import Running
+    from tests.servers import PostgresServer, RedisServer
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+
+FILMS = 6
+
+
+class Stack:
+    """A site on servers of its own: a listener that runs all the time, workers when a test wants them."""
+
+    def __init__(self, site: Site, postgres: PostgresServer, broker: RedisServer) -> None:
+        self.site, self.postgres, self.broker = site, postgres, broker
+        self.listener: Running | None = None
+
+    @property
+    def port(self) -> int:
+        assert self.listener is not None
+        return self.listener.port
+
+    @contextmanager
+    def working(self) -> Iterator[Running]:
+        with self.site.running("work", log="work.log") as work:
+            yield work
+
+    def hints(self) -> int:
+        """Messages that wait in the broker."""
+        with redis.Redis.from_url(self.broker.client_url) as client:
+            queues = [name for queue in (LIVE_QUEUE, BATCH_QUEUE) for name in client.scan_iter(f"{queue}*")]
+            return sum(int(client.llen(name)) for name in queues)
+
+    def tasks(self, films: Sequence[Dataset]) -> list[int]:
+        uids = {film.StudyInstanceUID for film in films}
+        rows = self.site.query(
+            "SELECT task.id, study_uid FROM task JOIN image ON image.id = task.image_id "
+            "JOIN study ON study.id = image.study_id ORDER BY task.id"
+        )
+        return [row["id"] for row in rows if row["study_uid"] in uids]
+
+    def wait_registered(self, films: Sequence[Dataset]) -> list[int]:
+        wait_until(lambda: len(self.tasks(films)) == len(films), 60, "a task for every film")
+        return self.tasks(films)
+
+    def assert_each_judged_once(self, films: Sequence[Dataset], attempts: int | None = None) -> None:
+        """Every film's study is FINAL, with one result that is current."""
+        uids = {str(film.StudyInstanceUID) for film in films}
+        self.wait_final(uids)
+        rows = [row for row in self.site.query("SELECT * FROM result_history") if row["study_uid"] in uids]
+        assert sorted(row["study_uid"] for row in rows) == sorted(uids)
+        assert all(row["is_current"] and row["outcome"] == "OK" for row in rows)
+        if attempts:
+            assert {row["attempts"] for row in rows} == {attempts}
+
+    def wait_final(self, uids: set[str]) -> None:
+        def is_final() -> bool:
+            rows = self.site.worklist()
+            return all(uid in rows and rows[uid]["ai_status"] == "FINAL" for uid in uids)
+
+        wait_until(is_final, 90, "every study to be final")
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Auscult on a PostgreSQL and a Redis that the tests may stop; no worker yet."""
+    folder = Path(tempfile.mkdtemp(prefix="auscult-away-", dir="/tmp"))
+    with own_postgres() as postgres, own_redis() as broker:
+        env = {"AUSCULT_DATABASE_URL": postgres.create_database(), "AUSCULT_BROKER_URL": broker.url}
+        stack = Stack(Site(folder / "home", env), postgres, broker)
+        stack.site.run("migrate")
+        with stack.site.running("listen", log="listen.log") as stack.listener:
+            yield stack
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def films(count: int = FILMS) -> list[Dataset]:
+    return [chest_film(number / count) for number in range(count)]
+
+
+def test_a_hint_that_comes_five_times_makes_one_result(stack: Stack) -> None:
+    sent = films()
+    push(sent, stack.port)
+    tasks = stack.wait_registered(sent)
+    publisher = HintPublisher(stack.broker.url)
+    for task_id in tasks:
+        for _ in range(5):
+            publisher.publish([task_id], LIVE_QUEUE)
+    publisher.close()
+    assert stack.hints() >= 5 * FILMS
+    with stack.working():
+        stack.assert_each_judged_once(sent, attempts=1)
+        wait_until(lambda: stack.hints() == 0, 60, "every message to be taken")
+        stack.assert_each_judged_once(sent, attempts=1)
+
+
+def test_every_study_ends_when_the_broker_forgets_the_queued_hints(stack: Stack) -> None:
+    sent = films()
+    push(sent, stack.port)
+    stack.wait_registered(sent)
+    wait_until(lambda: stack.hints() >= FILMS, 30, "a hint for every film")
+    with redis.Redis.from_url(stack.broker.client_url) as client:
+        client.flushall()
+    assert stack.hints() < FILMS
+    with stack.working():
+        stack.assert_each_judged_once(sent)
+
+
+def test_every_study_ends_when_the_broker_is_killed_during_pushes_and_comes_back_empty(stack: Stack) -> None:
+    sent = films(12)
+
+    def kill_in_the_middle(done: int) -> None:
+        if done == 4:
+            stack.broker.kill()
+
+    with stack.working():
+        push(sent, stack.port, kill_in_the_middle)
+        assert stack.broker.process is None
+        stack.wait_registered(sent)
+        stack.broker.start()
+        stack.assert_each_judged_once(sent)
+
+
+def test_pushes_are_answered_with_success_while_postgresql_is_down_and_registered_after_its_restart(
+    stack: Stack,
+) -> None:
+    sent = films(12)
+
+    def stop_in_the_middle(done: int) -> None:
+        if done == 4:
+            stack.postgres.stop()
+
+    with stack.working():
+        push(sent, stack.port, stop_in_the_middle)
+        assert stack.postgres.process is None
+        assert len(list((stack.site.home / "spool" / "new").iterdir())) >= 8
+        assert echo(LOCAL, stack.port)
+        stack.postgres.start()
+        stack.assert_each_judged_once(sent)
+    wait_until(lambda: not list((stack.site.home / "spool" / "new").iterdir()), 30, "an empty spool")
+
+
+def test_a_listener_started_without_its_database_serves_and_registers_once_it_is_there(stack: Stack) -> None:
+    sent = films(2)
+    other = Site(stack.site.home.parent / "other", dict(stack.site.env))
+    stack.postgres.stop()
+    try:
+        with other.running("listen", log="other.log") as listener:
+            assert echo(LOCAL, listener.port)
+            push(sent, listener.port)
+            assert len(list((other.home / "spool" / "new").iterdir())) == 2
+            stack.postgres.start()
+            assert len(stack.wait_registered(sent)) == 2
+            wait_until(lambda: not list((other.home / "spool" / "new").iterdir()), 30, "an empty spool")
+    finally:
+        stack.postgres.start()
