@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, InternalError, OperationalError, ProgrammingError, StatementError
+from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError, ProgrammingError, StatementError
 
 from tests.database import BOTH, fresh_site
 from tests.servers import own_postgres
@@ -211,6 +211,22 @@ def test_values_never_stand_in_the_text_of_an_error(site):
     with pytest.raises(StatementError) as naive, site.sessions.begin() as session:
         session.execute(select(Study).where(Study.first_rx_at > datetime(1901, 2, 3)))  # noqa: DTZ001 - refused
     assert "1901" not in messages(naive.value)
+
+
+def test_a_refused_row_is_not_quoted(site):
+    """PostgreSQL's own text ends with `DETAIL: Failing row contains (1, 1.2.3, ..., MARKED^NAME, ...)`."""
+    site.receive(patient_name="MARKED^NAME", patient_id="MARKED")
+    with pytest.raises(IntegrityError) as caught:
+        site.change("UPDATE study SET state = 'NONSENSE'")
+    assert "ck_study_state" in str(caught.value)
+    assert "MARKED" not in messages(caught.value)
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_a_value_postgresql_cannot_read_is_not_quoted(site):
+    with pytest.raises(DataError) as caught, site.engine.begin() as connection:
+        connection.execute(text("SELECT CAST(:value AS DATE)"), {"value": "MARKED^NAME"})
+    assert "MARKED" not in messages(caught.value)
 
 
 def test_work_that_met_another_ones_new_row_is_done_again(site):

@@ -234,8 +234,20 @@ def _translate(name: str) -> Callable[[ExceptionContext], None]:
         if reason:
             msg = f"{name} {reason}"
             raise DatabaseUnavailable(msg)
+        _leave_out_values(context)
 
     return translate
+
+
+def _leave_out_values(context: ExceptionContext) -> None:
+    """Cut PostgreSQL's DETAIL off an error: it quotes the failing row, and with it the patient."""
+    error = context.original_exception
+    if not isinstance(error, psycopg.Error):
+        return
+    kept = None if isinstance(error, psycopg.DataError) else error.diag.message_primary
+    error.args = (kept or f"SQLSTATE {error.sqlstate}",)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {error.args[0]}",)
 
 
 _SQLITE_REASONS = {
