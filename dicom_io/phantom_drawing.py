@@ -15,31 +15,39 @@ from PIL import Image, ImageDraw, ImageFilter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: Side of the finished film.
 SIDE_PX = 1024
+# Nothing but grain is finer than two pixels of the finished film, so the strokes are drawn at half its size.
+_DRAWN_PX = SIDE_PX // 2
 
 Layer = NDArray[np.floating]
 Point = tuple[float, float]
 
 #: Lung outlines as seen from the front; each is a closed, rounded polygon.
 _RIGHT_LUNG: tuple[Point, ...] = (
-    *((0.415, 0.150), (0.360, 0.145), (0.300, 0.200), (0.250, 0.290), (0.215, 0.400), (0.195, 0.520), (0.185, 0.640)),
-    *((0.180, 0.735), (0.230, 0.690), (0.300, 0.660), (0.380, 0.670), (0.425, 0.700), (0.430, 0.560), (0.425, 0.420)),
-    *((0.440, 0.300),),
+    *((0.400, 0.170), (0.340, 0.155), (0.270, 0.210), (0.215, 0.320), (0.170, 0.450), (0.145, 0.580), (0.130, 0.700)),
+    *((0.122, 0.800), (0.180, 0.755), (0.260, 0.720), (0.340, 0.725), (0.395, 0.755), (0.415, 0.740), (0.405, 0.600)),
+    *((0.415, 0.450), (0.440, 0.320), (0.435, 0.220)),
 )
 _LEFT_LUNG: tuple[Point, ...] = (
-    *((0.585, 0.150), (0.640, 0.145), (0.700, 0.200), (0.750, 0.290), (0.785, 0.400), (0.805, 0.520), (0.815, 0.640)),
-    *((0.822, 0.760), (0.775, 0.715), (0.735, 0.700), (0.700, 0.620), (0.650, 0.520), (0.590, 0.430), (0.570, 0.360)),
-    *((0.565, 0.260),),
+    *((0.600, 0.170), (0.660, 0.155), (0.730, 0.210), (0.785, 0.320), (0.830, 0.450), (0.855, 0.580), (0.870, 0.700)),
+    *((0.880, 0.815), (0.835, 0.785), (0.795, 0.765), (0.765, 0.700), (0.720, 0.600), (0.660, 0.500), (0.610, 0.430)),
+    *((0.580, 0.360), (0.565, 0.260)),
 )
 _HEART: tuple[Point, ...] = (
-    *((0.445, 0.380), (0.420, 0.480), (0.410, 0.580), (0.430, 0.690), (0.520, 0.740), (0.640, 0.745), (0.715, 0.700)),
-    *((0.705, 0.620), (0.655, 0.520), (0.600, 0.430), (0.570, 0.360)),
+    *((0.440, 0.400), (0.410, 0.500), (0.395, 0.600), (0.410, 0.720), (0.500, 0.800), (0.620, 0.830), (0.740, 0.820)),
+    *((0.775, 0.720), (0.750, 0.630), (0.690, 0.530), (0.620, 0.450), (0.570, 0.380)),
 )
+_BELLY: tuple[Point, ...] = (
+    *((0.080, 0.850), (0.160, 0.775), (0.260, 0.728), (0.360, 0.733), (0.450, 0.760), (0.550, 0.775), (0.700, 0.770)),
+    *((0.800, 0.775), (0.920, 0.850), (0.940, 1.100), (0.060, 1.100)),
+)
+#: A child held with raised arms.
 _TRUNK: tuple[Point, ...] = (
-    *((0.435, -0.05), (0.430, 0.060), (0.330, 0.105), (0.200, 0.130), (0.060, 0.120), (-0.05, 0.200), (-0.05, 0.330)),
-    *((0.080, 0.330), (0.125, 0.480), (0.130, 0.650), (0.130, 0.800), (0.140, 1.050), (0.860, 1.050), (0.870, 0.800)),
-    *((0.870, 0.650), (0.875, 0.480), (0.920, 0.330), (1.050, 0.330), (1.050, 0.200), (0.940, 0.120), (0.800, 0.130)),
-    *((0.670, 0.105), (0.570, 0.060), (0.565, -0.05)),
+    *((0.415, -0.05), (0.410, 0.050), (0.340, 0.095), (0.230, 0.115), (0.130, 0.070), (0.040, -0.05), (-0.100, -0.05)),
+    *((-0.050, 0.090), (0.030, 0.200), (0.095, 0.310), (0.092, 0.450), (0.082, 0.600), (0.075, 0.800), (0.065, 1.100)),
+    *((0.935, 1.100), (0.925, 0.800), (0.918, 0.600), (0.908, 0.450), (0.905, 0.310), (0.970, 0.200), (1.050, 0.090)),
+    *((1.100, -0.05), (0.960, -0.05), (0.870, 0.070), (0.770, 0.115), (0.660, 0.095), (0.590, 0.050), (0.585, -0.05)),
 )
 _LATERAL_TRUNK: tuple[Point, ...] = (
     *((0.380, -0.05), (0.360, 0.080), (0.250, 0.160), (0.190, 0.300), (0.160, 0.480), (0.170, 0.680), (0.180, 1.050)),
@@ -73,18 +81,15 @@ def frontal_chest(seed: int, *, opacified: bool) -> Layer:
     """
     random = np.random.default_rng(seed)
     lungs = np.maximum(_blob(_RIGHT_LUNG, 5), _blob(_LEFT_LUNG, 5))
-    film = 0.60 * _blob(_TRUNK, 14) * _thickness()
-    film += 0.24 * _blob(
-        ((0.13, 0.72), (0.30, 0.665), (0.43, 0.71), (0.70, 0.71), (0.87, 0.77), (0.87, 1.1), (0.13, 1.1)), 9
-    )
-    film -= 0.10 * _disc((0.70, 0.83), 0.075, 0.045, 8)
-    film -= 0.33 * lungs
-    film += 0.17 * _blob(_HEART, 9) + 0.11 * _blob(((0.435, -0.1), (0.565, -0.1), (0.57, 1.1), (0.43, 1.1)), 14)
+    film = 0.56 * _blob(_TRUNK, 12) * _thickness()
+    film += 0.22 * _blob(_BELLY, 8) - 0.08 * _disc((0.76, 0.91), 0.085, 0.050, 10)
+    film -= lungs * _downwards(0.20, 0.42)
+    film += 0.15 * _blob(_HEART, 10) + 0.12 * _blob(((0.435, -0.1), (0.565, -0.1), (0.57, 1.1), (0.43, 1.1)), 16)
     film += _spine(0.5) + _ribs() + _clavicles() + _shoulders()
     film += lungs * _vessels(random)
     if opacified:
         film += np.maximum(lungs, 0.25 * _blob(_HEART, 9)) * _consolidations(random)
-    return _exposed(_closer(film), random, marker=(0.03, 0.08))
+    return _exposed(film, random, marker=(0.03, 0.20))
 
 
 def lateral_chest(seed: int) -> Layer:
@@ -180,92 +185,91 @@ def _spine(x: float) -> Layer:
 
 def _ribs() -> Layer:
     """Ten pairs: behind, from the spine up and out, then down along the chest wall; in front fainter and steeper."""
-    film = np.zeros((SIDE_PX, SIDE_PX), np.float32)
-    for index in range(10):
-        top = 0.125 + 0.059 * index
-        reach = (0.155, 0.215, 0.255, 0.285, 0.305, 0.318, 0.325, 0.330, 0.332, 0.330)[index]
+    film = np.zeros((_DRAWN_PX, _DRAWN_PX), np.float32)
+    for index in range(11):
+        top = 0.150 + 0.066 * index
+        reach = (0.150, 0.225, 0.275, 0.312, 0.338, 0.356, 0.368, 0.376, 0.382, 0.386, 0.388)[index]
         for side in (-1, 1):
-            behind = [(0.055, top), (0.14, top - 0.024), (reach * 0.75, top + 0.012), (reach, top + 0.085)]
-            film += _rib([(0.5 + side * x, y) for x, y in behind], 0.022, 0.19)
+            behind = [(0.050, top), (0.13, top - 0.020), (reach * 0.72, top + 0.022), (reach, top + 0.105)]
+            film += _rib([(0.5 + side * x, y) for x, y in behind], 0.032, 0.11)
             if index < 7:
-                front = [(reach, top + 0.085), (reach * 0.86, top + 0.155), (reach * 0.55, top + 0.215)]
-                film += _rib([(0.5 + side * x, y) for x, y in front], 0.024, 0.10)
+                front = [(reach, top + 0.105), (reach * 0.90, top + 0.165), (reach * 0.62, top + 0.235)]
+                film += _rib([(0.5 + side * x, y) for x, y in front], 0.036, 0.065)
+    for side, lung in ((-1, _RIGHT_LUNG), (1, _LEFT_LUNG)):
+        # along the wall the ribs are seen end on
+        wall = [(x + side * 0.008, y) for x, y in lung[2:8]]
+        film += 0.13 * _stroke(_smooth(wall), 0.020, 5)
     return film
 
 
 def _rib(points: Sequence[Point], width: float, strength: float) -> Layer:
     """A rib is a tube: its borders are brighter than its middle."""
     line = _smooth(points)
-    return strength * _stroke(line, width, 2) - 0.4 * strength * _stroke(line, width * 0.5, 2.5)
+    return strength * _stroke(line, width, 4) - 0.3 * strength * _stroke(line, width * 0.5, 5)
 
 
 def _clavicles() -> Layer:
-    film = np.zeros((SIDE_PX, SIDE_PX), np.float32)
+    film = np.zeros((_DRAWN_PX, _DRAWN_PX), np.float32)
     for side in (-1, 1):
-        curve = [(0.045, 0.175), (0.12, 0.150), (0.20, 0.118), (0.285, 0.120), (0.345, 0.100)]
-        film += _rib([(0.5 + side * x, y) for x, y in curve], 0.024, 0.17)
+        curve = [(0.040, 0.175), (0.10, 0.150), (0.17, 0.125), (0.25, 0.120), (0.33, 0.085)]
+        film += _rib([(0.5 + side * x, y) for x, y in curve], 0.023, 0.15)
     return film
 
 
 def _shoulders() -> Layer:
     """Shoulder blades, faint, and the heads of the upper arm bones."""
-    film = np.zeros((SIDE_PX, SIDE_PX), np.float32)
+    film = np.zeros((_DRAWN_PX, _DRAWN_PX), np.float32)
     for side in (-1, 1):
-        blade = [(0.385, 0.150), (0.325, 0.190), (0.300, 0.330), (0.330, 0.395), (0.375, 0.270)]
-        film += 0.07 * _blob([(0.5 + side * x, y) for x, y in blade], 4)
-        film += 0.14 * _disc((0.5 + side * 0.425, 0.160), 0.036, 0.036, 4)
-        film += 0.12 * _stroke([(0.5 + side * 0.425, 0.17), (0.5 + side * 0.53, 0.25)], 0.05, 4)
+        blade = [(0.360, 0.110), (0.310, 0.150), (0.330, 0.290), (0.375, 0.380), (0.392, 0.240)]
+        film += 0.06 * _blob([(0.5 + side * x, y) for x, y in blade], 5)
+        film += 0.12 * _disc((0.5 + side * 0.400, 0.075), 0.034, 0.034, 4)
+        film += 0.10 * _stroke([(0.5 + side * 0.405, 0.07), (0.5 + side * 0.50, -0.06)], 0.045, 4)
     return film
 
 
 def _vessels(random: np.random.Generator) -> Layer:
     """Lung vessels: branches from either hilum, thinner outwards."""
-    film = np.zeros((SIDE_PX, SIDE_PX), np.float32)
-    for side, hilum in ((-1, (0.425, 0.43)), (1, (0.585, 0.42))):
-        film += 0.09 * _disc((hilum[0] + side * 0.012, hilum[1]), 0.030, 0.055, 16)
-        for angle in np.linspace(-1.25, 1.25, 11) + random.normal(0, 0.05, 11):
-            length = random.uniform(0.16, 0.27)
-            tip = (hilum[0] + side * length * np.cos(angle), hilum[1] + length * np.sin(angle) * 1.15)
-            bend = _between(hilum, tip, 0.55)
-            middle = (bend[0], bend[1] + random.normal(0, 0.014))
-            line = _smooth([hilum, middle, tip])
-            film = np.maximum(
-                film, 0.07 * _stroke(line[: len(line) // 2], 0.010, 2.5) + 0.05 * _stroke(line, 0.0055, 2)
-            )
+    film = np.zeros((_DRAWN_PX, _DRAWN_PX), np.float32)
+    for side, hilum in ((-1, (0.415, 0.46)), (1, (0.595, 0.44))):
+        film += 0.11 * _disc((hilum[0] + side * 0.010, hilum[1]), 0.026, 0.060, 18)
+        for angle in np.linspace(-1.3, 1.3, 9) + random.normal(0, 0.12, 9):
+            length = random.uniform(0.14, 0.24)
+            start = (hilum[0], hilum[1] + 0.05 * np.sin(angle))
+            tip = (start[0] + side * length * np.cos(angle), start[1] + length * np.sin(angle) * 1.2)
+            bend = _between(start, tip, 0.5)
+            line = _smooth([start, (bend[0], bend[1] + random.normal(0, 0.022)), tip])
+            film = np.maximum(film, 0.06 * _stroke(line[: len(line) // 2], 0.012, 5) + 0.035 * _stroke(line, 0.007, 4))
     return film
 
 
 def _consolidations(random: np.random.Generator) -> Layer:
     """Blotches that run together: fluid in the air spaces, densest at the base of the right lung."""
-    film = np.zeros((SIDE_PX, SIDE_PX), np.float32)
-    for _ in range(34):
-        center = (random.normal(0.315, 0.050), random.normal(0.545, 0.075))
-        film += random.uniform(0.05, 0.10) * _disc(center, random.uniform(0.02, 0.05), random.uniform(0.02, 0.045), 16)
-    for _ in range(18):
-        center = (random.normal(0.675, 0.055), random.normal(0.46, 0.10))
-        film += random.uniform(0.03, 0.06) * _disc(center, random.uniform(0.02, 0.045), random.uniform(0.02, 0.04), 18)
-    return np.minimum(film, 0.42) + 0.07
+    film = np.zeros((_DRAWN_PX, _DRAWN_PX), np.float32)
+    for number, middle, spread, strength in ((40, (0.270, 0.600), (0.060, 0.090), 0.085), (26, (0.730, 0.500), (0.055, 0.120), 0.06)):
+        for _ in range(number):
+            center = (random.normal(middle[0], spread[0]), random.normal(middle[1], spread[1]))
+            size = random.uniform(0.018, 0.045)
+            film += strength * random.uniform(0.6, 1.2) * _disc(center, size, size * random.uniform(0.7, 1.1), 14)
+    return 0.05 + 0.34 * np.tanh(film / 0.34)
 
 
 def _thickness() -> Layer:
     """The trunk is thickest along the middle and thins out to its sides."""
-    x = np.linspace(-1, 1, SIDE_PX, dtype=np.float32)
-    return np.broadcast_to(0.72 + 0.28 * np.sqrt(np.clip(1 - (x / 0.95) ** 2, 0, 1)), (SIDE_PX, SIDE_PX))
+    x = np.linspace(-1, 1, _DRAWN_PX, dtype=np.float32)
+    return np.broadcast_to(0.72 + 0.28 * np.sqrt(np.clip(1 - (x / 0.95) ** 2, 0, 1)), (_DRAWN_PX, _DRAWN_PX))
 
 
-def _closer(film: Layer) -> Layer:
-    """Collimated to the chest, as the films of small children are."""
-    left, upper, right, lower = (round(share * SIDE_PX) for share in (0.08, 0.04, 0.92, 0.88))
-    box = (left, upper, right, lower)
-    return np.asarray(Image.fromarray(film).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR, box=box))
+def _downwards(top: float, bottom: float) -> Layer:
+    """A value that changes from the upper to the lower edge: the lungs hold more air below."""
+    return np.linspace(top, bottom, _DRAWN_PX, dtype=np.float32)[:, np.newaxis]
 
 
 def _exposed(film: Layer, random: np.random.Generator, marker: Point) -> Layer:
-    """Film grain, the soft shoulder of the film's curve, and the letter for the patient's right side."""
-    coarse = random.normal(0, 1, (SIDE_PX // 8, SIDE_PX // 8)).astype(np.float32)
-    grain = np.asarray(Image.fromarray(coarse).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC), np.float32)
-    fine = random.normal(0, 1, film.shape).astype(np.float32)
-    film = np.clip(film + 0.006 * grain + 0.008 * fine, 0.0, None)
+    """The finished film: full size, grain, the soft shoulder of the film's curve, and the letter for the right side."""
+    film = _resized(film, SIDE_PX)
+    coarse = _resized(random.normal(0, 1, (SIDE_PX // 8, SIDE_PX // 8)), SIDE_PX)
+    fine = random.standard_normal(film.shape, dtype=np.float32)
+    film = np.clip(film + 0.006 * coarse + 0.008 * fine, 0.0, None)
     film = 0.02 + 0.90 * np.where(film < 0.75, film, 0.75 + 0.25 * np.tanh((film - 0.75) / 0.25))
     x, y = (round(share * SIDE_PX) for share in marker)
     letter = Image.new("L", (SIDE_PX, SIDE_PX))
@@ -273,20 +277,25 @@ def _exposed(film: Layer, random: np.random.Generator, marker: Point) -> Layer:
     return np.clip(np.maximum(film, np.asarray(letter, np.float32) / 255 * 0.95), 0, 1)
 
 
+def _resized(film: Layer, side: int, box: tuple[int, int, int, int] | None = None) -> Layer:
+    picture = Image.fromarray(film.astype(np.float32, copy=False))
+    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC, box=box))
+
+
 def _blob(points: Sequence[Point], blur_px: float) -> Layer:
-    """A filled, rounded outline with a soft edge, 0 to 1."""
-    mask = Image.new("L", (SIDE_PX, SIDE_PX))
+    """A filled, rounded outline with a soft edge, 0 to 1; the blur in pixels of the finished film."""
+    mask = Image.new("L", (_DRAWN_PX, _DRAWN_PX))
     outline = _smooth([*points, points[0]])
-    ImageDraw.Draw(mask).polygon([(x * SIDE_PX, y * SIDE_PX) for x, y in outline], fill=255)
+    ImageDraw.Draw(mask).polygon([(x * _DRAWN_PX, y * _DRAWN_PX) for x, y in outline], fill=255)
     return _blurred(mask, blur_px)
 
 
 def _stroke(points: Sequence[Point], width: float, blur_px: float) -> Layer:
     """A line with round ends and a soft edge; the width in shares of the side."""
-    mask = Image.new("L", (SIDE_PX, SIDE_PX))
+    mask = Image.new("L", (_DRAWN_PX, _DRAWN_PX))
     pen = ImageDraw.Draw(mask)
-    line = [(x * SIDE_PX, y * SIDE_PX) for x, y in points]
-    width_px = max(1, round(width * SIDE_PX))
+    line = [(x * _DRAWN_PX, y * _DRAWN_PX) for x, y in points]
+    width_px = max(1, round(width * _DRAWN_PX))
     pen.line(line, fill=255, width=width_px, joint="curve")
     for x, y in (line[0], line[-1]):
         pen.circle((x, y), width_px / 2, fill=255)
@@ -295,9 +304,9 @@ def _stroke(points: Sequence[Point], width: float, blur_px: float) -> Layer:
 
 def _disc(center: Point, width: float, height: float, blur_px: float) -> Layer:
     """An ellipse with a soft edge; half its axes in shares of the side."""
-    mask = Image.new("L", (SIDE_PX, SIDE_PX))
+    mask = Image.new("L", (_DRAWN_PX, _DRAWN_PX))
     x, y = center
-    box = [(x - width) * SIDE_PX, (y - height) * SIDE_PX, (x + width) * SIDE_PX, (y + height) * SIDE_PX]
+    box = [(x - width) * _DRAWN_PX, (y - height) * _DRAWN_PX, (x + width) * _DRAWN_PX, (y + height) * _DRAWN_PX]
     ImageDraw.Draw(mask).ellipse(box, fill=255)
     return _blurred(mask, blur_px)
 
@@ -306,10 +315,11 @@ def _blurred(mask: Image.Image, blur_px: float) -> Layer:
     box = mask.getbbox()
     if box is not None:
         # only around the shape: most of a picture-wide blur would be spent on black
-        reach = round(3 * blur_px) + 1
+        sigma = blur_px * _DRAWN_PX / SIDE_PX
+        reach = round(3 * sigma) + 1
         around = (max(0, box[0] - reach), max(0, box[1] - reach), box[2] + reach, box[3] + reach)
-        around = (*around[:2], min(SIDE_PX, around[2]), min(SIDE_PX, around[3]))
-        mask.paste(mask.crop(around).filter(ImageFilter.GaussianBlur(blur_px)), around[:2])
+        around = (*around[:2], min(_DRAWN_PX, around[2]), min(_DRAWN_PX, around[3]))
+        mask.paste(mask.crop(around).filter(ImageFilter.GaussianBlur(sigma)), around[:2])
     return np.asarray(mask, np.float32) / 255
 
 
