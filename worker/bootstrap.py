@@ -13,7 +13,7 @@ from worker.db.engine import make_engine, read_session_factory, session_factory
 from worker.db.migrate import check_revision, migrate
 from worker.db.models import ModelFacts, activate, upsert_model
 from worker.dispatch import Dispatcher, DispatchOptions
-from worker.errors import SchemaTooOld
+from worker.errors import SchemaTooOld, SettingsError
 from worker.hints import HintPublisher
 from worker.registrar import StudyClock
 
@@ -44,7 +44,11 @@ class Database:
 
 def make_home(settings: Settings) -> None:
     """Make the data folder, readable by its owner alone."""
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"the data folder {settings.home} cannot be made ({error.strerror}): choose another by AUSCULT_HOME"
+        raise SettingsError(msg) from error
 
 
 def connect(settings: Settings) -> Database:

@@ -26,6 +26,9 @@ class SettingsError(WorkerError):
 class DatabaseUnavailable(WorkerError):
     """The database does not answer."""
 
+    #: It may be back in a minute: not the exit code of wrong settings, after which nothing is started again.
+    exit_code = 1
+
 
 class UnsupportedDatabase(WorkerError):
     """The database is too old or of a kind Auscult does not know."""

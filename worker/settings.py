@@ -172,7 +172,7 @@ class _TomlFile(PydanticBaseSettingsSource):
         path = Path(self.current_state.get("home") or default_home()) / CONFIG_FILE
         try:
             loaded = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             msg = f"{path} cannot be read as TOML ({type(error).__name__})"
