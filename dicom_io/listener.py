@@ -20,6 +20,7 @@ from dicom_io.errors import DicomIoError, PortBusy
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, ObjectUids, Sender
 from dicom_io.negotiation import contexts_for, storage_services
 from dicom_io.network_log import frames_of, quiet_network_libraries
+from dicom_io.options import plain_address
 from dicom_io.reasons import Reason
 from dicom_io.receive import Incoming, ObjectRefused, Stored, receive
 from dicom_io.refusals import Refusals
@@ -184,7 +185,8 @@ class Listener:
         association = event.assoc
         request = cast("A_ASSOCIATE", association.requestor.primitive)
         address = cast("AddressInformation", association.requestor.address_info)
-        sender = Sender(request.calling_ae_title.strip(), request.called_ae_title.strip(), address.address)
+        host = plain_address(address.address)
+        sender = Sender(request.calling_ae_title.strip(), request.called_ae_title.strip(), host)
         association.acceptor.supported_contexts = contexts_for(request.presentation_context_definition_list)
         if len(self._sessions.established()) < self._options.max_associations:
             self._sessions.open(association, sender)

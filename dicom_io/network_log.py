@@ -7,17 +7,23 @@ through is where in the library something happened and the class of the exceptio
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pynetdicom import _config
+from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 
 from dicom_io.quiet import quiet_libraries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+
+logger = logging.getLogger(__name__)
 
 
 def quiet_network_libraries() -> None:
@@ -36,6 +42,8 @@ def quiet_network_libraries() -> None:
     library.setLevel(logging.WARNING)
     if not any(isinstance(handler, _Redact) for handler in library.handlers):
         library.addHandler(_Redact())
+    if not isinstance(threading.excepthook, _ThreadDeaths):
+        threading.excepthook = _ThreadDeaths(threading.excepthook)
 
 
 def frames_of(exc: BaseException) -> list[str]:
@@ -63,6 +71,26 @@ class _Redact(logging.Handler):
         record.exc_info = record.exc_text = record.stack_info = None
         record.action = "network_library"
         record.error = type(failure).__name__ if failure else ""
+
+
+class _ThreadDeaths:
+    """Reports a thread of pynetdicom that dies of what a peer sent; Python would print the exception with its text."""
+
+    def __init__(self, previous: Callable[[threading.ExceptHookArgs], object]) -> None:
+        self._previous = previous
+
+    def __call__(self, args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.thread, Association | DULServiceProvider):
+            self._previous(args)
+            return
+        logger.error(
+            "A thread of the DICOM network library died",
+            extra={
+                "action": "network_thread_died",
+                "error": args.exc_type.__name__,
+                "frames": _frames(args.exc_traceback),
+            },
+        )
 
 
 def _place_of(record: logging.LogRecord) -> str:

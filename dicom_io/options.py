@@ -73,18 +73,23 @@ class ListenerOptions:
         Parameters
         ----------
         host : str
-            A numerical address; one mapped from IPv4 into IPv6 counts as the IPv4 address it is.
+            A numerical address.
         """
         if not self.allowed_hosts:
             return True
-        address = ipaddress.ip_address(host.partition("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
+        address = ipaddress.ip_address(plain_address(host))
         return any(address in network for network in self.allowed_hosts)
 
 
 def is_ae_title(text: str) -> bool:
     """Whether `text` is an AE title (PS3.5 section 6.2, VR AE) without padding."""
     return 1 <= len(text) <= 16 and text.isascii() and text.isprintable() and "\\" not in text and text == text.strip()
+
+
+def plain_address(host: str) -> str:
+    """Return a numerical address without its zone; one mapped from IPv4 into IPv6 as the IPv4 address it is."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pynetdicom.transport import AssociationServer
 
 from dicom_io.connection import Connection
+from dicom_io.options import plain_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Server(AssociationServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's signature
         """Let a connection in or have it closed."""
-        host = str(client_address[0])
+        host = plain_address(client_address[0])
         if not self._options.admits(host):
             self._on_address_refused(host)
             return False

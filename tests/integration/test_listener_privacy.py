@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.listening import listener_process, store_made
-from tests.objects import Elements, Made
+from tests.listening import association_to, listener_process, store_made
+from tests.objects import CR, EXPLICIT_LE, Elements, Made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,43 @@ def test_marked_names_appear_in_no_log_and_no_file_name(tmp_path: Path) -> None:
     assert [path for path in spool if MARK in str(path)] == []
     outside_objects = [path for path in spool if path.is_file() and path.parent.name != "new"]
     assert [path for path in outside_objects if MARK.encode() in path.read_bytes()] == []
+
+
+def implicit(group: int, number: int, value: bytes) -> bytes:
+    return struct.pack("<HHL", group, number, len(value)) + value
+
+
+COMMAND, MESSAGE, KIND, UID = implicit(0, 0x0100, b"\x01\0"), implicit(0, 0x0110, b"\1\0"), 0x0800, NAME + b" "
+GARBAGE = [
+    pytest.param(UID * 10, id="no command at all"),
+    pytest.param(implicit(0, 0x0100, UID), id="command field"),
+    pytest.param(COMMAND + implicit(0, KIND, UID), id="data set type"),
+    pytest.param(
+        implicit(0, 2, UID) + COMMAND + implicit(0, 0x0110, UID) + implicit(0, KIND, b"\1\0"), id="message id"
+    ),
+    pytest.param(
+        implicit(0, 2, UID) + COMMAND + MESSAGE + implicit(0, KIND, b"\1\0") + implicit(0, 0x1030, UID * 2), id="class"
+    ),
+]
+
+
+@pytest.mark.parametrize("command", GARBAGE)
+def test_garbage_in_a_command_harms_its_association_only(command: bytes, tmp_path: Path) -> None:
+    with listener_process(tmp_path / "spool") as listener:
+        with association_to(listener.port, (CR, [EXPLICIT_LE])) as association:
+            assert association.dul.socket is not None
+            connection = association.dul.socket.socket
+            assert connection is not None
+            for control, value in ((3, command), (2, UID)):
+                pdv = struct.pack(">LBB", len(value) + 2, 1, control) + value
+                connection.sendall(struct.pack(">BBL", 4, 0, len(pdv)) + pdv)
+            assert store_made(listener.port, tmp_path, Made())[0] == 0
+        listener.stop()
+        listener.close()
+        assert [line for line in listener.log if MARK in line] == []
+        # Both associations are told to have ended, also one whose thread died without a word.
+        assert sum("Association closed" in line for line in listener.log) == 2
+    assert len(listener.spool.keys()) == 1
 
 
 def test_modes_let_nobody_else_in(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -249,6 +250,14 @@ def test_a_failing_callback_does_not_reach_the_sender(tmp_path: Path, caplog: py
     (failure,) = [record for record in caplog.records if getattr(record, "action", "") == "callback_failed"]
     assert failure.__dict__["error"] == "RuntimeError"
     assert "Doe" not in str(failure.__dict__)
+
+
+def test_a_peer_is_known_by_its_ipv4_address_on_a_listener_for_both(tmp_path: Path) -> None:
+    networks = (ipaddress.ip_network("127.0.0.0/8"),)
+    with listening(tmp_path / "spool", host="::", allowed_hosts=networks) as served:
+        assert store_made(served.port, tmp_path, Made())[0] == 0
+        (key,) = served.spool.keys()
+        assert dcmread(served.spool.path(key)).file_meta.SendingPresentationAddress == "dicom://127.0.0.1"
 
 
 def test_two_listeners_share_a_spool(tmp_path: Path) -> None:
