@@ -238,6 +238,12 @@ def test_a_worker_lives_by_its_heartbeat(site):
         assert live_workers(session, 20_000) == 0
 
 
+def test_a_command_that_does_its_own_work_is_no_worker_to_wait_for(site):
+    heartbeat(site.sessions, beat("a", kind="local"))
+    with site.sessions() as session:
+        assert live_workers(session, 20_000) == 0
+
+
 def test_a_worker_silent_for_a_day_is_forgotten_when_another_one_comes(site):
     heartbeat(site.sessions, beat("old"))
     site.change("UPDATE worker SET heartbeat_at = '2020-01-01 00:00:00.000000'")

@@ -16,6 +16,8 @@ from worker.db.types import now_utc
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
+#: `WorkerBeat.kind` of a command that does the work itself.
+LOCAL_KIND = "local"
 #: A silent worker is shown this long, then forgotten.
 FORGET_AFTER = timedelta(days=1)
 
@@ -64,6 +66,10 @@ def sign_off(sessions: sessionmaker[Session], name: str) -> None:
 
 
 def live_workers(session: Session, within_ms: int) -> int:
-    """Count the workers whose last heartbeat is younger than `within_ms`."""
+    """Count the workers that heed hints and whose last heartbeat is younger than `within_ms`.
+
+    A command that works off its own tasks (`LOCAL_KIND`) heeds none: it must not take itself for somebody to wait for.
+    """
     oldest = session.execute(select(now_utc())).scalar_one() - timedelta(milliseconds=within_ms)
-    return session.execute(select(func.count()).where(Worker.heartbeat_at >= oldest)).scalar_one()
+    heeds_hints = Worker.kind != LOCAL_KIND
+    return session.execute(select(func.count()).where(Worker.heartbeat_at >= oldest, heeds_hints)).scalar_one()
