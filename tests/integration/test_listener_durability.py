@@ -72,7 +72,7 @@ def whole_calls(trace: str) -> list[str]:
     for line in trace.splitlines():
         pid, _, call = line.partition(" ")
         if call.rstrip().endswith("<unfinished ...>"):
-            begun[pid] = call.rstrip().removesuffix("<unfinished ...>")
+            begun[pid] = call.rstrip().removesuffix("<unfinished ...>").rstrip()
             continue
         if resumed := re.match(r"\s*<\.\.\. \w+ resumed>", call):
             call = begun.pop(pid, "") + call[resumed.end() :]
