@@ -86,5 +86,7 @@ class Dispatcher(Loop):
     def _take_batch(self) -> list[int]:
         with self._sessions.begin() as session:
             workers = max(1, queries.live_workers(session, self._options.silent_after_ms))
-            room = workers * BATCH_HINTS_PER_WORKER * BATCH_CHUNK - queue.outstanding_batch_hints(session)
+            room = workers * BATCH_HINTS_PER_WORKER * BATCH_CHUNK - queue.outstanding_batch_hints(
+                session, grace_ms=self._options.grace_ms, grace_max_ms=self._options.grace_max_ms
+            )
         return self._take(limit=room, batch=True) if room > 0 else []

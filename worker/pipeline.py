@@ -20,7 +20,7 @@ from dicom_io.reasons import Flag, Outcome, Reason
 from model.errors import ModelError
 from worker.db import claims
 from worker.db.claims import Claim, ResultRow
-from worker.errors import ModelMismatch
+from worker.errors import DatabaseUnavailable, ModelMismatch
 from worker.logs import error_class
 
 if TYPE_CHECKING:
@@ -192,9 +192,13 @@ def _kept_lease(bench: Bench, claim: Claim) -> Iterator[_Watch]:
 
     def renew() -> None:
         while not done.wait(bench.lease.lease_ms / 3000):
-            if not claims.renew(bench.sessions, claim, bench.lease.lease_ms):
-                watch.lost.set()
-                return
+            try:
+                if not claims.renew(bench.sessions, claim, bench.lease.lease_ms):
+                    watch.lost.set()
+                    return
+            except DatabaseUnavailable:
+                # Whether the lease outlives the outage is told by the next renewal, and at the latest by the finish.
+                logger.warning("lease not renewed, the database is away", extra={"action": "away"})
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()

@@ -9,13 +9,12 @@ import threading
 import uuid
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from dicom_io.store import Store
 from model.engine import Classifier, open_engine
 from worker import pipeline
 from worker.bootstrap import Database, active_bundle, connect, record_model
 from worker.db import queries
+from worker.errors import DatabaseUnavailable
 from worker.films import FilmStore
 from worker.pipeline import Bench, LeaseOptions
 
@@ -106,7 +105,7 @@ class WorkerSeat:
             )
             try:
                 queries.heartbeat(self._database.sessions, row)
-            except (OperationalError, InterfaceError):
+            except DatabaseUnavailable:
                 logger.warning("heartbeat missed, the database is away", extra={"action": "away"})
             if self._done.wait(self._settings.heartbeat_s):
                 return

@@ -15,7 +15,7 @@ from worker.supervisor import Child, Supervisor, auscult
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
 
 
 @contextmanager

@@ -99,9 +99,8 @@ def test_a_supervisor_that_is_killed_leaves_no_child_behind(tmp_path: Path) -> N
     )
     process = subprocess.Popen(python(code, pid_file))
     try:
-        child = psutil.Process(
-            int(wait_until(lambda: pid_file.exists() and pid_file.read_text(), 20, "the child's pid"))
-        )
+        wait_until(lambda: pid_file.exists() and bool(pid_file.read_text()), 20, "the child's pid")
+        child = psutil.Process(int(pid_file.read_text()))
     finally:
         process.kill()
         process.wait(10)
