@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dicom_io.errors import PortBusy
 from dicom_io.journal import Journal
-from dicom_io.listener import Listener
+from dicom_io.listener import CannotListen, Listener
 from dicom_io.options import ListenerOptions
 from dicom_io.spool import Spool
 from dicom_io.store import Store
@@ -85,6 +85,9 @@ class ListenerProcess:
             self.listener.start()
         except PortBusy as error:
             msg = f"port {self._settings.port} is in use by another program: choose another with --port or AUSCULT_PORT"
+            raise SettingsError(msg) from error
+        except CannotListen as error:
+            msg = f"cannot listen on {self._settings.host} port {self._settings.port}: not an address of this machine, or a port that needs more rights"
             raise SettingsError(msg) from error
 
     def _say_where(self) -> None:
