@@ -72,7 +72,7 @@ def frontal_chest(seed: int, *, opacified: bool) -> Layer:
     seed : int
         Varies vessels and grain.
     opacified : bool
-        Whether to fill the lower field of the right lung, and some of the left, with blotchy consolidations.
+        Whether to fill the inner fields of both lungs, the right one most, with blotchy consolidations.
 
     Returns
     -------
@@ -81,14 +81,14 @@ def frontal_chest(seed: int, *, opacified: bool) -> Layer:
     """
     random = np.random.default_rng(seed)
     lungs = np.maximum(_blob(_RIGHT_LUNG, 5), _blob(_LEFT_LUNG, 5))
-    film = 0.56 * _blob(_TRUNK, 12) * _thickness()
-    film += 0.22 * _blob(_BELLY, 8) - 0.08 * _disc((0.76, 0.91), 0.085, 0.050, 10)
-    film -= lungs * _downwards(0.20, 0.42)
-    film += 0.15 * _blob(_HEART, 10) + 0.12 * _blob(((0.435, -0.1), (0.565, -0.1), (0.57, 1.1), (0.43, 1.1)), 16)
+    film = 0.66 * _blob(_TRUNK, 12) * _thickness()
+    film += 0.28 * _blob(_BELLY, 8) - 0.08 * _disc((0.76, 0.91), 0.085, 0.050, 10)
+    film -= lungs * _downwards(0.30, 0.54)
+    film += 0.05 * _blob(_HEART, 10) + 0.03 * _blob(((0.435, -0.1), (0.565, -0.1), (0.57, 1.1), (0.43, 1.1)), 16)
     film += _spine(0.5) + _ribs() + _clavicles() + _shoulders()
     film += lungs * _vessels(random)
     if opacified:
-        film += np.maximum(lungs, 0.25 * _blob(_HEART, 9)) * _consolidations(random)
+        film += np.maximum(lungs, 0.65 * _blob(_HEART, 9)) * _consolidations(random)
     return _exposed(film, random, marker=(0.03, 0.20))
 
 
@@ -243,20 +243,21 @@ def _vessels(random: np.random.Generator) -> Layer:
 
 
 def _consolidations(random: np.random.Generator) -> Layer:
-    """Blotches that run together: fluid in the air spaces, densest at the base of the right lung."""
+    """Blotches that run together and blur the heart's border: fluid in the air spaces around both hila."""
     film = np.zeros((_DRAWN_PX, _DRAWN_PX), np.float32)
-    for number, middle, spread, strength in ((40, (0.270, 0.600), (0.060, 0.090), 0.085), (26, (0.730, 0.500), (0.055, 0.120), 0.06)):
+    for number, x, y, spread in ((44, 0.350, 0.600, 0.13), (30, 0.650, 0.520, 0.12)):
         for _ in range(number):
-            center = (random.normal(middle[0], spread[0]), random.normal(middle[1], spread[1]))
+            center = (random.normal(x, 0.088), random.normal(y, spread))
             size = random.uniform(0.018, 0.045)
-            film += strength * random.uniform(0.6, 1.2) * _disc(center, size, size * random.uniform(0.7, 1.1), 14)
-    return 0.05 + 0.34 * np.tanh(film / 0.34)
+            film += random.uniform(0.07, 0.14) * _disc(center, size, size * random.uniform(0.7, 1.1), 14)
+    density: Layer = 0.12 + 0.45 * np.tanh(film / 0.34)
+    return density
 
 
 def _thickness() -> Layer:
     """The trunk is thickest along the middle and thins out to its sides."""
     x = np.linspace(-1, 1, _DRAWN_PX, dtype=np.float32)
-    return np.broadcast_to(0.72 + 0.28 * np.sqrt(np.clip(1 - (x / 0.95) ** 2, 0, 1)), (_DRAWN_PX, _DRAWN_PX))
+    return np.broadcast_to(0.92 + 0.08 * np.sqrt(np.clip(1 - (x / 0.95) ** 2, 0, 1)), (_DRAWN_PX, _DRAWN_PX))
 
 
 def _downwards(top: float, bottom: float) -> Layer:

@@ -55,7 +55,7 @@ def test_a_film_is_twelve_bits_for_presentation(demo: dict[str, DemoFilm], tmp_p
 
 def test_the_lungs_are_dark_and_the_middle_is_bright(demo: dict[str, DemoFilm]) -> None:
     film = demo["DEMO-NORMAL"].dataset.pixel_array / 4095
-    right, left, middle = film[350:550, 180:330].mean(), film[300:420, 720:830].mean(), film[300:700, 490:540].mean()
+    right, left, middle = film[450:700, 180:380].mean(), film[450:600, 780:850].mean(), film[400:700, 490:540].mean()
     assert right < 0.45
     assert left < 0.45
     assert middle > 0.6
@@ -65,7 +65,7 @@ def test_the_opacified_chest_differs_in_its_lungs_alone(demo: dict[str, DemoFilm
     normal, opacified = (
         demo[name].dataset.pixel_array.astype(int) / 4095 for name in ("DEMO-NORMAL", "DEMO-OPACIFIED")
     )
-    assert (opacified - normal)[500:650, 200:380].mean() > 0.08
+    assert (opacified - normal)[500:700, 250:400].mean() > 0.08
     assert np.abs((opacified - normal)[:60]).mean() < 0.01
 
 
