@@ -39,8 +39,6 @@ _MAX_VALUE_BYTES = 1 << 20
 _INFLATE_STEP = 1 << 20
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"})
 _PARSE_ERRORS = (*CONVERSION_ERRORS, InvalidDicomError, zlib.error)
-# Little Endian implicit VR of GE's private transfer syntax; its pixel data alone are big endian
-_GE_PRIVATE_IMPLICIT = "1.2.840.113619.5.2"
 
 StopWhen = Callable[[BaseTag, str | None, int], bool]
 
@@ -171,7 +169,7 @@ def uncompressed_syntax_of(fp: BinaryIO) -> str:
 def _encoding(fp: BinaryIO, transfer_syntax_uid: str) -> tuple[bool, bool]:
     """Whether the data set is implicit and whether it is little endian."""
     uid = transfer_syntax_uid or uncompressed_syntax_of(fp)
-    return uid in (ImplicitVRLittleEndian, _GE_PRIVATE_IMPLICIT), uid != ExplicitVRBigEndian
+    return uid == ImplicitVRLittleEndian, uid != ExplicitVRBigEndian
 
 
 def _inflated(fp: BinaryIO, limit: int) -> BinaryIO:

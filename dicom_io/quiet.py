@@ -27,7 +27,12 @@ def quiet_libraries() -> None:
     for name in _LIBRARY_LOGGERS:
         library = logging.getLogger(name)
         library.setLevel(logging.CRITICAL + 1)
-    # filterwarnings() moves nothing when the very same filter is already in the list, and puts it first when it is not.
-    warnings.filterwarnings("ignore", module=_WARNING_MODULES)
-    # Pillow warns at the size where it suspects a decode bomb; ours is refused below that size, with a reason.
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    # Not added twice: filterwarnings() would take the filter out for a moment, in which another thread may warn.
+    if not any(_is_ours(entry) for entry in warnings.filters):
+        warnings.filterwarnings("ignore", module=_WARNING_MODULES)
+        # Pillow warns at the size where it suspects a decode bomb; ours is refused below that size, with a reason.
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def _is_ours(entry: tuple[object, ...]) -> bool:
+    return getattr(entry[3], "pattern", entry[3]) == _WARNING_MODULES

@@ -124,7 +124,9 @@ _ENTRIES: dict[Reason, _Entry] = {
         Outcome.NOT_APPLICABLE, 25, "The object holds several frames; only single films are judged."
     ),
     Reason.LATERAL_VIEW: _Entry(
-        Outcome.NOT_APPLICABLE, 30, "A lateral view; the model judges frontal films only, so send the frontal film too."
+        Outcome.NOT_APPLICABLE,
+        30,
+        "A lateral or oblique view; the model judges frontal films only, so send the frontal film too.",
     ),
     Reason.FOR_PROCESSING: _Entry(
         Outcome.NOT_APPLICABLE,

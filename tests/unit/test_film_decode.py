@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
@@ -16,7 +18,7 @@ from pydicom.pixels.utils import pixel_array
 from dicom_io.codestream import declared_by
 from dicom_io.decode import read_stored
 from dicom_io.errors import FilmError
-from dicom_io.film import film_of_dicom
+from dicom_io.film import film_of_dicom, film_of_picture
 from dicom_io.reasons import Reason
 from dicom_io.syntaxes import CODINGS, Coding
 from tests.films import film, ramp, save
@@ -118,7 +120,16 @@ def test_rle_of_several_segments_gives_the_stored_values(pixels: NDArray[Any], t
 def test_jpeg_baseline_is_decoded_as_pillow_does(tmp_path: Path) -> None:
     code = imagecodecs.jpeg8_encode(BYTES, level=90)
     path = compressed(tmp_path, BYTES, JPEG, code)
-    assert np.array_equal(read_stored(path).pixels, imagecodecs.jpeg8_decode(code))
+    with Image.open(io.BytesIO(code)) as picture:
+        assert np.array_equal(read_stored(path).pixels, np.asarray(picture))
+
+
+def test_a_jpeg_put_into_dicom_as_it_is_has_the_film_of_the_jpeg(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(7).integers(0, 256, (530, 610), dtype=np.uint8)
+    jpeg = tmp_path / "film.jpg"
+    Image.fromarray(pixels).save(jpeg, quality=85)
+    path = compressed(tmp_path, pixels, JPEG, jpeg.read_bytes())
+    assert film_of_dicom(path).sha256 == film_of_picture(jpeg).sha256
 
 
 def test_jpeg_of_12_bits_is_decoded(tmp_path: Path) -> None:
