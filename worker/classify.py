@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from dicom_io.errors import DicomIoError, FilmError, NotDicom
-from dicom_io.film import film_of_dicom, film_of_picture
+from dicom_io.film import film_of_dicom, film_of_picture, is_picture
 from dicom_io.header import facts_of, read_facts
 from dicom_io.reasons import Flag, Outcome, Reason
 from dicom_io.wrap import wrap_picture
 from model.engine import Classifier, open_engine
 from worker.bootstrap import active_bundle
 from worker.pipeline import Judgement, judge_film
-from worker.sources import is_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

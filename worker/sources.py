@@ -1,4 +1,4 @@
-"""What lies under the paths of a command line: regular files in order, and which of them are pictures."""
+"""What lies under the paths of a command line: regular files, in order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from worker.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
-
-#: JPEG (ITU-T T.81, SOI and the next marker) and PNG (ISO/IEC 15948 5.2).
-PICTURE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 def existing(paths: Sequence[Path]) -> Sequence[Path]:
@@ -31,12 +28,6 @@ def walk(paths: Iterable[Path]) -> Iterator[Path]:
             yield from sorted(file for file in found if not _is_hidden(file.relative_to(path)))
         else:
             yield path
-
-
-def is_picture(path: Path) -> bool:
-    """Whether the file begins like a JPEG or PNG picture; raises OSError when it cannot be read."""
-    with path.open("rb") as stream:
-        return stream.read(8).startswith(PICTURE_SIGNATURES)
 
 
 def _is_hidden(relative: Path) -> bool:

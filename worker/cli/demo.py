@@ -10,6 +10,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from dicom_io.errors import DicomIoError
+from dicom_io.film import is_picture
 from dicom_io.header import read_facts
 from dicom_io.phantom import demo_studies
 from dicom_io.scu import send
@@ -20,7 +21,7 @@ from worker.db import queries
 from worker.errors import UsageError
 from worker.progress import progress
 from worker.settings import Settings, load_settings
-from worker.sources import existing, is_picture, walk
+from worker.sources import existing, walk
 from worker.supervisor import Supervisor
 from worker.up import running_stack, wait_until_listening
 
