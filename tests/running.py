@@ -152,7 +152,8 @@ class Running:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
-        psutil.wait_procs(tree, timeout=STOP_TIMEOUT_S)
+        # The process itself is waited for by its Popen, which otherwise never learns the exit code.
+        psutil.wait_procs(tree[:-1], timeout=STOP_TIMEOUT_S)
         self.process.wait(STOP_TIMEOUT_S)
 
 
