@@ -283,6 +283,8 @@ def test(arguments: list[str]) -> int:
     # A file's tests stay in one process: they share servers, and the processes of two files use ports of their own.
     workers = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
     command = [PYTHON, "-m", "pytest", "-n", str(workers), "--dist", "loadfile", "--durations", "20"]
+    # pytest-xdist gives a file whose process died to a new one, again and again: once is enough to know.
+    command += ["--max-worker-restart", "1"]
     command += ["-m", QUICK, *chosen] if quick else chosen
     say(shlex.join(command))
     code = call(command)
