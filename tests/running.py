@@ -91,7 +91,7 @@ class Site:
     @contextmanager
     def running(self, *arguments: str, log: str = "up.log") -> Iterator[Running]:
         """A command that serves (``up``, ``listen``, ``work``), ended by SIGTERM afterwards."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.home.parent / log
         with path.open("ab") as stream:
             process = subprocess.Popen(
