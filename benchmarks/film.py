@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dicom_io.film import film_of_dicom
-from dicom_io.phantom import demo_studies
 from pydicom import dcmread
 
+from dicom_io.film import film_of_dicom
 from dicom_io.header import read_facts
+from dicom_io.phantom import demo_studies
 from model.bundle import builtin_folder, find_bundle
 from model.engine import Classifier, open_engine
 from worker.pipeline import judge_film

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from dicom_io.phantom import demo_studies
 from pydicom.uid import generate_uid
 
+from dicom_io.phantom import demo_studies
 from dicom_io.scu import send
 
 if TYPE_CHECKING:
