@@ -40,7 +40,7 @@ WORDS = ramp(top=4095)
 COLOUR = np.dstack((BYTES, BYTES[::-1], BYTES // 2)).astype(np.uint8)
 
 
-def compressed(folder: Path, pixels: NDArray[Any], syntax: str, code: bytes | bytearray, **elements: Any) -> Path:
+def compressed(folder: Path, pixels: NDArray[Any], syntax: str, code: bytes, **elements: Any) -> Path:
     """A film whose one frame is the given code stream."""
     ds = film(pixels, syntax=syntax, PixelData=encapsulate([code]), **elements)
     ds["PixelData"].VR = "OB"
