@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from model.errors import DataError
 from model.labels import Label
-from model.preprocess import squash
+from model.preprocess import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -199,7 +199,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def load_films(
     pictures: Iterable[Picture], size: int, reader: Callable[[Path], NDArray[np.uint8]] = read_picture
 ) -> Films:
-    """Read films and squash each to the network's size as serving does.
+    """Read films and prepare each for the network as serving does.
 
     Parameters
     ----------
@@ -222,5 +222,5 @@ def load_films(
     chosen = list(pictures)
     if not chosen:
         raise DataError("there is no film to read")
-    pixels = np.stack([squash(reader(picture.path), size) for picture in chosen])
+    pixels = np.stack([prepare(reader(picture.path), size) for picture in chosen])
     return Films(pixels, np.array([picture.label.target for picture in chosen], dtype=np.float32))

@@ -10,7 +10,7 @@ from PIL import Image
 from model.dataset import Picture, load_films, read_picture, scan_folder, split_by_patient
 from model.errors import DataError
 from model.labels import Label
-from model.preprocess import squash
+from model.preprocess import prepare
 from tests.helpers_bundle import drawn_folder
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_films_are_read_as_serving_reads_them(tmp_path):
     assert films.pixels.shape == (8, 32, 32)
     assert films.pixels.dtype == np.uint8
     assert films.targets.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert np.array_equal(films.pixels[0], squash(read_picture(pictures[0].path), 32))
+    assert np.array_equal(films.pixels[0], prepare(read_picture(pictures[0].path), 32))
 
 
 def test_colour_becomes_grey_by_luma(tmp_path):
@@ -153,4 +153,4 @@ def test_training_and_serving_read_the_same_film(test_data):
 
     for path in sorted((test_data / "chest_xray" / "val" / "NORMAL").iterdir())[:3]:
         served = film_of_picture(path).pixels
-        assert np.array_equal(squash(served, 150), squash(read_picture(path), 150))
+        assert np.array_equal(prepare(served, 150), prepare(read_picture(path), 150))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
-from model.preprocess import squash, to_input
+from model.preprocess import squash, stretch, to_input
 
 
 def test_the_input_is_float32_between_0_and_1_with_one_channel():
@@ -24,18 +24,29 @@ def test_black_becomes_0_and_white_becomes_1():
     assert made[75, 140, 0] == 1.0
 
 
-def test_a_film_of_the_right_size_is_only_scaled():
+def test_a_film_of_the_right_size_is_not_resampled():
     film = np.random.default_rng(1).integers(0, 256, (150, 150), dtype=np.uint8)
     assert np.array_equal(squash(film, 150), film)
-    assert np.array_equal(to_input(film, 150)[:, :, 0], film.astype(np.float32) / np.float32(255))
+    assert np.array_equal(to_input(film, 150)[:, :, 0], stretch(film).astype(np.float32) / np.float32(255))
+
+
+def test_a_darker_or_flatter_print_of_a_film_gives_nearly_the_same_input():
+    film = np.random.default_rng(3).integers(0, 256, (40, 40), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
+    for darker in ((film * 0.7).astype(np.uint8), (60 + film * 0.5).astype(np.uint8)):
+        assert np.abs(to_input(darker, 150) - to_input(film, 150)).max() < 0.02
+
+
+def test_a_picture_of_one_grey_is_not_stretched():
+    grey = np.full((200, 200), 77, dtype=np.uint8)
+    assert np.array_equal(to_input(grey, 150)[:, :, 0], np.full((150, 150), np.float32(77) / np.float32(255)))
 
 
 def test_a_pattern_finer_than_the_input_becomes_grey_instead_of_aliasing():
     film = np.zeros((600, 600), dtype=np.uint8)
     film[:, ::2] = 255
-    made = to_input(film, 150)
-    assert float(made.std()) < 0.02
-    assert float(made.mean()) == pytest.approx(0.5, abs=0.01)
+    made = squash(film, 150)
+    assert float(made.std()) < 4
+    assert float(made.mean()) == pytest.approx(127.5, abs=2)
 
 
 def test_the_aspect_is_squashed_and_nothing_is_cut_off():
