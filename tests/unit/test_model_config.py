@@ -43,7 +43,7 @@ def test_an_unknown_configuration_is_refused():
         ("epochs = 12", "epochs = 0", "epochs and batch_size are at least 1"),
         ("learning_rate = 1e-3", "learning_rate = 0.0", "learning_rate is above 0"),
         ("validation_share = 0.15", "validation_share = 1.0", "validation_share is between 0 and 1"),
-        ('keep_best = "loss"', 'keep_best = "luck"', "keep_best is loss or auc"),
+        ('keep_best = "auc"', 'keep_best = "luck"', "keep_best is loss or auc"),
         ('name = "notebook"', 'name = "../up"', "name is a small word"),
         ("age_years = [1, 5]", "age_years = [5, 1]", "from young to old"),
         ("age_years = [1, 5]", "age_years = 5", "lacks a key, or has one that is unknown or of another type"),
