@@ -74,7 +74,6 @@ class ListenerProcess:
         self._registrar.start()
         self._dispatcher.start()
         self._say_where()
-        logger.info("listening", extra={"action": "listen", "host": self._settings.host, "port": self.listener.port})
         loops = (self._registrar, self._dispatcher)
         while not self._stop.wait(POLL_S) and all(loop.is_alive for loop in loops):
             pass
