@@ -127,8 +127,8 @@ def _validation(manifest: Mapping[str, Any]) -> str:
             "## Measured on the validation films",
             "",
             (
-                "By LiteRT, through the preprocessing that serving uses. The epoch was chosen on these very films, so the "
-                "figures are somewhat flattering."
+                "By LiteRT, through the preprocessing that serving uses. The epoch and the threshold were chosen on these "
+                "very films, so the figures are somewhat flattering."
             ),
             "",
             f"Command: `auscult model train --data TRAIN --config {manifest['training']['config']} --out RUN`",
@@ -148,7 +148,7 @@ def _report(name: str, evaluation: Evaluation) -> str:
         [
             f"## Measured on {name}",
             "",
-            "Only reported; nothing was chosen with these films.",
+            "These films had no part in the training, nor in the choice of the epoch; see also the limits below.",
             "",
             f"Command: `auscult model evaluate {name}`",
             "",

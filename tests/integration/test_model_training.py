@@ -121,8 +121,8 @@ def test_training_ends_in_a_bundle_that_tells_drawn_films_apart(trained, films):
     assert found.n == 64
     assert found.auc > 0.9
     card = bundle.card_path.read_text(encoding="utf-8")
-    assert "64 films, threshold 0.5." in card
-    assert "Only reported" in card
+    assert f"64 films, threshold {bundle.threshold}." in card
+    assert "had no part in the training" in card
 
 
 def test_the_keras_file_holds_no_optimiser(trained):
