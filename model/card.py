@@ -148,7 +148,7 @@ def _report(name: str, evaluation: Evaluation) -> str:
         [
             f"## Measured on {name}",
             "",
-            "These films had no part in the training, nor in the choice of the epoch; see also the limits below.",
+            "None of these films was trained on or validated with; the limits below say what else they may have decided.",
             "",
             f"Command: `auscult model evaluate {name}`",
             "",

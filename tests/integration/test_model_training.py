@@ -122,7 +122,7 @@ def test_training_ends_in_a_bundle_that_tells_drawn_films_apart(trained, films):
     assert found.auc > 0.9
     card = bundle.card_path.read_text(encoding="utf-8")
     assert f"64 films, threshold {bundle.threshold}." in card
-    assert "had no part in the training" in card
+    assert "None of these films was trained on" in card
 
 
 def test_the_keras_file_holds_no_optimiser(trained):
