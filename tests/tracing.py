@@ -10,7 +10,8 @@ def whole_calls(trace: str) -> list[str]:
     begun: dict[str, str] = {}
     calls = []
     for line in trace.splitlines():
-        pid, _, call = line.partition(" ")
+        # strace pads the process id with blanks as well.
+        pid, call = line.split(maxsplit=1)
         if call.rstrip().endswith("<unfinished ...>"):
             begun[pid] = call.rstrip().removesuffix("<unfinished ...>").rstrip()
             continue
