@@ -17,6 +17,7 @@ from dicom_io.scu import echo
 from dicom_io.spool import Spool
 from tests.listening import LOCAL, SlowPeer, association_to, listener_process, listening, store, store_made
 from tests.objects import CR, EXPLICIT_LE, Made
+from tests.tracing import whole_calls
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -63,22 +64,6 @@ def test_the_answer_comes_after_fsync_rename_and_fsync_of_the_folder(tmp_path: P
     assert len(where["answer"]) == 1
     assert max(where["write"]) < where["fsync of the file"][0] < where["rename"][0]
     assert where["rename"][0] < where["fsync of the folder"][-1] < where["answer"][0]
-
-
-def whole_calls(trace: str) -> list[str]:
-    """The calls of a trace in the order they ended; strace writes one that was interrupted in two pieces."""
-    begun: dict[str, str] = {}
-    calls = []
-    for line in trace.splitlines():
-        pid, _, call = line.partition(" ")
-        if call.rstrip().endswith("<unfinished ...>"):
-            begun[pid] = call.rstrip().removesuffix("<unfinished ...>").rstrip()
-            continue
-        if resumed := re.match(r"\s*<\.\.\. \w+ resumed>", call):
-            call = begun.pop(pid, "") + call[resumed.end() :]
-        # strace pads short calls with blanks before the result.
-        calls.append(re.sub(r"\)\s+=", ") =", call))
-    return calls
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
