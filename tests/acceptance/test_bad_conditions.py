@@ -27,7 +27,6 @@ pytest_plugins = ["tests.peers"]
 pytestmark = pytest.mark.acceptance
 
 FAILED, USAGE = 1, 2
-Words = tuple[str, ...]
 FILE_LIMIT = 1_000_000
 LIMITED = (
     "import os, resource, sys; limit = int(sys.argv[1]);"
@@ -83,27 +82,27 @@ def test_an_unreadable_settings_file_is_named(site: Site) -> None:
     assert_one_line(site.run("worklist", check=None), USAGE, "auscult.toml", "TOML")
 
 
-@pytest.mark.parametrize("verb", [("listen",), ("work",), ("up",), ("rerun", "--all")])
-def test_a_missing_bundle_is_named(site: Site, verb: Words) -> None:
+@pytest.mark.parametrize("verb", ["listen", "work", "up"])
+def test_a_missing_bundle_is_named(site: Site, verb: str) -> None:
     site.env["AUSCULT_MODEL"] = "nowhere-9"
-    assert_one_line(site.run(*verb, check=None), USAGE, "nowhere-9")
+    assert_one_line(site.run(verb, check=None), USAGE, "nowhere-9")
 
 
-@pytest.mark.parametrize("verb", [("listen",), ("up",)])
-def test_a_bundle_that_was_tampered_with_is_refused(site: Site, verb: Words) -> None:
+@pytest.mark.parametrize("verb", ["listen", "up"])
+def test_a_bundle_that_was_tampered_with_is_refused(site: Site, verb: str) -> None:
     bundle = site.home / "models" / "notebook-1"
     shutil.copytree(builtin_folder() / "notebook-1", bundle)
     weights = bytearray((bundle / "model.tflite").read_bytes())
     weights[len(weights) // 2] ^= 1
     (bundle / "model.tflite").write_bytes(weights)
-    assert_one_line(site.run(*verb, check=None), USAGE, "model.tflite")
+    assert_one_line(site.run(verb, check=None), USAGE, "model.tflite")
 
 
-@pytest.mark.parametrize("verb", [("worklist",), ("migrate",), ("up",)])
-def test_a_database_of_a_newer_release_is_left_alone(site: Site, verb: Words) -> None:
+@pytest.mark.parametrize("verb", ["migrate", "up"])
+def test_a_database_of_a_newer_release_is_left_alone(site: Site, verb: str) -> None:
     site.run("migrate")
     _set_revision(site, "9999_from_the_future")
-    assert_one_line(site.run(*verb, check=None), USAGE, "upgrade Auscult")
+    assert_one_line(site.run(verb, check=None), USAGE, "upgrade Auscult")
     assert site.query("SELECT version_num FROM alembic_version") == [{"version_num": "9999_from_the_future"}]
 
 
@@ -115,10 +114,10 @@ def _set_revision(site: Site, revision: str) -> None:
         connection.commit()
 
 
-@pytest.mark.parametrize("verb", [("worklist",), ("up",), ("listen",), ("work",)])
-def test_a_postgresql_without_our_schema_says_how_to_make_it(site: Site, postgres_url: str, verb: Words) -> None:
+@pytest.mark.parametrize("verb", ["worklist", "listen", "work"])
+def test_a_postgresql_without_our_schema_says_how_to_make_it(site: Site, postgres_url: str, verb: str) -> None:
     site.env["AUSCULT_DATABASE_URL"] = postgres_url
-    assert_one_line(site.run(*verb, check=None), USAGE, "auscult migrate")
+    assert_one_line(site.run(verb, check=None), USAGE, "auscult migrate")
 
 
 def test_a_postgresql_that_is_away_is_named_without_its_password(site: Site) -> None:
