@@ -61,7 +61,7 @@ def model_show(
 
 @app.command("evaluate")
 def model_evaluate(
-    folder: Annotated[Path, typer.Argument(help="Holds NORMAL/ and PNEUMONIA/ with JPEG, PNG or DICOM files.")],
+    folder: Annotated[Path, typer.Argument(help="Holds NORMAL/ and PNEUMONIA/ with JPEG or PNG files.")],
     model: Annotated[str | None, typer.Option(help="Bundle, as name-version; default: the active one.")] = None,
     engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None,
     as_json: AsJson = False,
