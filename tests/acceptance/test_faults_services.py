@@ -177,3 +177,16 @@ def test_a_listener_started_without_its_database_serves_and_registers_once_it_is
             wait_until(lambda: not list((other.home / "spool" / "new").iterdir()), 30, "an empty spool")
     finally:
         stack.postgres.start()
+
+
+def test_a_worker_started_without_its_database_waits_and_works_once_it_is_there(stack: Stack) -> None:
+    stack.postgres.stop()
+    try:
+        with stack.working() as work:
+            wait_until(lambda: "the worker waits for it" in work.text(), 60, "the worker to say that it waits")
+            stack.postgres.start()
+            sent = films(1)
+            push(sent, stack.port)
+            stack.assert_each_judged_once(sent)
+    finally:
+        stack.postgres.start()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worker.cli.output import complain, opened, opened_once
-from worker.errors import UsageError
+from worker.errors import DatabaseUnavailable
+
+logger = logging.getLogger(__name__)
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on (AUSCULT_PORT).", min=0, max=65535)]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (AUSCULT_HOST).")]
@@ -63,7 +66,11 @@ def work(processes: Processes = None) -> None:
     from worker.bootstrap import active_bundle, open_database
 
     active_bundle(settings)
-    open_database(settings).dispose()
+    try:
+        open_database(settings).dispose()
+    except DatabaseUnavailable:
+        # Ending here again and again would make the supervisor give up, and take the listener down with it.
+        logger.warning("database away, the worker waits for it", extra={"action": "away"})
     run_worker(settings)
 
 
@@ -76,11 +83,3 @@ def migrate() -> None:
     database = connect(settings)
     upgrade(database.engine)
     complain("the schema is up to date")
-
-
-def existing_folder(path: Path) -> Path:
-    """The folder, or a UsageError that names it."""
-    if not path.is_dir():
-        msg = f"no such folder: {path}"
-        raise UsageError(msg)
-    return path
