@@ -47,7 +47,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     listener.start()
     say(event="listening", port=listener.port, pid=os.getpid())
-    stop.wait()
+    # A traced process may get the signal on another thread, which does not wake the main thread's wait.
+    while not stop.wait(0.5):
+        pass
     listener.stop()
     say(event="stopped", modules=sorted(sys.modules))
 
