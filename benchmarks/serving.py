@@ -94,8 +94,7 @@ def memory() -> None:
 
 
 def _renamed(base: Dataset) -> Dataset:
-    ds = copy.copy(base)
-    ds.file_meta = copy.copy(base.file_meta)
+    ds = copy.deepcopy(base)
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = generate_uid(), generate_uid(), generate_uid()
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     return ds
