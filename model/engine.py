@@ -25,18 +25,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.bundle import Bundle
+    from model.labels import Band
 
 EngineKind = Literal["litert", "keras"]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One film's answer: ``probability`` of pneumonia in [0, 1] and the label at ``threshold``."""
+    """One film's answer.
+
+    ``probability`` of pneumonia in [0, 1], calibrated where the bundle has a calibration; ``logit`` as the network
+    gave it; the label at ``threshold``; the ``band`` of the probability, where the bundle has bands; and
+    ``unlikeness``, how unlike the training films the film is: 0 or more, above 1 out of the network's scope, None
+    where the bundle cannot tell.
+    """
 
     probability: float
     logit: float
     threshold: float
     label: Label
+    band: Band | None = None
+    unlikeness: float | None = None
 
 
 class NetworkFiles(Protocol):

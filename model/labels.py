@@ -1,4 +1,4 @@
-"""The two answers of the network; the positive class is PNEUMONIA."""
+"""The two answers of the network, of which PNEUMONIA is the positive class, and the bands of its probability."""
 
 from __future__ import annotations
 
@@ -32,3 +32,11 @@ class Label(StrEnum):
         Label
         """
         return cls.PNEUMONIA if probability >= threshold else cls.NORMAL
+
+
+class Band(StrEnum):
+    """How far a probability lies from the threshold's grey zone. The values are written to SQL."""
+
+    LOW = "LOW"
+    INTERMEDIATE = "INTERMEDIATE"
+    HIGH = "HIGH"
