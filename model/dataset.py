@@ -32,12 +32,16 @@ _NORMAL_NAME = re.compile(r"((?:NORMAL2-)?IM)-(\d+)-")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Picture:
-    """One labelled film on disk: ``kind`` and ``patient`` together name one child."""
+    """One labelled film on disk: ``kind`` and ``patient`` together name one child.
+
+    ``subgroups`` are (column, value) of the further columns of a list of films.
+    """
 
     path: Path
     label: Label
     kind: str
     patient: str
+    subgroups: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +99,18 @@ def scan_folder(folder: Path) -> tuple[Picture, ...]:
         paths = [path for path in (folder / label).glob("*") if path.suffix.lower() in SUFFIXES]
         if not paths:
             raise DataError(f"{folder} must hold NORMAL/ and PNEUMONIA/ with JPEG or PNG files; {label}/ has none")
-        found += [Picture(path, label, *_patient(path.name, label)) for path in paths]
+        # A name in no known form is a child of its own.
+        found += [Picture(path, label, *(patient_of_name(path.name) or (label.value, path.name))) for path in paths]
     return tuple(sorted(found))
 
 
-def _patient(name: str, label: Label) -> tuple[str, str]:
-    """Kind and patient of a file name; a name in no known form is a child of its own."""
+def patient_of_name(name: str) -> tuple[str, str] | None:
+    """Kind and patient of a file that is named as the public films are; None for any other name."""
     if match := _PNEUMONIA_NAME.match(name):
         return match[2], match[1]
     if match := _NORMAL_NAME.match(name):
         return match[1], match[2]
-    return label.value, name
+    return None
 
 
 def split_by_patient(pictures: Sequence[Picture], share: float, seed: int) -> Split:
@@ -131,7 +136,7 @@ def split_by_patient(pictures: Sequence[Picture], share: float, seed: int) -> Sp
         If one side would have no film of one of the labels.
     """
     strata: dict[str, list[list[Picture]]] = defaultdict(list)
-    for group in _groups(sorted(pictures)):
+    for group in kept_together(pictures):
         strata[group[0].kind].append(group)
     validation: set[Picture] = set()
     for kind in sorted(strata):
@@ -151,8 +156,19 @@ def split_by_patient(pictures: Sequence[Picture], share: float, seed: int) -> Sp
     return Split(train, tuple(sorted(validation)))
 
 
-def _groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
-    """Films that must stay together: of one child, or with a film of the same bytes among them."""
+def kept_together(pictures: Iterable[Picture]) -> list[list[Picture]]:
+    """Divide films into those that must stay on one side of a split.
+
+    Parameters
+    ----------
+    pictures : iterable of Picture
+        Their files are read.
+
+    Returns
+    -------
+    list of list of Picture
+        The films of one child, and with them the children of whom a file has the same bytes; sorted by path.
+    """
     leader: dict[tuple[str, str], tuple[str, str]] = {}
 
     def find(key: tuple[str, str]) -> tuple[str, str]:
@@ -161,12 +177,13 @@ def _groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
         return key
 
     first_with: dict[str, tuple[str, str]] = {}
-    for picture in pictures:
+    in_order = sorted(pictures)
+    for picture in in_order:
         key = (picture.kind, picture.patient)
         twin = first_with.setdefault(hashlib.sha256(picture.path.read_bytes()).hexdigest(), key)
         leader[find(key)] = find(twin)
     together: dict[tuple[str, str], list[Picture]] = defaultdict(list)
-    for picture in pictures:
+    for picture in in_order:
         together[find((picture.kind, picture.patient))].append(picture)
     return list(together.values())
 

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from dicom_io.errors import DicomIoError, FilmError, NotDicom
-from dicom_io.film import film_of_dicom, film_of_picture, is_picture
+from dicom_io.film import is_picture
 from dicom_io.header import facts_of, read_facts
 from dicom_io.reasons import Flag, Outcome, Reason
 from dicom_io.wrap import wrap_picture
 from model.engine import Classifier, open_engine
 from worker.bootstrap import active_bundle
 from worker.pipeline import Judgement, judge_film
+from worker.readers import film_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,9 +54,8 @@ def classify(settings: Settings, paths: Sequence[Path], model: str | None = None
 
 def _judge(classifier: Classifier, path: Path) -> Judgement:
     try:
-        if is_picture(path):
-            return judge_film(classifier, facts_of(wrap_picture(path)), lambda: film_of_picture(path))
-        return judge_film(classifier, read_facts(path), lambda: film_of_dicom(path))
+        facts = facts_of(wrap_picture(path)) if is_picture(path) else read_facts(path)
+        return judge_film(classifier, facts, lambda: film_of_file(path))
     except FilmError as error:
         return Judgement(error.reason)
     except NotDicom:

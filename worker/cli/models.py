@@ -67,16 +67,16 @@ def model_evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a bundle on labelled films, through the very preprocessing that serves."""
-    from dicom_io.film import film_of_picture
     from model.engine import Classifier, open_engine
     from model.evaluate import evaluate_folder
+    from worker.readers import read_labelled
 
     settings = opened_once(engine=engine)
     bundle = active_bundle(settings, model)
     quiet_tensorflow()
     classifier = Classifier(bundle, open_engine(bundle, settings.engine))
     with counted("evaluating") as advance:
-        found = evaluate_folder(classifier, folder, lambda path: film_of_picture(path).pixels, advance).as_dict()
+        found = evaluate_folder(classifier, folder, read_labelled, advance).as_dict()
     if as_json:
         print_json(found)
     else:

@@ -1,0 +1,32 @@
+"""Films of files that nobody registered: pictures and DICOM alike, by the very functions that serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dicom_io.errors import FilmError
+from dicom_io.film import Film, film_of_dicom, film_of_picture, is_picture
+from model.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def film_of_file(path: Path) -> Film:
+    """The film of a JPEG, PNG or DICOM file; raises FilmError with the coded reason, or OSError."""
+    return film_of_picture(path) if is_picture(path) else film_of_dicom(path)
+
+
+def read_labelled(path: Path) -> NDArray[np.uint8]:
+    """Pixels of a labelled film, for whatever in ``model`` takes a reader; raises DataError that names the file."""
+    try:
+        return film_of_file(path).pixels
+    except FilmError as error:
+        msg = f"{path} cannot be read as a film: {error}"
+        raise DataError(msg) from error
+    except OSError as error:
+        msg = f"{path} cannot be read"
+        raise DataError(msg) from error
