@@ -150,17 +150,9 @@ class KerasEngine:
     """
 
     def __init__(self, bundle: NetworkFiles) -> None:
-        try:
-            import keras
-            import tensorflow as tf
-        except ImportError as error:
-            raise EngineError(
-                "TensorFlow is not installed: install auscult with the extra cpu or gpu, or use the LiteRT engine"
-            ) from error
-        try:
-            network = keras.saving.load_model(bundle.keras_path, compile=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise EngineError(f"Keras cannot open the network of {bundle.label}: export the bundle again") from error
+        network = load_network(bundle)
+        import tensorflow as tf
+
         self._size = bundle.input_size
         signature = [tf.TensorSpec((None, self._size, self._size, 1), tf.float32)]
         self._run = tf.function(lambda films: network(films, training=False), input_signature=signature)
@@ -175,6 +167,37 @@ class KerasEngine:
         """
         _check(batch, self._size)
         return np.asarray(self._run(batch), dtype=np.float64)[:, 0]
+
+
+def load_network(bundle: NetworkFiles) -> Any:
+    """Load a bundle's network by Keras, layers of our own included.
+
+    Parameters
+    ----------
+    bundle : Bundle or other NetworkFiles
+        What to load.
+
+    Returns
+    -------
+    keras.Model
+
+    Raises
+    ------
+    EngineError
+        If TensorFlow is not installed or Keras cannot open the network.
+    """
+    try:
+        import keras
+
+        import model.network  # noqa: F401 - makes our own layers known to Keras by name
+    except ImportError as error:
+        raise EngineError(
+            "TensorFlow is not installed: install auscult with the extra cpu or gpu; only scoring by LiteRT does without"
+        ) from error
+    try:
+        return keras.saving.load_model(bundle.keras_path, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise EngineError(f"Keras cannot open the network of {bundle.label}: export the bundle again") from error
 
 
 def _check(batch: NDArray[np.float32], size: int) -> None:
