@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from dicom_io.store import Store
     from model.engine import Classifier, Score
+    from worker.db.claims import ImageFacts
     from worker.films import FilmStore
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def score_task(bench: Bench, task_id: int) -> Outcome | None:
             judgement = _judge_claim(bench, claim)
         except (ModelError, ModelMismatch) as error:
             return _fail(bench, claim, Reason.MODEL_UNAVAILABLE, error)
-        except _OriginalMissing as error:
+        except OriginalMissing as error:
             return _fail(bench, claim, Reason.ORIGINAL_MISSING, error)
         except Exception as error:  # noqa: BLE001 - the task's wrapper: whatever happens, the row says so
             return _fail(bench, claim, Reason.INTERNAL_ERROR, error)
@@ -118,24 +119,28 @@ def judge_film(classifier: Classifier, facts: GateFacts, load: Callable[[], Film
     return Judgement(None, verdict.flags, film, score, (decoded - began) * 1000, (done - decoded) * 1000)
 
 
-class _OriginalMissing(Exception):
+class OriginalMissing(Exception):
     """Neither the stored original nor its film is on disk."""
 
 
 def _judge_claim(bench: Bench, claim: Claim) -> Judgement:
-    return judge_film(bench.classifier_of(claim.model), claim.image.facts, lambda: _load_film(bench, claim))
+    return judge_film(
+        bench.classifier_of(claim.model), claim.image.facts, lambda: load_film(bench.store, bench.films, claim.image)
+    )
 
 
-def _load_film(bench: Bench, claim: Claim) -> Film:
-    """The stored film of this film version, else a fresh decode, else an older film (promise 5 records its version)."""
-    image = claim.image
-    if image.film_key and image.film_version == FILM_VERSION and bench.films.exists(image.film_key):
-        return bench.films.load(image.film_key, FILM_VERSION)
-    if bench.store.exists(image.store_key):
-        return film_of_dicom(bench.store.path(image.store_key))
-    if image.film_key and image.film_version and bench.films.exists(image.film_key):
-        return bench.films.load(image.film_key, image.film_version)
-    raise _OriginalMissing
+def load_film(store: Store, films: FilmStore, image: ImageFacts) -> Film:
+    """The stored film of this film version, else a fresh decode, else an older film (promise 5 records its version).
+
+    Raises `FilmError` when the original cannot be made into a film, `OriginalMissing` when there is neither.
+    """
+    if image.film_key and image.film_version == FILM_VERSION and films.exists(image.film_key):
+        return films.load(image.film_key, FILM_VERSION)
+    if store.exists(image.store_key):
+        return film_of_dicom(store.path(image.store_key))
+    if image.film_key and image.film_version and films.exists(image.film_key):
+        return films.load(image.film_key, image.film_version)
+    raise OriginalMissing
 
 
 def _record(bench: Bench, claim: Claim, judgement: Judgement) -> Outcome | None:

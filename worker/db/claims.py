@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
-__all__ = ["Claim", "ImageFacts", "ResultRow", "claim", "finish", "renew", "retry_later"]
+__all__ = ["Claim", "ImageFacts", "ResultRow", "claim", "finish", "image_facts", "renew", "retry_later"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """The image of a claimed task: where it lies and what the gate looks at, so that no original is needed."""
+    """An image to be judged: where it lies and what the gate looks at, so that no original is needed."""
 
     image_id: int
     study_id: int
@@ -96,27 +96,31 @@ def _claimed(session: Session, task_id: int, token: int, owner: str) -> Claim:
         .outerjoin(Batch, Batch.id == Task.batch_id)
         .where(Task.id == task_id)
     ).one()
-    facts = GateFacts(**{column: getattr(image, column) for column in GATE_COLUMNS})
     return Claim(
         task_id,
         token,
         owner,
         task.attempts,
         task.kind,
-        ImageFacts(
-            image.id,
-            image.study_id,
-            study_uid,
-            image.sop_uid,
-            image.store_key,
-            image.film_key,
-            image.film_version,
-            facts,
-        ),
+        image_facts(image, study_uid),
         task.model_id,
         f"{name}-{version}",
         task.batch_id,
         bool(keep_current),
+    )
+
+
+def image_facts(image: Image, study_uid: str) -> ImageFacts:
+    """What it takes to judge an image: where it lies, and what the gate looks at."""
+    return ImageFacts(
+        image.id,
+        image.study_id,
+        study_uid,
+        image.sop_uid,
+        image.store_key,
+        image.film_key,
+        image.film_version,
+        GateFacts(**{column: getattr(image, column) for column in GATE_COLUMNS}),
     )
 
 
@@ -178,7 +182,9 @@ def _end(session: Session, claim: Claim, row: ResultRow, **values: object) -> bo
     if ended:
         image = claim.image
         record(session, Subject(claim.task_id, image.image_id, claim.model_id, claim.batch_id, claim.keep_current), row)
-        recompute(session, image.study_id)
+        if not claim.keep_current:
+            # What never counts changes no answer, be it a shadow's or a re-run's that keeps the current results.
+            recompute(session, image.study_id)
     return ended
 
 
