@@ -42,6 +42,7 @@ __all__ = [
     "is_picture",
     "read_png",
     "write_png",
+    "write_whole",
 ]
 
 #: The code and route that made a film.
@@ -203,11 +204,29 @@ def write_png(film: Film, path: Path) -> None:
     picture = io.BytesIO()
     # the films are small and many: the fastest level costs a tenth more room and saves most of the time
     Image.fromarray(np.ascontiguousarray(film.pixels)).save(picture, "PNG", pnginfo=notes, compress_level=1)
+    write_whole(path, picture.getbuffer())
+
+
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Write a file durably: a reader sees the whole file or none, and only the owner may read it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file to make or replace; its folder must be there.
+    data : bytes-like
+        The content.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left behind then.
+    """
     partial = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(picture.getbuffer())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
