@@ -12,9 +12,10 @@ from dicom_io.phantom_drawing import Layer, frontal_chest, hand, lateral_chest
 from dicom_io.radiograph import radiograph, uid_from
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-__all__ = ["DemoFilm", "demo_studies"]
+__all__ = ["DemoFilm", "demo_studies", "drawn_chests"]
 
 _BITS_STORED = 12
 
@@ -79,6 +80,18 @@ def demo_studies(seed: str = "demo") -> list[DemoFilm]:
         _film(seed, _Sketch("ADULT", "an adult's chest", "AGE_OUT_OF_RANGE", age="045Y"), clear),
         _film(seed, _Sketch("HAND", "a child's hand", "NOT_CHEST", body_part="HAND"), hand(1)),
     ]
+
+
+def drawn_chests() -> dict[str, NDArray[np.uint8]]:
+    """Draw the two chests of the demo as films.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of uint8, shape (rows, columns)
+        Grey, MONOCHROME2, [0, 255], by name: with clear lungs and with opacities.
+    """
+    drawings = {name: frontal_chest(1, opacified=name == "OPACIFIED") for name in ("NORMAL", "OPACIFIED")}
+    return {name: np.rint(drawing * 255).astype(np.uint8) for name, drawing in drawings.items()}
 
 
 def _film(seed: str, sketch: _Sketch, drawing: Layer) -> DemoFilm:

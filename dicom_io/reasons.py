@@ -32,6 +32,8 @@ class Flag(StrEnum):
     BODY_PART_UNKNOWN = "BODY_PART_UNKNOWN"
     #: The header does not say whether the film is frontal or lateral.
     VIEW_UNKNOWN = "VIEW_UNKNOWN"
+    #: The film is unlike those the model learned from, and the site wants such films judged all the same.
+    UNLIKE_TRAINING = "UNLIKE_TRAINING"
 
     @property
     def sentence(self) -> str:
@@ -43,6 +45,7 @@ _FLAG_SENTENCES: dict[Flag, str] = {
     Flag.AGE_UNKNOWN: "Judged although the header tells no age; check that the patient is of the model's ages.",
     Flag.BODY_PART_UNKNOWN: "Judged although the header names no body part; check that the film shows a chest.",
     Flag.VIEW_UNKNOWN: "Judged although the header names no view; check that the film is frontal.",
+    Flag.UNLIKE_TRAINING: "Judged although the film is unlike those the model learned from; the answer may mean nothing.",
 }
 
 
@@ -58,6 +61,7 @@ class Reason(StrEnum):
     MULTI_FRAME = "MULTI_FRAME"
     TOO_SMALL = "TOO_SMALL"
     CONSTANT_PICTURE = "CONSTANT_PICTURE"
+    UNLIKE_TRAINING = "UNLIKE_TRAINING"
     # Broken or unreadable input.
     NO_PIXEL_DATA = "NO_PIXEL_DATA"
     UNSUPPORTED_TRANSFER_SYNTAX = "UNSUPPORTED_TRANSFER_SYNTAX"
@@ -141,6 +145,12 @@ _ENTRIES: dict[Reason, _Entry] = {
     ),
     Reason.AGE_OUT_OF_RANGE: _Entry(
         Outcome.NOT_APPLICABLE, 50, "The patient's age is outside the ages the model was made for."
+    ),
+    Reason.UNLIKE_TRAINING: _Entry(
+        Outcome.NOT_APPLICABLE,
+        52,
+        "The picture is unlike the films the model learned from; check that it is a frontal chest, upright and not "
+        "inverted, and read it without the model.",
     ),
     Reason.NO_PIXEL_DATA: _Entry(
         Outcome.BAD_INPUT, 60, "The film came without pixel data; send it again from the archive or the modality."

@@ -18,7 +18,8 @@ from worker.db import claims, queries, queue
 from worker.db.claims import Claim, ResultRow
 from worker.db.engine import make_engine, session_factory
 from worker.db.migrate import migrate
-from worker.db.models import ModelFacts, activate, upsert_model
+from worker.db.models import ModelFacts, Order, activate_first, upsert_model
+from worker.db.queue import Lane
 from worker.db.registry import Registration, register
 from worker.db.schema import Study
 
@@ -84,7 +85,7 @@ class Site:
         self._bytes = itertools.count()
         self.model_id = self.add_model()
         with self.sessions.begin() as session:
-            activate(session, self.model_id)
+            activate_first(session, self.model_id, Order("test", "first"))
 
     def add_model(self, version: str = "1", **others: Any) -> int:
         with self.sessions.begin() as session:
@@ -102,7 +103,6 @@ class Site:
                 facts=facts_of(study, sop, **others),
                 sha256=hashlib.sha256(content.encode()).hexdigest(),
                 store_key=store_key,
-                model_id=self.model_id,
                 quiet_ms=quiet_ms,
                 max_wait_ms=900_000,
             )
@@ -128,10 +128,10 @@ class Site:
             return queue.bury_lost(session, MAX_ATTEMPTS)
 
     def due(
-        self, *, batch: bool = False, limit: int = 100, grace_ms: int = 30_000, grace_max_ms: int = 600_000
+        self, lane: Lane = Lane.LIVE, *, limit: int = 100, grace_ms: int = 30_000, grace_max_ms: int = 600_000
     ) -> list[int]:
         with self.sessions.begin() as session:
-            return queue.due_tasks(session, limit=limit, grace_ms=grace_ms, grace_max_ms=grace_max_ms, batch=batch)
+            return queue.due_tasks(session, limit=limit, grace_ms=grace_ms, grace_max_ms=grace_max_ms, lane=lane)
 
     def expire(self, task_id: int | None) -> None:
         """Let the lease of a task run out."""

@@ -1,30 +1,42 @@
 """The composition root: settings become engines, model rows and loops here (a worker's own parts: worker.seat).
 
+Which model is active is a fact in SQL. The setting names the one that the very first start activates and no more.
 Neither Celery nor TensorFlow nor an image decoder is imported from here, so the listener stays small.
 """
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.engine import make_url
+
 from model.bundle import Bundle, builtin_folder, find_bundle
-from worker.db.engine import make_engine, read_session_factory, session_factory
+from model.errors import BundleError
+from worker.db.engine import in_transaction, make_engine, read_session_factory, session_factory
 from worker.db.migrate import check_revision, migrate
-from worker.db.models import ModelFacts, activate, upsert_model
+from worker.db.models import ModelFacts, Order, activate_first, label_of, model_in, upsert_model
+from worker.db.states import ModelState
 from worker.dispatch import Dispatcher, DispatchOptions
-from worker.errors import SchemaTooOld, SettingsError
+from worker.errors import DatabaseUnavailable, SchemaTooNew, SchemaTooOld, SettingsError
 from worker.hints import HintPublisher
 from worker.registrar import StudyClock
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session, sessionmaker
 
     from worker.settings import Settings
 
+logger = logging.getLogger(__name__)
+
+#: Who activated the model that the first start found in the settings.
+FIRST_START = Order("auscult", "first start: no model was active")
 #: A worker is silent after this many missed heartbeats.
 MISSED_HEARTBEATS = 4
 
@@ -75,9 +87,9 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
-def active_bundle(settings: Settings, ref: str | None = None) -> Bundle:
-    """The bundle ``ref``, by default the active one; raises model.errors.BundleError."""
-    return find_bundle(ref or settings.model, bundle_folders(settings))
+def bundle_of(settings: Settings, ref: str) -> Bundle:
+    """The bundle of that name-version or path; raises model.errors.BundleError."""
+    return find_bundle(ref, bundle_folders(settings))
 
 
 def bundle_folders(settings: Settings) -> tuple[Path, ...]:
@@ -85,13 +97,84 @@ def bundle_folders(settings: Settings) -> tuple[Path, ...]:
     return (*settings.bundle_folders, builtin_folder())
 
 
-def record_model(sessions: sessionmaker[Session], bundle: Bundle, *, make_active: bool) -> int:
+def record_model(sessions: sessionmaker[Session], bundle: Bundle) -> int:
     """The row of a bundle, made when it is new; raises ModelMismatch when its name was taken by other contents."""
-    with sessions.begin() as session:
-        row = upsert_model(session, _facts(bundle))
-        if make_active:
-            activate(session, row.id)
-        return row.id
+    facts = _facts(bundle)
+    return in_transaction(sessions, lambda session: upsert_model(session, facts).id)
+
+
+def active_model(settings: Settings, database: Database) -> str | None:
+    """Name the active model; None before the first start. Warns when the settings name another one."""
+    with database.reads() as session:
+        row = model_in(session, ModelState.ACTIVE)
+    if row is None:
+        return None
+    label = label_of(row)
+    if "model" in settings.model_fields_set and settings.model != label:
+        logger.warning(
+            "AUSCULT_MODEL names %s, but %s is the active model and stays so: run 'auscult model activate %s' to change "
+            "it, or take the setting away",
+            settings.model,
+            label,
+            settings.model,
+            extra={"action": "other_model"},
+        )
+    return label
+
+
+def ensure_active_model(settings: Settings, database: Database) -> str:
+    """Name the active model; the very first start activates the one that the settings name, with an event in SQL."""
+    label = active_model(settings, database)
+    if label is not None:
+        return label
+    try:
+        bundle = bundle_of(settings, settings.model)
+    except BundleError as error:
+        msg = f"no model is active yet, and the one AUSCULT_MODEL names cannot be used: {error}"
+        raise SettingsError(msg) from error
+    model_id = record_model(database.sessions, bundle)
+    in_transaction(database.sessions, lambda session: activate_first(session, model_id, FIRST_START))
+    return active_model(settings, database) or bundle.label
+
+
+def check_active_bundle(settings: Settings, database: Database) -> None:
+    """Raise BundleError when the bundle that new images are scored with is not here: a worker says so at its start."""
+    bundle_of(settings, active_model(settings, database) or settings.model)
+
+
+@contextmanager
+def readable_database(settings: Settings) -> Iterator[Database | None]:
+    """The database, for a command that can do without: None where there is none yet, or none that answers."""
+    url = make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        yield None
+        return
+    database = connect(settings)
+    try:
+        yield database if _answers(database) else None
+    finally:
+        database.dispose()
+
+
+def _answers(database: Database) -> bool:
+    try:
+        check_revision(database.engine)
+    except (DatabaseUnavailable, SchemaTooOld, SchemaTooNew) as error:
+        logger.warning("%s; going on without it", error, extra={"action": "away"})
+        return False
+    return True
+
+
+def default_model(settings: Settings) -> str:
+    """Name the active model, or before any start the one that the first would activate."""
+    with readable_database(settings) as database:
+        active = active_model(settings, database) if database else None
+    return active or settings.model
+
+
+def active_bundle(settings: Settings, ref: str | None = None) -> Bundle:
+    """The bundle ``ref``, by default that of the active model; raises model.errors.BundleError."""
+    return bundle_of(settings, ref or default_model(settings))
 
 
 def _facts(bundle: Bundle) -> ModelFacts:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from worker.settings import Settings
+    from worker.settings import Settings, UnlikePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Answer:
     probability: float | None
     logit: float | None
     threshold: float | None
+    band: str | None
+    unlikeness: float | None
     film_sha256: str | None
     film_version: int | None
     model: str
@@ -49,13 +51,13 @@ def classify(settings: Settings, paths: Sequence[Path], model: str | None = None
     bundle = active_bundle(settings, model)
     classifier = Classifier(bundle, open_engine(bundle, settings.engine))
     for path in paths:
-        yield _answer(path, _judge(classifier, path), classifier)
+        yield _answer(path, _judge(classifier, path, settings.unlike_policy), classifier)
 
 
-def _judge(classifier: Classifier, path: Path) -> Judgement:
+def _judge(classifier: Classifier, path: Path, unlike: UnlikePolicy) -> Judgement:
     try:
         facts = facts_of(wrap_picture(path)) if is_picture(path) else read_facts(path)
-        return judge_film(classifier, facts, lambda: film_of_file(path))
+        return judge_film(classifier, facts, lambda: film_of_file(path), unlike)
     except FilmError as error:
         return Judgement(error.reason)
     except NotDicom:
@@ -75,6 +77,8 @@ def _answer(path: Path, judgement: Judgement, classifier: Classifier) -> Answer:
         probability=score.probability if score else None,
         logit=score.logit if score else None,
         threshold=score.threshold if score else None,
+        band=score.band if score else None,
+        unlikeness=judgement.unlikeness,
         film_sha256=film.sha256 if film else None,
         film_version=film.version if film else None,
         model=bundle.name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from worker.bootstrap import Database, make_dispatcher, silent_after_ms
 from worker.db import queries
 from worker.hints import BrokerAway
+from worker.progress import progress
 from worker.seat import WorkerSeat, take_seat
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ def complete(
     finally:
         if seat:
             seat.leave()
+
+
+def work_off_spare(settings: Settings, database: Database, tasks: Sequence[int]) -> None:
+    """Try each of these tasks once where no worker lives to do so; a shadow's failure keeps nobody waiting."""
+    if not tasks or _has_workers(settings, database):
+        return
+    seat = take_seat(settings, kind="local")
+    try:
+        with progress("shadow", len(tasks)) as advance:
+            for number, task_id in enumerate(tasks, start=1):
+                seat.score(task_id)
+                advance(number)
+    finally:
+        seat.leave()
 
 
 def _hinted(dispatcher: Dispatcher) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.db import queries, queue
+from worker.db.queue import Lane
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
 from worker.loops import Loop
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 LIVE_LIMIT = 500
 #: Ids in one message of a re-run: few enough that a message stays far below the time limit.
 BATCH_CHUNK = 64
+#: Ids in one message of a shadow: live work that comes meanwhile waits for that many films at most.
+SHADOW_CHUNK = 8
 #: Batch hints that wait in the broker per worker: enough to keep it busy, few enough that a new batch is not late.
 BATCH_HINTS_PER_WORKER = 3
 SETTLE_LIMIT = 500
@@ -52,15 +55,21 @@ class Dispatcher(Loop):
         """Mend, settle, then publish what is due; the broker is asked first, so that no hint is counted as sent in vain."""
         self.mend()
         self._publisher.check()
-        live = self._take(limit=LIVE_LIMIT, batch=False)
+        live = self._take(Lane.LIVE, LIVE_LIMIT)
         for task_id in live:
             self._publisher.publish([task_id], LIVE_QUEUE)
-        batch = self._take_batch()
-        for start in range(0, len(batch), BATCH_CHUNK):
-            self._publisher.publish(batch[start : start + BATCH_CHUNK], BATCH_QUEUE)
-        if live or batch:
-            logger.info("hints sent", extra={"action": "hint", "live": len(live), "batch": len(batch)})
+        batch = self._publish_batch(Lane.RERUN, BATCH_CHUNK)
+        shadow = self._publish_batch(Lane.SHADOW, SHADOW_CHUNK)
+        if live or batch or shadow:
+            counts = {"live": len(live), "batch": batch, "shadow": shadow}
+            logger.info("hints sent", extra={"action": "hint", **counts})
         return len(live) == LIVE_LIMIT
+
+    def _publish_batch(self, lane: Lane, chunk: int) -> int:
+        tasks = self._take_batch(lane, chunk)
+        for start in range(0, len(tasks), chunk):
+            self._publisher.publish(tasks[start : start + chunk], BATCH_QUEUE)
+        return len(tasks)
 
     def mend(self) -> None:
         """Bury tasks whose last attempt died and settle the studies that became complete."""
@@ -73,20 +82,20 @@ class Dispatcher(Loop):
         if settled:
             logger.info("studies settled", extra={"action": "settle", "studies": settled})
 
-    def _take(self, *, limit: int, batch: bool) -> list[int]:
+    def _take(self, lane: Lane, limit: int) -> list[int]:
         with self._sessions.begin() as session:
             return queue.due_tasks(
                 session,
                 limit=limit,
                 grace_ms=self._options.grace_ms,
                 grace_max_ms=self._options.grace_max_ms,
-                batch=batch,
+                lane=lane,
             )
 
-    def _take_batch(self) -> list[int]:
+    def _take_batch(self, lane: Lane, chunk: int) -> list[int]:
         with self._sessions.begin() as session:
             workers = max(1, queries.live_workers(session, self._options.silent_after_ms))
-            room = workers * BATCH_HINTS_PER_WORKER * BATCH_CHUNK - queue.outstanding_batch_hints(
-                session, grace_ms=self._options.grace_ms, grace_max_ms=self._options.grace_max_ms
+            room = workers * BATCH_HINTS_PER_WORKER * chunk - queue.outstanding_hints(
+                session, lane, grace_ms=self._options.grace_ms, grace_max_ms=self._options.grace_max_ms
             )
-        return self._take(limit=room, batch=True) if room > 0 else []
+        return self._take(lane, room) if room > 0 else []

@@ -7,6 +7,7 @@ WorkerError
 ├── SchemaTooOld            `auscult migrate` has not been run
 ├── SchemaTooNew            the database belongs to a newer Auscult
 ├── ModelMismatch           the same bundle name and version, other contents
+├── NoActiveModel           no model scores new images
 └── UsageError              the command line asks for something impossible
 """
 
@@ -44,6 +45,13 @@ class SchemaTooNew(WorkerError):
 
 class ModelMismatch(WorkerError):
     """A bundle has the name and version of a known model, but other contents."""
+
+
+class NoActiveModel(WorkerError):
+    """No model is active: activate one with 'auscult model activate NAME-VERSION'."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
 
 
 class UsageError(WorkerError):

@@ -16,8 +16,8 @@ from dicom_io.limits import MAX_FILE_BYTES
 from dicom_io.reasons import Reason
 from dicom_io.spool import SourceUnreadable, Spool
 from dicom_io.store import Store
-from worker.bootstrap import Database, active_bundle, record_model, study_clock
-from worker.completion import complete
+from worker.bootstrap import Database, ensure_active_model, study_clock
+from worker.completion import complete, work_off_spare
 from worker.db import queries
 from worker.db.registry import release_studies
 from worker.progress import progress
@@ -49,6 +49,8 @@ class Intake:
     """What an ingest took in."""
 
     tasks: set[int] = field(default_factory=set)
+    #: Tasks of the shadow model, which nothing waits for.
+    shadows: set[int] = field(default_factory=set)
     studies: set[int] = field(default_factory=set)
     registered: int = 0
     duplicates: int = 0
@@ -129,6 +131,8 @@ class Door:
         intake.studies.add(entry.study_id)
         if entry.task_id is not None:
             intake.tasks.add(entry.task_id)
+        if entry.shadow_task_id is not None:
+            intake.shadows.add(entry.shadow_task_id)
 
     def _turn(self, name: str, reason: Reason) -> None:
         self.intake.turned.append(Turned(name, reason))
@@ -137,8 +141,8 @@ class Door:
 def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Intake:
     """Register everything under ``paths`` and bring every new task to its end."""
     files = list(walk(existing(paths)))
-    model_id = record_model(database.sessions, active_bundle(settings), make_active=True)
-    filing = Filing(database.sessions, Store(settings.store), study_clock(settings), model_id)
+    ensure_active_model(settings, database)
+    filing = Filing(database.sessions, Store(settings.store), study_clock(settings))
     door = Door(Spool(settings.home / "ingest"), filing)
     door.take_leftovers()
     with progress("registering", len(files)) as advance:
@@ -191,3 +195,4 @@ def _finish(settings: Settings, database: Database, intake: Intake) -> None:
         complete(settings, database, open_tasks, lambda: total - len(open_tasks()), advance)
     with database.sessions.begin() as session:
         queries.settle(session)
+    work_off_spare(settings, database, sorted(intake.shadows))

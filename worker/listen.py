@@ -17,11 +17,10 @@ from dicom_io.spool import Spool
 from dicom_io.store import Store
 from worker.bootstrap import (
     Database,
-    active_bundle,
     connect,
+    ensure_active_model,
     make_dispatcher,
     prepare_database,
-    record_model,
     study_clock,
 )
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
@@ -49,7 +48,6 @@ class ListenerProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._bundle = active_bundle(settings)
         self._database: Database = connect(settings)
         spool, journal = Spool(settings.spool), Journal(settings.spool)
         self._dispatcher: Dispatcher = make_dispatcher(settings, self._database.sessions)
@@ -98,10 +96,10 @@ class ListenerProcess:
         draft.replace(path)
 
     def _make_filing(self) -> Filing:
-        """Schema and model row are checked as soon as the database answers, and once."""
+        """Schema and active model are checked as soon as the database answers, and once."""
         prepare_database(self._settings, self._database)
-        model_id = record_model(self._database.sessions, self._bundle, make_active=True)
-        return Filing(self._database.sessions, Store(self._settings.store), study_clock(self._settings), model_id)
+        ensure_active_model(self._settings, self._database)
+        return Filing(self._database.sessions, Store(self._settings.store), study_clock(self._settings))
 
     def _check_now(self) -> None:
         """A wrong schema ends the process at once; a database that is away does not keep the PACS waiting."""

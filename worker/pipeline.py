@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from model.engine import Classifier, Score
     from worker.db.claims import ImageFacts
     from worker.films import FilmStore
+    from worker.settings import UnlikePolicy
 
 logger = logging.getLogger(__name__)
+
+#: Unlikeness of the last film that is in scope (model.engine.Score).
+UNLIKE_ABOVE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Bench:
     classifier_of: Callable[[str], Classifier]
     lease: LeaseOptions
     engine: str
+    unlike_policy: UnlikePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Judgement:
     score: Score | None = None
     decode_ms: float | None = None
     inference_ms: float | None = None
+    #: How unlike the training films the film is, where the model can tell; kept when that is why it was refused.
+    unlikeness: float | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -102,8 +109,13 @@ def score_task(bench: Bench, task_id: int) -> Outcome | None:
         return _record(bench, claim, judgement)
 
 
-def judge_film(classifier: Classifier, facts: GateFacts, load: Callable[[], Film]) -> Judgement:
-    """Gate, film and network for one image; ``load`` decodes it only when the header's gate lets it through."""
+def judge_film(
+    classifier: Classifier, facts: GateFacts, load: Callable[[], Film], unlike: UnlikePolicy = "refuse"
+) -> Judgement:
+    """Gate, film and network for one image; ``load`` decodes it only when the header's gate lets it through.
+
+    ``unlike`` says what becomes of a film that the network can read but has never learned to judge.
+    """
     youngest, oldest = classifier.bundle.age_years
     verdict = judge(facts, AgeRange(youngest, oldest))
     if verdict.reason:
@@ -116,7 +128,23 @@ def judge_film(classifier: Classifier, facts: GateFacts, load: Callable[[], Film
     decoded = time.perf_counter()
     score = classifier.score(film.pixels)
     done = time.perf_counter()
-    return Judgement(None, verdict.flags, film, score, (decoded - began) * 1000, (done - decoded) * 1000)
+    reason, flags = _unlike(score, unlike)
+    return Judgement(
+        reason,
+        verdict.flags + flags,
+        film,
+        None if reason else score,
+        (decoded - began) * 1000,
+        (done - decoded) * 1000,
+        score.unlikeness,
+    )
+
+
+def _unlike(score: Score, policy: UnlikePolicy) -> tuple[Reason | None, tuple[Flag, ...]]:
+    """What the policy makes of a film out of the network's scope: a reason against an answer, or a flag on it."""
+    if score.unlikeness is None or score.unlikeness <= UNLIKE_ABOVE or policy == "accept":
+        return None, ()
+    return (Reason.UNLIKE_TRAINING, ()) if policy == "refuse" else (None, (Flag.UNLIKE_TRAINING,))
 
 
 class OriginalMissing(Exception):
@@ -124,9 +152,8 @@ class OriginalMissing(Exception):
 
 
 def _judge_claim(bench: Bench, claim: Claim) -> Judgement:
-    return judge_film(
-        bench.classifier_of(claim.model), claim.image.facts, lambda: load_film(bench.store, bench.films, claim.image)
-    )
+    classifier, image = bench.classifier_of(claim.model), claim.image
+    return judge_film(classifier, image.facts, lambda: load_film(bench.store, bench.films, image), bench.unlike_policy)
 
 
 def load_film(store: Store, films: FilmStore, image: ImageFacts) -> Film:
@@ -160,7 +187,9 @@ def _record(bench: Bench, claim: Claim, judgement: Judgement) -> Outcome | None:
         film_key=film_key,
         decode_ms=judgement.decode_ms,
         inference_ms=judgement.inference_ms,
-        engine=bench.engine if score else None,
+        engine=bench.engine if judgement.inference_ms is not None else None,
+        band=score.band if score else None,
+        unlikeness=judgement.unlikeness,
     )
     if not claims.finish(bench.sessions, claim, row):
         logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})

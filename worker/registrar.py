@@ -53,11 +53,10 @@ class OpenStudies(Protocol):
 class Filing:
     """Puts one object on record: its copy in the store first, its rows second."""
 
-    def __init__(self, sessions: sessionmaker[Session], store: Store, clock: StudyClock, model_id: int) -> None:
+    def __init__(self, sessions: sessionmaker[Session], store: Store, clock: StudyClock) -> None:
         self._sessions = sessions
         self._store = store
         self._clock = clock
-        self._model_id = model_id
 
     def file(self, source: Path, key: str) -> Registration:
         """File an object under ``key``; doing so again is harmless, and a duplicate's second copy is removed."""
@@ -70,7 +69,6 @@ class Filing:
                 facts=facts,
                 sha256=digest,
                 store_key=key,
-                model_id=self._model_id,
                 quiet_ms=self._clock.quiet_ms,
                 max_wait_ms=self._clock.max_wait_ms,
             )

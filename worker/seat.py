@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dicom_io.store import Store
 from model.engine import Classifier, open_engine
 from worker import pipeline
-from worker.bootstrap import Database, active_bundle, connect, record_model
+from worker.bootstrap import Database, bundle_of, connect, record_model
 from worker.db import queries
 from worker.errors import DatabaseUnavailable
 from worker.films import FilmStore
@@ -34,13 +34,16 @@ class Classifiers:
         self._settings = settings
         self._sessions = sessions
         self._open: dict[str, Classifier] = {}
+        #: The model that was opened last; empty before the first task.
+        self.latest = ""
 
     def of(self, model: str) -> Classifier:
         """The classifier of a bundle; raises ModelError, or ModelMismatch when SQL knows it with other contents."""
         if model not in self._open:
-            bundle = active_bundle(self._settings, model)
-            record_model(self._sessions, bundle, make_active=False)
+            bundle = bundle_of(self._settings, model)
+            record_model(self._sessions, bundle)
             self._open[model] = Classifier(bundle, open_engine(bundle, self._settings.engine))
+            self.latest = model
         return self._open[model]
 
 
@@ -56,18 +59,20 @@ class WorkerSeat:
         self._current: int | None = None
         host = socket.gethostname()
         self.name = f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._classifiers = Classifiers(settings, database.sessions)
         self.bench = Bench(
             owner=self.name,
             sessions=database.sessions,
             store=Store(settings.store),
             films=FilmStore(settings.films),
-            classifier_of=Classifiers(settings, database.sessions).of,
+            classifier_of=self._classifiers.of,
             lease=LeaseOptions(
                 lease_ms=round(settings.lease_s * 1000),
                 max_attempts=settings.max_attempts,
                 backoff_ms=round(settings.retry_backoff_s * 1000),
             ),
             engine=settings.engine,
+            unlike_policy=settings.unlike_policy,
         )
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -98,7 +103,7 @@ class WorkerSeat:
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 kind=self._kind,
-                model=self._settings.model,
+                model=self._classifiers.latest,
                 engine=self._settings.engine,
                 task_id=self._current,
                 tasks_done=self._tasks_done,

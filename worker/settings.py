@@ -26,6 +26,7 @@ CONFIG_FILE = "auscult.toml"
 LONGEST_SOCKET_PATH = 100
 
 Texts = Annotated[tuple[str, ...], NoDecode]
+UnlikePolicy = Literal["refuse", "flag", "accept"]
 
 
 def default_home() -> Path:
@@ -63,9 +64,12 @@ class Settings(BaseSettings):
     retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt, doubling")
     heartbeat_s: float = Field(default=5.0, ge=0.1, description="how often a worker says in SQL that it lives")
     task_limit_s: float = Field(default=300.0, ge=10, description="hard limit for one message's work")
-    model: str = Field(default="notebook-1", description="the active bundle, as name-version")
+    model: str = Field(default="notebook-1", description="the bundle that the very first start activates")
     models_dir: Path | None = Field(default=None, description="folder of further bundles; default: models in home")
     store_dir: Path | None = Field(default=None, description="stored objects and films; default: in home")
+    unlike_policy: UnlikePolicy = Field(
+        default="refuse", description="a film unlike the training films: refuse, flag the answer, or accept it"
+    )
     engine: Literal["litert", "keras"] = Field(default="litert", description="what computes the network")
     processes: int = Field(default=1, ge=1, le=256, description="worker processes of `auscult up`")
     log: Literal["debug", "info", "warning", "error"] = Field(default="info", description="log level")

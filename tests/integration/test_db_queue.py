@@ -10,6 +10,7 @@ import pytest
 from dicom_io.reasons import Reason
 from tests.database import BOTH, MAX_ATTEMPTS, fresh_site, scored
 from worker.db import claims, queries, queue
+from worker.db.queue import Lane
 from worker.db.reruns import Selector, open_batch
 from worker.db.workers import WorkerBeat, heartbeat, live_workers, sign_off
 
@@ -35,7 +36,7 @@ def rerun(site) -> None:
 
 def outstanding(site) -> int:
     with site.sessions() as session:
-        return queue.outstanding_batch_hints(session)
+        return queue.outstanding_hints(session, Lane.RERUN)
 
 
 def test_a_task_is_hinted_once_and_again_after_growing_pauses(site):
@@ -80,8 +81,8 @@ def test_live_and_batch_tasks_are_taken_apart(site):
     live = site.receive().task_id
     rerun(site)
     (batch,) = (row["id"] for row in site.rows("SELECT id FROM task WHERE batch_id IS NOT NULL"))
-    assert site.due(batch=True) == [batch]
-    assert site.due(batch=False) == [live]
+    assert site.due(Lane.RERUN) == [batch]
+    assert site.due(Lane.LIVE) == [live]
 
 
 def test_lost_batch_hints_do_not_count_as_outstanding_for_ever(site):
@@ -89,13 +90,13 @@ def test_lost_batch_hints_do_not_count_as_outstanding_for_ever(site):
     site.receive(sop="1.2")
     rerun(site)
     assert outstanding(site) == 0
-    hinted = site.due(batch=True)
+    hinted = site.due(Lane.RERUN)
     assert outstanding(site) == 2
     site.claimed(hinted[0])
     assert outstanding(site) == 1
     site.age_hints(31_000)
     assert outstanding(site) == 0
-    assert site.due(batch=True) == [hinted[1]]
+    assert site.due(Lane.RERUN) == [hinted[1]]
 
 
 def test_dispatchers_side_by_side_take_each_task_once(site):
@@ -197,7 +198,7 @@ def test_settling_goes_on_until_nothing_is_due(site):
 def test_a_batch_nobody_came_back_for_is_closed_after_an_hour(site):
     site.receive()
     rerun(site)
-    (task_id,) = site.due(batch=True)
+    (task_id,) = site.due(Lane.RERUN)
     site.finish(task_id, scored(0.9))
     site.settle()
     assert site.value("SELECT closed_at FROM batch") is None

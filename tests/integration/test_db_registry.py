@@ -15,9 +15,9 @@ from dicom_io.journal import RefusalKind, RefusalRecord
 from dicom_io.reasons import Reason
 from tests.database import BOTH, facts_of, fresh_site, model_facts, refused, scored
 from worker.db.engine import in_transaction, make_engine, session_factory
-from worker.db.models import activate, active_model, upsert_model
+from worker.db.models import upsert_model
 from worker.db.registry import add_refusals, push_ready, register, release_studies
-from worker.db.states import ModelState, StudyState
+from worker.db.states import StudyState
 from worker.errors import ModelMismatch
 
 pytestmark = pytest.mark.integration
@@ -181,7 +181,6 @@ def test_the_time_of_receipt_may_lie_in_the_past_and_come_in_any_order(site):
                 facts=facts_of(sop=f"1.{number}"),
                 sha256=str(number) * 64,
                 store_key=str(number),
-                model_id=site.model_id,
                 quiet_ms=0,
                 max_wait_ms=1000,
                 received_at=moment,
@@ -197,7 +196,6 @@ def test_a_time_without_a_zone_is_refused(site):
             facts=facts_of(),
             sha256="0" * 64,
             store_key="0",
-            model_id=site.model_id,
             quiet_ms=0,
             max_wait_ms=0,
             received_at=datetime(2026, 1, 1),  # noqa: DTZ001 - the point of the test
@@ -226,7 +224,6 @@ def _arrive(url: str, objects: list[tuple[str, str]]) -> list[tuple[int, int, bo
                 facts=facts,
                 sha256=content * 64,
                 store_key=uuid.uuid4().hex,
-                model_id=1,
                 quiet_ms=0,
                 max_wait_ms=1000,
             )
@@ -275,7 +272,6 @@ def _arrive_in(url: str, study: str, content: str) -> None:
             facts=facts,
             sha256=content * 64,
             store_key=content,
-            model_id=1,
             quiet_ms=0,
             max_wait_ms=1000,
         ),
@@ -317,18 +313,6 @@ def test_other_contents_under_a_known_name_are_refused(site, change):
     named = rf"test-1 differs .*{next(iter(change))}.* another version"
     with pytest.raises(ModelMismatch, match=named), site.sessions.begin() as session:
         upsert_model(session, model_facts("1", **change))
-
-
-def test_one_model_at_most_is_active(site):
-    other = site.add_model("2")
-    with site.sessions.begin() as session:
-        activate(session, other)
-        activate(session, other)
-    with site.sessions() as session:
-        active = active_model(session)
-    assert active is not None
-    assert (active.id, active.state) == (other, ModelState.ACTIVE)
-    assert site.value("SELECT count(*) FROM model WHERE state = 'active'") == 1
 
 
 def test_rows_print_no_patient_data(site):

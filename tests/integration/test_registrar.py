@@ -14,7 +14,7 @@ from dicom_io.reasons import Reason
 from dicom_io.spool import Spool
 from dicom_io.store import Store
 from tests.objects import Made
-from worker.bootstrap import Database, active_bundle, connect, record_model
+from worker.bootstrap import Database, connect, ensure_active_model
 from worker.db.migrate import migrate
 from worker.registrar import Filing, Registrar, StudyClock
 from worker.settings import Settings, load_settings
@@ -40,8 +40,8 @@ class Bench:
         return Registrar(self.spool, self.journal, self.database.sessions, self.filing, self._count)
 
     def filing(self) -> Filing:
-        model_id = record_model(self.database.sessions, active_bundle(self.settings), make_active=True)
-        return Filing(self.database.sessions, self.store, StudyClock(1000, 60_000), model_id)
+        ensure_active_model(self.settings, self.database)
+        return Filing(self.database.sessions, self.store, StudyClock(1000, 60_000))
 
     def put(self, made: Made, folder: Path) -> str:
         return self.spool.put_file(made.write(folder / f"{made.sop_uid}.dcm"))

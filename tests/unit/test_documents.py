@@ -36,6 +36,7 @@ WORKLIST_COLUMNS = [
     "waiting_s",
     "priority_rank",
     "notice",
+    "band",
 ]
 
 

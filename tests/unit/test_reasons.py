@@ -9,7 +9,7 @@ from dicom_io.reasons import Flag, Outcome, Reason
 
 GATE = {
     *("NOT_A_RADIOGRAPH", "NOT_CHEST", "LATERAL_VIEW", "AGE_OUT_OF_RANGE", "FOR_PROCESSING", "MULTI_FRAME"),
-    *("TOO_SMALL", "CONSTANT_PICTURE"),
+    *("TOO_SMALL", "CONSTANT_PICTURE", "UNLIKE_TRAINING"),
 }
 
 
@@ -43,7 +43,8 @@ def test_a_refusal_at_the_door_has_no_outcome() -> None:
         (Reason.NOT_A_RADIOGRAPH, Reason.LATERAL_VIEW),
         (Reason.NOT_CHEST, Reason.LATERAL_VIEW),
         (Reason.LATERAL_VIEW, Reason.AGE_OUT_OF_RANGE),
-        (Reason.AGE_OUT_OF_RANGE, Reason.DECODE_FAILED),
+        (Reason.AGE_OUT_OF_RANGE, Reason.UNLIKE_TRAINING),
+        (Reason.UNLIKE_TRAINING, Reason.DECODE_FAILED),
         (Reason.DECODE_FAILED, Reason.WORKER_LOST),
     ],
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -12,8 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.bootstrap import open_database
-from worker.cli.output import NOTICE, AsJson, complain, console, opened_once, print_facts, print_json, print_table
+from worker.bootstrap import active_model, open_database
+from worker.cli.output import (
+    NOTICE,
+    AsJson,
+    complain,
+    console,
+    login,
+    opened_once,
+    print_facts,
+    print_json,
+    print_table,
+)
 from worker.db import queries
 from worker.errors import UsageError
 
@@ -85,7 +93,7 @@ def classify(
         print_json(rows)
     else:
         columns = {"path": "File", "outcome": "Outcome", "label": "Label", "probability": "Probability"}
-        print_table(rows, {**columns, "reason": "Reason", "flags": "Flags"})
+        print_table(rows, {**columns, "band": "Band", "unlikeness": "Unlikeness", "reason": "Reason", "flags": "Flags"})
         console().print(NOTICE)
     if any(row["outcome"] in FAILURES for row in rows):
         raise typer.Exit(1)
@@ -134,11 +142,12 @@ def rerun(  # noqa: PLR0917 - an option each
         raise UsageError(msg)
     settings = opened_once()
     database = open_database(settings)
+    named = model or active_model(settings, database) or settings.model
     if dry_run:
         found = reruns.preview(database, selector)
-        _print_preview(found.studies, found.images, model or settings.model, as_json=as_json)
+        _print_preview(found.studies, found.images, named, as_json=as_json)
         return
-    request = reruns.Request(selector, model or settings.model, who or _login(), why, keep_current)
+    request = reruns.Request(selector, named, who or login(), why, keep_current)
     report = reruns.rerun(settings, database, request)
     _print_report(report, as_json=as_json)
     if report.progress.failed:
@@ -225,14 +234,6 @@ def _print_report(report: Any, *, as_json: bool) -> None:
     else:
         print_facts(counts.items())
         _show_flips(flips)
-
-
-def _login() -> str:
-    """The user's login name, or number where the system has no name for it, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -22,6 +22,7 @@ WORKLIST_COLUMNS = {
     "ai_status": "Status",
     "label": "Label",
     "probability": "Probability",
+    "band": "Band",
     "reason": "Reason",
     "flags": "Flags",
     "waiting_s": "Waiting s",
@@ -37,6 +38,8 @@ RESULT_COLUMNS = {
     "reason": "Reason",
     "label": "Label",
     "probability": "Probability",
+    "band": "Band",
+    "unlikeness": "Unlikeness",
     "is_current": "Current",
     "supersedes_id": "Supersedes",
 }

@@ -8,23 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from worker.bootstrap import active_bundle, bundle_folders
+from worker.cli import lifecycle
 from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
 from worker.progress import counted
+from worker.lifecycle import UNKNOWN, standings
 from worker.settings import quiet_tensorflow
 
 app = typer.Typer(help="Bundles: the network and everything a score depends on.", no_args_is_help=True)
+lifecycle.add_to(app)
 
 
 @app.command("list")
 def model_list(as_json: AsJson = False) -> None:
-    """List the bundles that can be used, the active one marked."""
+    """List the bundles that can be used: which is active, shadow or retired, since when, and who wanted it so."""
     from model.bundle import list_bundles
 
     settings = opened_once()
+    known = standings(settings)
     rows = [
         {
             "bundle": bundle.label,
-            "active": bundle.label == settings.model,
+            **known.pop(bundle.label, UNKNOWN),
             "input_size": bundle.input_size,
             "threshold": bundle.threshold,
             "age_years": list(bundle.age_years),
@@ -35,10 +39,12 @@ def model_list(as_json: AsJson = False) -> None:
         }
         for bundle in list_bundles(bundle_folders(settings))
     ]
+    # A model whose results are in SQL and whose bundle is not here any more.
+    rows += [{"bundle": label, **standing, "path": None} for label, standing in known.items()]
     if as_json:
         print_json(rows)
     else:
-        columns = ("bundle", "active", "input_size", "threshold", "age_years", "accuracy", "auc", "path")
+        columns = ("bundle", "state", "since", "who", "input_size", "threshold", "age_years", "accuracy", "auc", "path")
         print_table(rows, {name: name.replace("_", " ") for name in columns})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -54,6 +56,14 @@ def opened_once(**overrides: Any) -> Settings:
 def console() -> Console:
     """Where people read: as wide as the terminal, and never cut where there is none."""
     return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def login() -> str:
+    """The user's login name, or number where the system has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def complain(sentence: str) -> None:

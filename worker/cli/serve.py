@@ -63,11 +63,12 @@ def work(processes: Processes = None) -> None:
         run_workers(settings, processes)
         return
     from worker.app import run_worker
-    from worker.bootstrap import active_bundle, open_database
+    from worker.bootstrap import check_active_bundle, open_database
 
-    active_bundle(settings)
     try:
-        open_database(settings).dispose()
+        database = open_database(settings)
+        check_active_bundle(settings, database)
+        database.dispose()
     except DatabaseUnavailable:
         # Ending here again and again would make the supervisor give up, and take the listener down with it.
         logger.warning("database away, the worker waits for it", extra={"action": "away"})

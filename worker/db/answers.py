@@ -12,7 +12,7 @@ from sqlalchemy import Exists, and_, exists, select
 from sqlalchemy.orm import aliased
 
 from dicom_io.reasons import Outcome, Reason
-from model.labels import Label
+from model.labels import Band, Label
 from worker.db.schema import Image, Result, Study, Task
 from worker.db.states import OPEN_TASK_STATES, StudyState
 from worker.db.types import now_ms, now_utc
@@ -38,6 +38,7 @@ class FilmResult:
     model_id: int | None = None
     #: Whether the result belongs to the study's present revision.
     is_new: bool = True
+    band: Band | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Answer:
     reason: Reason | None = None
     flags: tuple[str, ...] = ()
     model_id: int | None = None
+    band: Band | None = None
 
 
 def answer(films: Sequence[FilmResult], *, ready: bool, open_tasks: bool) -> Answer:
@@ -83,7 +85,7 @@ def _answered(state: StudyState, label: Label, films: Sequence[FilmResult]) -> A
     """Answer by the film of the largest probability, whose threshold and model belong to it."""
     telling = max(films, key=lambda film: film.probability or 0.0)
     flags = tuple(sorted({flag for film in films for flag in film.flags}))
-    return Answer(state, label, telling.probability, telling.threshold, None, flags, telling.model_id)
+    return Answer(state, label, telling.probability, telling.threshold, None, flags, telling.model_id, telling.band)
 
 
 def _unanswered(state: StudyState, films: Sequence[FilmResult]) -> Answer:
@@ -112,6 +114,7 @@ def recompute(session: Session, study_id: int) -> Answer:
     study.state, study.label = found.state, found.label
     study.probability, study.threshold = found.probability, found.threshold
     study.reason, study.flags, study.model_id = found.reason, found.flags, found.model_id
+    study.band = found.band
     study.n_images = len(films)
     study.n_scored = sum(film.outcome is Outcome.OK for film in films)
     if not found.state.is_terminal:
@@ -125,7 +128,14 @@ def recompute(session: Session, study_id: int) -> Answer:
 def _stored(study: Study) -> Answer:
     reason = Reason(study.reason) if study.reason else None
     return Answer(
-        study.state, study.label, study.probability, study.threshold, reason, tuple(study.flags), study.model_id
+        study.state,
+        study.label,
+        study.probability,
+        study.threshold,
+        reason,
+        tuple(study.flags),
+        study.model_id,
+        study.band,
     )
 
 
@@ -162,4 +172,5 @@ def _film(result: Result | None, *, is_new: bool) -> FilmResult:
         result.label,
         result.model_id,
         is_new,
+        result.band,
     )

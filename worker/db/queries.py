@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, or_, select
 
 from model.labels import Label
 from worker.db.queue import settle_studies
-from worker.db.schema import Model, Result, Study, Task
+from worker.db.schema import Result, Study, Task
 from worker.db.sql import chunks
 from worker.db.states import StudyState, TaskState
 from worker.db.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST
@@ -28,7 +28,6 @@ __all__ = [
     "batches",
     "heartbeat",
     "live_workers",
-    "model_label",
     "open_among",
     "outcomes_of_tasks",
     "queue_health",
@@ -162,9 +161,3 @@ def settle(session: Session) -> None:
     """Settle every study that is due, however many there are."""
     while settle_studies(session, _SETTLE_LIMIT):
         pass
-
-
-def model_label(session: Session, model_id: int) -> str:
-    """The `name-version` of a model row."""
-    row = session.execute(select(Model.name, Model.version).where(Model.id == model_id)).one()
-    return f"{row.name}-{row.version}"

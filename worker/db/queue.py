@@ -6,6 +6,7 @@ Any number of dispatchers may run beside each other: every step is a conditional
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, text, update
@@ -15,7 +16,7 @@ from worker.db.answers import has_open_task, lock_study, recompute
 from worker.db.results import Subject, failed_row, record
 from worker.db.schema import Batch, Image, Study, Task
 from worker.db.sql import is_claimable
-from worker.db.states import StudyState, TaskState
+from worker.db.states import BatchKind, StudyState, TaskState
 from worker.db.types import now_ms, now_utc
 
 if TYPE_CHECKING:
@@ -30,8 +31,16 @@ _BURY_LIMIT = 500
 FORGOTTEN_AFTER = timedelta(hours=1)
 
 
+class Lane(Enum):
+    """Where a task waits: live work goes before re-runs, and those before shadows."""
+
+    LIVE = None
+    RERUN = BatchKind.RERUN
+    SHADOW = BatchKind.SHADOW
+
+
 def due_tasks(
-    session: Session, *, limit: int, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS, batch: bool
+    session: Session, *, limit: int, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS, lane: Lane
 ) -> list[int]:
     """Take the tasks to hint at now, in the order to be worked on, and note the hint.
 
@@ -40,7 +49,7 @@ def due_tasks(
     """
     due = (
         select(Task.id)
-        .where(_is_open(batch=batch), is_claimable(), ~_is_hinted(grace_ms, grace_max_ms))
+        .where(_is_open(lane), is_claimable(), ~_is_hinted(grace_ms, grace_max_ms))
         .order_by(Task.priority, Task.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -59,18 +68,23 @@ def due_tasks(
     return [task_id for _, task_id in sorted((priority, task_id) for priority, task_id in rows)]
 
 
-def outstanding_batch_hints(session: Session, *, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS) -> int:
-    """Count batch tasks that a message has named within its grace and nobody has claimed yet."""
+def outstanding_hints(
+    session: Session, lane: Lane, *, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS
+) -> int:
+    """Count tasks of a lane that a message has named within its grace and nobody has claimed yet."""
     statement = select(func.count()).where(
-        _is_open(batch=True), Task.state == TaskState.PENDING, _is_hinted(grace_ms, grace_max_ms)
+        _is_open(lane), Task.state == TaskState.PENDING, _is_hinted(grace_ms, grace_max_ms)
     )
     return session.execute(statement).scalar_one()
 
 
-def _is_open(*, batch: bool) -> ColumnElement[bool]:
+def _is_open(lane: Lane) -> ColumnElement[bool]:
     """SQL in the words of the partial indexes: neither database uses one for a condition with parameters."""
-    kind = Task.batch_id.is_not(None) if batch else Task.batch_id.is_(None)
-    return and_(text("task.state IN ('PENDING', 'CLAIMED')"), kind)
+    is_open = text("task.state IN ('PENDING', 'CLAIMED')")
+    if lane is Lane.LIVE:
+        return and_(is_open, Task.batch_id.is_(None))
+    of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
+    return and_(is_open, Task.batch_id.is_not(None), of_kind)
 
 
 def _is_hinted(grace_ms: int, grace_max_ms: int) -> ColumnElement[bool]:
@@ -116,7 +130,8 @@ def _bury(session: Session, task_id: int, study_id: int, still_lost: ColumnEleme
     code = Reason.WORKER_LOST if before.state is TaskState.CLAIMED else before.error_code
     subject = Subject(task_id, before.image_id, before.model_id, before.batch_id, bool(before.keep_current))
     record(session, subject, failed_row(code or Reason.WORKER_LOST))
-    recompute(session, study_id)
+    if not subject.keep_current:
+        recompute(session, study_id)
     return True
 
 
@@ -124,7 +139,7 @@ def settle_studies(session: Session, limit: int) -> int:
     """Decide anew for open studies whose quiet or longest wait has passed; returns how many changed their state.
 
     A study with open work is visited once, when it stops receiving; after that the work's own end decides for it.
-    Batches that ended an hour ago and whose command never came back to close them are closed as well.
+    Re-runs that ended an hour ago and whose command never came back to close them are closed as well.
     """
     _close_forgotten_batches(session)
     candidates = session.execute(
@@ -151,7 +166,7 @@ def _close_forgotten_batches(session: Session) -> None:
     in_use = select(Task.id).where(Task.batch_id == Batch.id, is_recent).exists()
     session.execute(
         update(Batch)
-        .where(Batch.closed_at.is_(None), Batch.created_at < long_ago, ~in_use)
+        .where(Batch.kind == BatchKind.RERUN, Batch.closed_at.is_(None), Batch.created_at < long_ago, ~in_use)
         .values(closed_at=now_utc())
         .execution_options(synchronize_session=False)
     )

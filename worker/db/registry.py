@@ -15,8 +15,9 @@ from sqlalchemy import case, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.db.answers import lock_study, recompute
-from worker.db.models import ModelFacts, activate, upsert_model
+from worker.db.models import in_use
 from worker.db.schema import Image, Refusal, Study, Task
+from worker.db.shadow import shadow_batch
 from worker.db.sql import chunks, fitted, insert_unless_there
 from worker.db.states import OPEN_STATES, StudyState, TaskState
 from worker.db.types import now_ms, now_utc
@@ -29,18 +30,11 @@ if TYPE_CHECKING:
     from dicom_io.header import Facts
     from dicom_io.journal import RefusalRecord
 
-__all__ = [
-    "ModelFacts",
-    "Registration",
-    "activate",
-    "add_refusals",
-    "push_ready",
-    "register",
-    "release_studies",
-    "upsert_model",
-]
+__all__ = ["Registration", "add_refusals", "push_ready", "register", "release_studies"]
 
 KIND_SCORE = "SCORE"
+#: How much later than the live work and the re-runs of the same study a shadow's task comes.
+SHADOW_DELAY = 100
 #: Columns of an image that are facts of its header under the same name.
 GATE_COLUMNS = (
     "sop_class_uid",
@@ -79,6 +73,8 @@ class Registration:
     is_new_image: bool
     is_duplicate: bool
     revision: int
+    #: The task of the shadow model, when the image is new and there is a shadow.
+    shadow_task_id: int | None
     #: Where the image's original lies; another key than the one just filed means that that copy is not needed.
     store_key: str
 
@@ -90,7 +86,6 @@ class _Arrival:
     facts: Facts
     sha256: str
     store_key: str
-    model_id: int
     quiet_ms: int
     max_wait_ms: int
     priority: int
@@ -104,16 +99,18 @@ def register(  # noqa: PLR0913 - one named value each for what an object is and 
     facts: Facts,
     sha256: str,
     store_key: str,
-    model_id: int,
     quiet_ms: int,
     max_wait_ms: int,
     received_at: datetime | None = None,
     priority: int = 0,
 ) -> Registration:
-    """Write the rows of one object in the caller's transaction; the same bytes again are only counted."""
+    """Write the rows of one object in the caller's transaction; the same bytes again are only counted.
+
+    The model of its task is the one that is active in this very transaction; raises `NoActiveModel` without one.
+    """
     clock, moment = session.execute(select(now_ms(), now_utc())).one()
     at = received_at or moment
-    arrival = _Arrival(facts, sha256, store_key, model_id, quiet_ms, max_wait_ms, priority, clock, at)
+    arrival = _Arrival(facts, sha256, store_key, quiet_ms, max_wait_ms, priority, clock, at)
     study = _study(session, arrival)
     known = session.execute(
         select(Image.id, Image.store_key).where(Image.sop_uid == facts.sop_uid, Image.sha256 == sha256)
@@ -167,7 +164,14 @@ def _count_again(session: Session, study: Study, arrival: _Arrival, image_id: in
     ).scalar_one_or_none()
     session.flush()
     return Registration(
-        study.id, image_id, task_id, is_new_image=False, is_duplicate=True, revision=study.revision, store_key=store_key
+        study.id,
+        image_id,
+        task_id,
+        is_new_image=False,
+        is_duplicate=True,
+        revision=study.revision,
+        shadow_task_id=None,
+        store_key=store_key,
     )
 
 
@@ -184,7 +188,7 @@ def _add(session: Session, study: Study, arrival: _Arrival) -> Registration:
         study.ready_at_ms = arrival.clock_ms + min(arrival.quiet_ms, arrival.max_wait_ms)
     else:
         _push(study, arrival)
-    task_id = _insert_task(session, study, arrival, image_id)
+    task_id, shadow_task_id = _insert_tasks(session, study, arrival, image_id)
     recompute(session, study.id)
     if displaced is not None and displaced != study.id:
         _answer_anew(session, displaced, arrival)
@@ -195,6 +199,7 @@ def _add(session: Session, study: Study, arrival: _Arrival) -> Registration:
         is_new_image=True,
         is_duplicate=False,
         revision=study.revision,
+        shadow_task_id=shadow_task_id,
         store_key=arrival.store_key,
     )
 
@@ -251,15 +256,28 @@ def _image_values(study: Study, arrival: _Arrival) -> dict[str, Any]:
     }
 
 
-def _insert_task(session: Session, study: Study, arrival: _Arrival, image_id: int) -> int:
+def _insert_tasks(session: Session, study: Study, arrival: _Arrival, image_id: int) -> tuple[int, int | None]:
+    """Add the live task of the active model, and that of the shadow if there is one."""
+    models = in_use(session)
+    task_id = _insert_task(session, study, arrival, image_id, models.active_id)
+    if models.shadow_id is None:
+        return task_id, None
+    batch_id = shadow_batch(session, models.shadow_id)
+    return task_id, _insert_task(session, study, arrival, image_id, models.shadow_id, batch_id)
+
+
+def _insert_task(
+    session: Session, study: Study, arrival: _Arrival, image_id: int, model_id: int, batch_id: int | None = None
+) -> int:
     values = {
         "kind": KIND_SCORE,
         "image_id": image_id,
-        "model_id": arrival.model_id,
+        "model_id": model_id,
+        "batch_id": batch_id,
         "revision": study.revision,
-        "idem_key": f"score:{image_id}:{arrival.model_id}",
+        "idem_key": f"score:{image_id}:{model_id}" + (f":{batch_id}" if batch_id else ""),
         "state": TaskState.PENDING,
-        "priority": arrival.priority,
+        "priority": arrival.priority + (SHADOW_DELAY if batch_id else 0),
         "attempts": 0,
         "not_before_ms": 0,
         "lease_token": 0,

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from dicom_io.reasons import Outcome
 from model.labels import Label
+from worker.db.models import check_usable
 from worker.db.queries import known
 from worker.db.registry import KIND_SCORE
 from worker.db.schema import Batch, Image, Model, Result, Study, Task
@@ -128,7 +129,11 @@ def matching(session: Session, selector: Selector) -> Matching:
 def open_batch(
     session: Session, *, selector: Selector, model_id: int, who: str, why: str, keep_current: bool
 ) -> OpenedBatch:
-    """Open a batch with all its tasks in one transaction, or resume the one still open for the same question."""
+    """Open a batch with all its tasks in one transaction, or resume the one still open for the same question.
+
+    Raises `UsageError` for a retired model.
+    """
+    check_usable(session, model_id)
     text = selector.canonical()
     digest = hashlib.sha256(text.encode()).hexdigest()
     same = select(Batch.id).where(

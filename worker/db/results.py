@@ -19,7 +19,7 @@ from worker.db.types import now_utc
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from model.labels import Label
+    from model.labels import Band, Label
 
 _JUDGED = (Outcome.OK, Outcome.NOT_APPLICABLE)
 
@@ -41,6 +41,8 @@ class ResultRow:
     decode_ms: float | None = None
     inference_ms: float | None = None
     engine: str | None = None
+    band: Band | None = None
+    unlikeness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ def record(session: Session, subject: Subject, row: ResultRow) -> None:
             decode_ms=row.decode_ms,
             inference_ms=row.inference_ms,
             engine=row.engine,
+            band=row.band,
+            unlikeness=row.unlikeness,
             is_current=counts,
             supersedes_id=current.id if counts and current else None,
             compared_id=current.id if current else None,

@@ -26,8 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dicom_io.reasons import Outcome
-from model.labels import Label
-from worker.db.states import ModelState, StudyState, TaskState
+from model.labels import Band, Label
+from worker.db.states import BatchKind, ModelChange, ModelState, StudyState, TaskState
 from worker.db.types import CodeList, EnumText, UtcDateTime
 
 NAMING_CONVENTION = {
@@ -70,6 +70,8 @@ class Study(Base):
         CheckConstraint("state <> 'FINAL' OR label IS NOT NULL", name="final_has_label"),
         CheckConstraint("label IS NULL OR state NOT IN ('FAILED', 'NOT_APPLICABLE')", name="no_label_without_answer"),
         CheckConstraint("label IS NULL OR (probability IS NOT NULL AND threshold IS NOT NULL)", name="label_has_score"),
+        _one_of("band", Band, "band"),
+        CheckConstraint("band IS NULL OR label IS NOT NULL", name="band_has_label"),
         CheckConstraint("ready_at_ms <= force_at_ms", name="ready_by_force"),
         Index(
             "ix_study_open",
@@ -107,6 +109,7 @@ class Study(Base):
     n_scored: Mapped[int] = mapped_column(Integer, comment="current images whose current result is OK")
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when the answer became what it is")
     priority: Mapped[int] = mapped_column(Integer, comment="smaller is sooner; 0 is ordinary")
+    band: Mapped[Band | None] = mapped_column(EnumText(Band, 16), comment="band of the film that decides")
 
 
 class Image(Base):
@@ -161,11 +164,11 @@ class Model(Base):
         UniqueConstraint("name", "version"),
         _one_of("state", ModelState, "state"),
         Index(
-            "uq_model_active",
+            "uq_model_in_use",
             "state",
             unique=True,
-            postgresql_where=text("state = 'active'"),
-            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state IN ('ACTIVE', 'SHADOW')"),
+            sqlite_where=text("state IN ('ACTIVE', 'SHADOW')"),
         ),
         {"comment": "a model bundle that tasks name"},
     )
@@ -179,16 +182,35 @@ class Model(Base):
     min_age_years: Mapped[int] = mapped_column(Integer, comment="youngest age judged, completed years")
     max_age_years: Mapped[int] = mapped_column(Integer, comment="oldest age judged, completed years")
     state: Mapped[ModelState] = mapped_column(
-        EnumText(ModelState, 16), comment="active: scores new images; one at most"
+        EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
     )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
 
 
+class ModelEvent(Base):
+    """A change of a model's state: who ordered it, why and when; rows are only added."""
+
+    __tablename__ = "model_event"
+    __table_args__ = (
+        _one_of("event", ModelChange, "event"),
+        Index("ix_model_event_model_id", "model_id"),
+        {"comment": "a change of a model's state: who ordered it, why and when; rows are only added"},
+    )
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
+    event: Mapped[ModelChange] = mapped_column(EnumText(ModelChange, 16), comment="what was done with it")
+    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
+    why: Mapped[str] = mapped_column(Text, comment="why")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")
+
+
 class Batch(Base):
-    """One re-run: who ordered it, why, and for which images."""
+    """One re-run, or the work of one shadow model: who ordered it, why, and for which images."""
 
     __tablename__ = "batch"
     __table_args__ = (
+        _one_of("kind", BatchKind, "kind"),
+        CheckConstraint("kind = 'RERUN' OR keep_current", name="shadow_never_counts"),
         Index(
             "uq_batch_open",
             "selector_sha256",
@@ -198,7 +220,7 @@ class Batch(Base):
             postgresql_where=text("closed_at IS NULL"),
             sqlite_where=text("closed_at IS NULL"),
         ),
-        {"comment": "one re-run: who ordered it, why, and for which images"},
+        {"comment": "one re-run, or the work of one shadow model: who ordered it, why, and for which images"},
     )
 
     who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
@@ -211,7 +233,10 @@ class Batch(Base):
     keep_current: Mapped[bool] = mapped_column(comment="its results are added and never become current")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was ordered")
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when its last task ended")
-    n_tasks: Mapped[int] = mapped_column(Integer, comment="images in it")
+    n_tasks: Mapped[int] = mapped_column(Integer, comment="images in it when it was ordered")
+    kind: Mapped[BatchKind] = mapped_column(
+        EnumText(BatchKind, 16), server_default=BatchKind.RERUN.value, comment="RERUN, or SHADOW: grows with each image"
+    )
 
 
 class Task(Base):
@@ -290,6 +315,9 @@ class Result(Base):
         CheckConstraint("(outcome = 'OK') = (reason_code IS NULL)", name="reason_unless_ok"),
         CheckConstraint("probability >= 0 AND probability <= 1", name="probability_range"),
         CheckConstraint("(label = 'PNEUMONIA') = (probability >= threshold)", name="label_by_threshold"),
+        _one_of("band", Band, "band"),
+        CheckConstraint("band IS NULL OR outcome = 'OK'", name="band_if_ok"),
+        CheckConstraint("unlikeness >= 0", name="unlikeness_range"),
         Index(
             "uq_result_current",
             "image_id",
@@ -327,6 +355,10 @@ class Result(Base):
         ForeignKey("result.id"), comment="the current result when it was written"
     )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was written")
+    band: Mapped[Band | None] = mapped_column(EnumText(Band, 16), comment="band of the probability")
+    unlikeness: Mapped[float | None] = mapped_column(
+        Double, comment="from the training films; above 1 is out of the model's scope"
+    )
 
 
 class Refusal(Base):

@@ -1,4 +1,4 @@
-"""Where studies, tasks and models stand: the closed lists of states."""
+"""Where studies, tasks, batches and models stand: the closed lists of states."""
 
 from __future__ import annotations
 
@@ -44,8 +44,34 @@ class TaskState(StrEnum):
 OPEN_TASK_STATES = (TaskState.PENDING, TaskState.CLAIMED)
 
 
-class ModelState(StrEnum):
-    """Whether new images are scored by a model."""
+class BatchKind(StrEnum):
+    """Why a batch's tasks are made."""
 
-    ACTIVE = "active"
-    AVAILABLE = "available"
+    #: Somebody asked for it, once.
+    RERUN = "RERUN"
+    #: A shadow model scores every new image beside the active one; its results never count.
+    SHADOW = "SHADOW"
+
+
+class ModelState(StrEnum):
+    """What a model is used for."""
+
+    #: Known, and free for re-runs.
+    AVAILABLE = "AVAILABLE"
+    #: Scores new images; one at most.
+    ACTIVE = "ACTIVE"
+    #: Scores new images beside the active one; one at most.
+    SHADOW = "SHADOW"
+    #: Not to be used for anything new.
+    RETIRED = "RETIRED"
+
+
+class ModelChange(StrEnum):
+    """What was done with a model: each change of its state is a row of `model_event`."""
+
+    ACTIVATED = "ACTIVATED"
+    DEACTIVATED = "DEACTIVATED"
+    SHADOWED = "SHADOWED"
+    UNSHADOWED = "UNSHADOWED"
+    RETIRED = "RETIRED"
+    REINSTATED = "REINSTATED"

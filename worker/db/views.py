@@ -44,6 +44,7 @@ WORKLIST = _view(
     waiting_s=BigInteger(),
     priority_rank=BigInteger(),
     notice=String(),
+    band=String(),
 )
 RESULT_HISTORY = _view(
     "result_history",
@@ -81,6 +82,8 @@ RESULT_HISTORY = _view(
     decode_ms=Double(),
     inference_ms=Double(),
     created_at=UtcDateTime(),
+    band=String(),
+    unlikeness=Double(),
 )
 REFUSED = _view(
     "refused",
@@ -110,6 +113,7 @@ BATCH_PROGRESS = _view(
     n_failed=Integer(),
     n_cancelled=Integer(),
     n_open=Integer(),
+    kind=String(),
 )
 QUEUE_HEALTH = _view(
     "queue_health",
@@ -123,6 +127,32 @@ QUEUE_HEALTH = _view(
     failed_24h=BigInteger(),
     open_studies=BigInteger(),
     failed_studies=BigInteger(),
+)
+SHADOW_COMPARISON = _view(
+    "shadow_comparison",
+    batch_id=BigInteger(),
+    study_uid=String(),
+    sop_uid=String(),
+    active_model_name=String(),
+    active_model_version=String(),
+    active_outcome=String(),
+    active_reason=String(),
+    active_label=String(),
+    active_probability=Double(),
+    active_band=String(),
+    active_unlikeness=Double(),
+    shadow_model_name=String(),
+    shadow_model_version=String(),
+    shadow_outcome=String(),
+    shadow_reason=String(),
+    shadow_label=String(),
+    shadow_probability=Double(),
+    shadow_band=String(),
+    shadow_unlikeness=Double(),
+    disagrees=Boolean(),
+    difference=Double(),
+    created_at=UtcDateTime(),
+    notice=String(),
 )
 
 #: Every public view; `auscult_reader` may read these and nothing else.

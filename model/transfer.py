@@ -1,0 +1,162 @@
+"""A bundle for another site: written as a zip that is always the same bytes, taken in without trusting the archive.
+
+Digests prove that a bundle is whole, not who made it: import only what comes from somebody you trust.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from model.bundle import load_bundle
+from model.config import NAME, VERSION
+from model.errors import BundleError
+from model.manifest import CARD_FILE, MANIFEST, read_manifest
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
+
+#: Largest file of a bundle that is taken in; the largest network that anybody would serve is far below.
+MAX_FILE_BYTES = 1 << 30
+MAX_FILES = 32
+#: A zip can tell no earlier time, and a later one would change its bytes.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+_OWNER_WRITES = 0o100644 << 16
+_ENCRYPTED = 0x1
+
+
+def export_bundle(bundle: Bundle, out: Path) -> Path:
+    """Write a bundle for another site.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What to write.
+    out : Path
+        A file ending in ``.zip``, or a folder in which the bundle's own folder is made.
+
+    Returns
+    -------
+    Path
+        What was written. A zip of the same bundle is the same bytes on every machine: stored, not compressed (the
+        network does not become smaller), in order, without times.
+
+    Raises
+    ------
+    BundleError
+        If it exists already or cannot be written.
+    """
+    is_zip = out.suffix.lower() == ".zip"
+    target = out if is_zip else out / bundle.label
+    if target.exists():
+        raise BundleError(f"{target} exists already: remove it or choose another place")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if is_zip:
+            _write_zip(bundle, target)
+        else:
+            target.mkdir()
+            for name in _names(bundle.path):
+                shutil.copyfile(bundle.path / name, target / name)
+    except OSError as error:
+        raise BundleError(f"{target} cannot be written ({error.strerror})") from error
+    return target
+
+
+def _names(path: Path) -> list[str]:
+    return sorted({MANIFEST, CARD_FILE, *read_manifest(path)["files"]})
+
+
+def _write_zip(bundle: Bundle, target: Path) -> None:
+    with zipfile.ZipFile(target, "x") as archive:
+        for name in _names(bundle.path):
+            entry = zipfile.ZipInfo(f"{bundle.label}/{name}", EPOCH)
+            entry.create_system, entry.external_attr = 3, _OWNER_WRITES
+            archive.writestr(entry, (bundle.path / name).read_bytes())
+
+
+def import_bundle(source: Path, folder: Path) -> Bundle:
+    """Take a bundle into a folder of bundles.
+
+    Parameters
+    ----------
+    source : Path
+        A zip that ``export_bundle`` wrote, or a bundle's folder.
+    folder : Path
+        Where bundles lie; made when it is missing.
+
+    Returns
+    -------
+    Bundle
+        As it lies in ``folder`` now. One that is there already with the same contents is left as it is.
+
+    Raises
+    ------
+    BundleError
+        If it is no bundle, is not whole, or another one of its name is there.
+    """
+    if not source.exists():
+        raise BundleError(f"there is no {source}")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as passing:
+            draft = Path(passing) / "bundle"
+            draft.mkdir(mode=0o700)
+            _copy(source, draft)
+            return _settle(load_bundle(draft), folder)
+    except OSError as error:
+        raise BundleError(f"the bundle cannot be taken into {folder} ({error.strerror})") from error
+
+
+def _settle(bundle: Bundle, folder: Path) -> Bundle:
+    """Give the checked copy its name, by one rename: a bundle is in the folder whole or not at all."""
+    if not NAME.fullmatch(bundle.name) or not VERSION.fullmatch(bundle.version):
+        raise BundleError("the bundle has a name or version that no bundle can have")
+    target = folder / bundle.label
+    if target.exists():
+        if read_manifest(target)["manifest_sha256"] == read_manifest(bundle.path)["manifest_sha256"]:
+            return load_bundle(target)
+        raise BundleError(f"{target} holds another bundle of that name: the new one needs another version")
+    bundle.path.rename(target)
+    return load_bundle(target)
+
+
+def _copy(source: Path, draft: Path) -> None:
+    if source.is_dir():
+        for name in _names(source):
+            shutil.copyfile(source / _plain(name), draft / name)
+        return
+    try:
+        with zipfile.ZipFile(source) as archive:
+            _unpack(archive, draft)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise BundleError(f"{source} is no zip archive that can be read: export or copy the bundle again") from error
+
+
+def _unpack(archive: zipfile.ZipFile, draft: Path) -> None:
+    """Unpack flat, under names checked to be bare: no path of the archive is ever used as one."""
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) > MAX_FILES:
+        raise BundleError("the archive holds more files than a bundle has")
+    for member in members:
+        if member.file_size > MAX_FILE_BYTES or member.flag_bits & _ENCRYPTED:
+            raise BundleError("the archive holds a file that is encrypted or larger than any of a bundle")
+        target = draft / _plain(PurePosixPath(member.filename).name)
+        if target.exists():
+            raise BundleError("the archive holds two files of one name")
+        with archive.open(member) as stream, target.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+    extra = {path.name for path in draft.iterdir()} - set(_names(draft))
+    if extra:
+        raise BundleError("the archive holds files that do not belong to its bundle")
+
+
+def _plain(name: str) -> str:
+    """A bare file name, or BundleError: an archive and a manifest may say anything."""
+    if name != PurePosixPath(name).name or name in ("", ".", "..") or "\\" in name or "\0" in name:
+        raise BundleError("the bundle names a file by a path")
+    return name
