@@ -76,7 +76,7 @@ class Explanation:
         ndarray of float32, shape ``shape``
             Evidence in logits, bilinear between the grids' places.
         """
-        return np.sum([stretched(each, shape) for each in self.maps], axis=0, dtype=np.float32)
+        return np.asarray(sum(stretched(each, shape) for each in self.maps), dtype=np.float32)
 
 
 def full_evidence(bundle: Bundle) -> float:

@@ -57,7 +57,7 @@ def ramp(ends: tuple[tuple[float, float, float], tuple[float, float, float]]) ->
     linear = ((line @ _TO_CONES.T) ** 3 @ _TO_RGB.T).clip(0, 1)
     # IEC 61966-2-1, the transfer function of sRGB
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(encoded * 255).astype(np.uint8)
+    return np.asarray(np.rint(encoded * 255), dtype=np.uint8)
 
 
 def tinted(grey: NDArray[np.uint8], evidence: NDArray[np.float32], full: float) -> NDArray[np.uint8]:
@@ -82,4 +82,4 @@ def tinted(grey: NDArray[np.uint8], evidence: NDArray[np.float32], full: float) 
     is_for = (evidence > 0)[..., np.newaxis]
     colour = np.where(is_for, ramp(WARM)[step], ramp(COOL)[step])
     share = np.where(is_for, WARM_OPACITY, COOL_OPACITY) * strength[..., np.newaxis]
-    return np.rint(grey[..., np.newaxis] * (1 - share) + colour * share).astype(np.uint8)
+    return np.asarray(np.rint(grey[..., np.newaxis] * (1 - share) + colour * share), dtype=np.uint8)
