@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from worker.bootstrap import active_model, open_database
+from worker.cli.explaining import Explain, HowExplained, write_explained
 from worker.cli.output import (
     NOTICE,
     AsJson,
@@ -75,15 +77,20 @@ def classify(
     paths: Paths,
     model: Model = None,
     engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None,
+    explain: Explain = None,
+    method: HowExplained = "hirescam",
     as_json: AsJson = False,
 ) -> None:
-    """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored."""
+    """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored. With --explain a picture says why."""
     from worker.classify import classify as answers_for
     from worker.progress import progress
     from worker.sources import existing, walk
 
     settings = opened_once(engine=engine)
     files = list(walk(existing(paths)))
+    if explain and len(files) != 1:
+        msg = f"--explain explains one file, and here are {len(files)}"
+        raise UsageError(msg)
     rows = []
     with progress("judging", len(files)) as advance:
         for number, answer in enumerate(answers_for(settings, files, model), start=1):
@@ -95,6 +102,10 @@ def classify(
         columns = {"path": "File", "outcome": "Outcome", "label": "Label", "probability": "Probability"}
         print_table(rows, {**columns, "band": "Band", "unlikeness": "Unlikeness", "reason": "Reason", "flags": "Flags"})
         console().print(NOTICE)
+    if explain:
+        from worker.explain import explain_file
+
+        write_explained(partial(explain_file, settings, files[0]), explain, model, method)
     if any(row["outcome"] in FAILURES for row in rows):
         raise typer.Exit(1)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from worker.bootstrap import open_database, silent_after_ms
+from worker.cli.explaining import Explain, HowExplained, write_explained
 from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
 from worker.db import queries
 from worker.errors import UsageError
@@ -75,10 +77,17 @@ def worklist(
 
 def show(
     study: Annotated[str, typer.Argument(help="Study Instance UID or accession number.")],
+    explain: Explain = None,
+    image: Annotated[
+        str | None, typer.Option(help="SOP Instance UID to explain; default: the film that decides.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Bundle that explains; default: the one that judged.")] = None,
+    method: HowExplained = "hirescam",
     as_json: AsJson = False,
 ) -> None:
-    """Show one study: its answer and every result it ever had."""
-    database = open_database(opened_once())
+    """Show one study: its answer and every result it ever had; with --explain why, as a picture."""
+    settings = opened_once()
+    database = open_database(settings)
     with database.reads() as session:
         found = queries.study_detail(session, study)
     if not found:
@@ -86,10 +95,13 @@ def show(
         raise UsageError(msg)
     if as_json:
         print_json(found)
-        return
-    for detail in found:
+    for detail in () if as_json else found:
         print_facts((name, value) for name, value in detail.items() if name != "results")
         print_table(detail["results"], RESULT_COLUMNS, title="results, newest first")
+    if explain:
+        from worker.explain import explain_stored
+
+        write_explained(partial(explain_stored, settings, database, study, image), explain, model, method)
 
 
 def status(as_json: AsJson = False) -> None:

@@ -1,0 +1,149 @@
+"""The picture that answers "why": the film, the film with the network's evidence on it, a scale and a caption.
+
+It names the film by its SOP Instance UID alone: nothing of a patient is in the picture, its text chunks or its name.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from dicom_io.film import write_whole
+from model.explain import Method
+from model.heatmap import tinted
+from worker.cli.output import NOTICE
+from worker.explain import Explained
+
+#: The film's longest side in the picture.
+SIDE_PX = 720
+MARGIN_PX, GAP_PX, HEADER_PX, FOOTER_PX = 36, 24, 126, 168
+#: The words need this much, however narrow the film.
+WIDTH_PX = 1240
+BAR_PX = (400, 18)
+#: What lies below the colours of the scale: about a film's middle.
+FILM_GREY = 96
+GROUND, TEXT, FAINT, WARNING = (17, 19, 22), (238, 238, 236), (158, 164, 172), (242, 192, 92)
+METHODS = {Method.HIRESCAM: "HiResCAM", Method.GRAD_CAM: "Grad-CAM"}
+
+
+def write_figure(explained: Explained, path: Path) -> None:
+    """Write the picture as PNG, whole or not at all, for its owner alone; raises OSError."""
+    notes = PngInfo()
+    for name, text in {"Software": "auscult", **facts_of(explained)}.items():
+        notes.add_text(name, text)
+    data = io.BytesIO()
+    figure(explained).save(data, "PNG", pnginfo=notes, optimize=True)
+    write_whole(path, data.getbuffer())
+
+
+def facts_of(explained: Explained) -> dict[str, str]:
+    """What the picture says in words, and the PNG's text chunks with it."""
+    score, explanation = explained.score, explained.explanation
+    facts = {
+        "Label": score.label,
+        "Probability": _probability(score.probability),
+        "Threshold": f"{score.threshold:.3f}",
+        "Band": score.band or "",
+        "Unlikeness": "" if score.unlikeness is None else f"{score.unlikeness:.2f}",
+        "Logit": f"{score.logit:+.2f}",
+        "Flags": ", ".join(explained.flags),
+        "Model": explained.model,
+        "Method": METHODS[explanation.method],
+        "Film version": str(explained.film.version),
+        "SOP Instance UID": explained.sop_uid,
+        "Notice": NOTICE,
+    }
+    return {name: printable(text) for name, text in facts.items() if text}
+
+
+def _probability(probability: float) -> str:
+    """Three decimals, and never a certainty that nobody has."""
+    if probability < 0.001:
+        return "below 0.001"
+    return "above 0.999" if probability > 0.999 else f"{probability:.3f}"
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for all but printable ASCII, which font and text chunks are sure to hold."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
+
+
+def figure(explained: Explained) -> Image.Image:
+    """Draw the picture."""
+    film = Image.fromarray(np.ascontiguousarray(explained.film.pixels))
+    zoom = SIDE_PX / max(film.size)
+    shown = film.resize((round(film.width * zoom) or 1, round(film.height * zoom) or 1), Image.Resampling.LANCZOS)
+    evidence = explained.explanation.over((shown.height, shown.width))
+    width = max(2 * (MARGIN_PX + shown.width) + GAP_PX, WIDTH_PX)
+    sheet = Image.new("RGB", (width, HEADER_PX + shown.height + FOOTER_PX), GROUND)
+    left = (width - GAP_PX) // 2 - shown.width
+    right = left + shown.width + GAP_PX
+    sheet.paste(shown.convert("RGB"), (left, HEADER_PX))
+    sheet.paste(Image.fromarray(tinted(np.asarray(shown), evidence, explained.full)), (right, HEADER_PX))
+    pen = ImageDraw.Draw(sheet)
+    facts = facts_of(explained)
+    _header(pen, width, facts)
+    for x, title in ((left, "Film"), (right, "Evidence on the film")):
+        pen.text((x, HEADER_PX - 12), title, FAINT, _font(17), anchor="ls")
+    _scale(sheet, pen, (width - MARGIN_PX - BAR_PX[0], HEADER_PX + shown.height + 40), explained.full)
+    _caption(pen, HEADER_PX + shown.height + 34, facts, _sums(explained, evidence))
+    return sheet
+
+
+def _header(pen: ImageDraw.ImageDraw, width: int, facts: dict[str, str]) -> None:
+    pen.text((MARGIN_PX, 52), facts["Label"], TEXT, _font(34), anchor="ls")
+    pen.text((width - MARGIN_PX, 52), facts["Notice"], WARNING, _font(22), anchor="rs")
+    words = [f"probability {facts['Probability']}", f"threshold {facts['Threshold']}"]
+    words += [f"{name.lower()} {facts[name]}" for name in ("Band", "Unlikeness") if name in facts]
+    after = MARGIN_PX + pen.textlength(facts["Label"], _font(34)) + 22
+    pen.text((after, 52), ",  ".join(words), TEXT, _font(22), anchor="ls")
+
+
+def _caption(pen: ImageDraw.ImageDraw, top: int, facts: dict[str, str], sums: str) -> None:
+    names = ("Model", "Method", "Film version", "Flags")
+    lines = [
+        sums,
+        ",  ".join(f"{name.lower()} {facts[name]}" for name in names if name in facts),
+        *(f"SOP Instance UID {facts[name]}" for name in ("SOP Instance UID",) if name in facts),
+    ]
+    for number, line in enumerate(lines):
+        pen.text((MARGIN_PX, top + 34 * number), line, FAINT if number else TEXT, _font(19), anchor="la")
+
+
+def _scale(sheet: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int], full: float) -> None:
+    """Draw the colours as they look on the film's middle grey, from full evidence against pneumonia to full for it."""
+    (x, y), (length, height) = corner, BAR_PX
+    values = np.tile(np.linspace(-full, full, length, dtype=np.float32), (height, 1))
+    grey = np.full(values.shape, FILM_GREY, np.uint8)
+    sheet.paste(Image.fromarray(tinted(grey, values, full)), corner)
+    for share, anchor in ((0.0, "ls"), (0.5, "ms"), (1.0, "rs")):
+        words = {0.0: "against pneumonia", 1.0: "for pneumonia"}.get(share, "")
+        at = x + share * length
+        pen.text((at, y - 8), words, TEXT, _font(17), anchor=anchor)
+        pen.text(
+            (at, y + height + 24),
+            f"{(2 * share - 1) * full:+g}" if share != 0.5 else "0",
+            TEXT,
+            _font(17),
+            anchor=anchor,
+        )
+    pen.text(
+        (x + length, y + height + 52), "logits, were the whole film like that place", FAINT, _font(15), anchor="rs"
+    )
+
+
+def _sums(explained: Explained, evidence: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> str:
+    """How the evidence adds up to the logit; what is against is the rest, so that rounding leaves no gap."""
+    explanation = explained.explanation
+    speaks_for = float(np.maximum(evidence, 0).mean())
+    against = explanation.logit - explanation.bias - speaks_for
+    parts = f"for {speaks_for:+.1f},  against {against:+.1f},  bias {explanation.bias:+.1f}"
+    return f"Evidence over the film:  {parts},  in all logit {explanation.logit:+.1f}"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
