@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from model.errors import DataError
+from model.joining import joined
 from model.labels import Label
 from model.preprocess import prepare
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
+SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".dcm", ".dicom"})
 _PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)_")
 _NORMAL_NAME = re.compile(r"((?:NORMAL2-)?IM)-(\d+)-")
 
@@ -82,7 +83,7 @@ def scan_folder(folder: Path) -> tuple[Picture, ...]:
     Parameters
     ----------
     folder : Path
-        JPEG and PNG files below the two folders are taken; other files are passed over.
+        JPEG, PNG and DICOM files below the two folders are taken, by their suffix; other files are passed over.
 
     Returns
     -------
@@ -98,7 +99,9 @@ def scan_folder(folder: Path) -> tuple[Picture, ...]:
     for label in Label:
         paths = [path for path in (folder / label).glob("*") if path.suffix.lower() in SUFFIXES]
         if not paths:
-            raise DataError(f"{folder} must hold NORMAL/ and PNEUMONIA/ with JPEG or PNG files; {label}/ has none")
+            raise DataError(
+                f"{folder} must hold NORMAL/ and PNEUMONIA/ with JPEG, PNG or DICOM files; {label}/ has none"
+            )
         # A name in no known form is a child of its own.
         found += [Picture(path, label, *(patient_of_name(path.name) or (label.value, path.name))) for path in paths]
     return tuple(sorted(found))
@@ -169,23 +172,14 @@ def kept_together(pictures: Iterable[Picture]) -> list[list[Picture]]:
     list of list of Picture
         The films of one child, and with them the children of whom a file has the same bytes; sorted by path.
     """
-    leader: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def find(key: tuple[str, str]) -> tuple[str, str]:
-        while leader.setdefault(key, key) != key:
-            key = leader[key]
-        return key
-
+    children: dict[tuple[str, str], list[Picture]] = defaultdict(list)
     first_with: dict[str, tuple[str, str]] = {}
-    in_order = sorted(pictures)
-    for picture in in_order:
-        key = (picture.kind, picture.patient)
-        twin = first_with.setdefault(hashlib.sha256(picture.path.read_bytes()).hexdigest(), key)
-        leader[find(key)] = find(twin)
-    together: dict[tuple[str, str], list[Picture]] = defaultdict(list)
-    for picture in in_order:
-        together[find((picture.kind, picture.patient))].append(picture)
-    return list(together.values())
+    twins = []
+    for picture in sorted(pictures):
+        child = (picture.kind, picture.patient)
+        children[child].append(picture)
+        twins.append((first_with.setdefault(hashlib.sha256(picture.path.read_bytes()).hexdigest(), child), child))
+    return [sorted(picture for child in group for picture in children[child]) for group in joined(children, twins)]
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
