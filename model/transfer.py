@@ -116,6 +116,8 @@ def _settle(bundle: Bundle, folder: Path) -> Bundle:
     """Give the checked copy its name, by one rename: a bundle is in the folder whole or not at all."""
     if not NAME.fullmatch(bundle.name) or not VERSION.fullmatch(bundle.version):
         raise BundleError("the bundle has a name or version that no bundle can have")
+    if not bundle.card_path.is_file():
+        raise BundleError(f"the bundle {bundle.label} lacks {CARD_FILE}: copy or export the bundle again")
     target = folder / bundle.label
     if target.exists():
         if read_manifest(target)["manifest_sha256"] == read_manifest(bundle.path)["manifest_sha256"]:
@@ -128,7 +130,8 @@ def _settle(bundle: Bundle, folder: Path) -> Bundle:
 def _copy(source: Path, draft: Path) -> None:
     if source.is_dir():
         for name in _names(source):
-            shutil.copyfile(source / _plain(name), draft / name)
+            if (source / _plain(name)).is_file():
+                shutil.copyfile(source / name, draft / name)
         return
     try:
         with zipfile.ZipFile(source) as archive:

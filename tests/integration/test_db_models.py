@@ -28,7 +28,8 @@ def site(request, tmp_path):
 
 
 def do(site, change, model_id: int, order: Order = ADA) -> bool:
-    return in_transaction(site.sessions, lambda session: change(session, model_id, order))
+    done: bool = in_transaction(site.sessions, lambda session: change(session, model_id, order))
+    return done
 
 
 def states(site) -> dict[str, str]:

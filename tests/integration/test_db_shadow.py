@@ -68,10 +68,11 @@ STEPS = (
 
 def task_of(site, sop: str) -> int:
     """The live task of the image that counts."""
-    return site.value(
+    found: int = site.value(
         f"SELECT task.id FROM task JOIN image ON image.id = task.image_id "
         f"WHERE sop_uid = '{sop}' AND image.is_current AND batch_id IS NULL"
     )
+    return found
 
 
 def _score_all(site, tasks) -> None:

@@ -12,9 +12,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
+from sqlalchemy.exc import IntegrityError
 
 from worker.db.engine import make_engine
-from worker.db.migrate import Migrated, check_revision, migrate, scripts_folder
+from worker.db.migrate import Migrated, _exclusive, check_revision, migrate, scripts_folder
 from worker.db.schema import Base
 from worker.db.views import VIEW_NAMES
 from worker.errors import SchemaTooNew, SchemaTooOld
@@ -183,3 +184,112 @@ def test_an_account_that_may_make_no_roles_gets_a_warning_with_the_sql(postgres_
 
 def _has_role(connection, name: str = "auscult_reader") -> bool:
     return connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": name}).first() is not None
+
+
+#: What 0001 may hold: an active model and another one, a re-run that flipped a film, a study with its answer.
+ROWS_OF_0001 = (
+    "INSERT INTO model VALUES (1, 'notebook', '1', 'w', 1, 'd', 0.5, 1, 5, 'active', '2026-01-01 00:00:00')",
+    "INSERT INTO model VALUES (2, 'notebook', '2', 'w', 1, 'd', 0.6, 1, 5, 'available', '2026-01-02 00:00:00')",
+    "INSERT INTO batch VALUES (1, 'ada', 'newer', '{}', 's', 2, false, '2026-01-03 00:00:00', NULL, 1)",
+    (
+        "INSERT INTO study VALUES (1, '1.2', 'P', 'N', NULL, 'F', 'A', NULL, '', '2026-01-01 00:00:00', "
+        "'2026-01-01 00:00:00', '2026-01-01 00:00:00', 1, 2, 1, 'FINAL', 'PNEUMONIA', 0.9, 0.6, NULL, '[]', 2, 1, 1, "
+        "'2026-01-01 00:00:00', 0)"
+    ),
+    (
+        "INSERT INTO image VALUES (1, 1, '1.2.3', '1.2.3.4', 'c', 't', 'h', 'DX', 'CHEST', 'AP', 36, 9, 9, '', 1, true, 1, "
+        "'PACS', 'host', 'key', NULL, NULL, NULL, 1, true, '2026-01-01 00:00:00')"
+    ),
+    *(
+        f"INSERT INTO task VALUES ({number}, 'SCORE', 1, {number}, {batch}, 1, 'k{number}', 'DONE', 0, 1, 0, NULL, 1, "
+        "NULL, NULL, 0, NULL, NULL, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
+        for number, batch in ((1, "NULL"), (2, "1"))
+    ),
+    *(
+        f"INSERT INTO result VALUES ({number}, {number}, 1, {number}, {batch}, 'OK', NULL, '[]', 0.9, 2.2, 0.{4 + number}, "
+        f"'PNEUMONIA', 'f', 1, 1.0, 1.0, 'litert', {current}, {before}, {before}, '2026-01-01 00:00:00')"
+        for number, batch, current, before in ((1, "NULL", "false", "NULL"), (2, "1", "true", "1"))
+    ),
+)
+TABLES = ("model", "batch", "study", "image", "task", "result")
+
+
+def held(engine) -> dict[str, list[dict]]:
+    with engine.connect() as connection:
+        return {
+            table: [dict(row) for row in connection.execute(text(f"SELECT * FROM {table} ORDER BY id")).mappings()]
+            for table in TABLES
+        }
+
+
+def with_rows(engine, direction, revision: str) -> None:
+    """A step on a database that holds rows, as `auscult migrate` makes it."""
+    with _exclusive(engine) as connection:
+        settings = config()
+        settings.attributes["connection"] = connection
+        direction(settings, revision)
+
+
+def test_what_0001_held_survives_0002_there_back_and_there_again(engine):
+    with_rows(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for statement in ROWS_OF_0001:
+            connection.execute(text(statement))
+    before = held(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0002")
+        after = held(engine)
+        spelt = [{**row, "state": row["state"].upper()} for row in before["model"]]
+        assert after["model"] == spelt
+        assert after["batch"] == [{**row, "kind": "RERUN"} for row in before["batch"]]
+        assert after["study"] == [{**row, "band": None} for row in before["study"]]
+        assert after["result"] == [{**row, "band": None, "unlikeness": None} for row in before["result"]]
+        assert (after["image"], after["task"]) == (before["image"], before["task"])
+        assert [(row["model_id"], row["event"], row["who"]) for row in rows_of(engine, "model_event")] == [
+            (1, "ACTIVATED", "auscult migrate")
+        ]
+        assert [row["model_version"] for row in rows_of(engine, "worklist")] == ["2"]
+        assert len(rows_of(engine, "result_history")) == 2
+        _use_what_is_new(engine)
+        with_rows(engine, command.downgrade, "0001")
+        assert held(engine) == before
+    migrate(engine)
+    if engine.dialect.name == "sqlite":
+        assert rows_of(engine, "pragma_foreign_key_check") == []
+
+
+def rows_of(engine, table: str) -> list[dict]:
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
+
+
+def _use_what_is_new(engine) -> None:
+    """Values that the revision before has no place for."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE result SET band = 'HIGH', unlikeness = 0.4"))
+        connection.execute(text("UPDATE study SET band = 'HIGH'"))
+        connection.execute(text("UPDATE model SET state = 'RETIRED' WHERE id = 2"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE result SET band = 'MIDDLE'",
+        "UPDATE result SET unlikeness = -0.1",
+        "UPDATE result SET outcome = 'FAILED', reason_code = 'TIMED_OUT', probability = NULL, label = NULL, band = 'LOW'",
+        "UPDATE study SET band = 'MIDDLE'",
+        "UPDATE study SET state = 'FAILED', label = NULL, band = 'LOW'",
+        "UPDATE model SET state = 'active'",
+        "UPDATE batch SET kind = 'OTHER'",
+        "UPDATE batch SET kind = 'SHADOW', keep_current = false",
+        "UPDATE model_event SET event = 'SOLD'",
+    ],
+)
+def test_what_can_never_be_true_is_refused_by_the_database_after_0002(engine, statement):
+    with_rows(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for row in ROWS_OF_0001:
+            connection.execute(text(row))
+    migrate(engine)
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(text(statement))
