@@ -1,12 +1,11 @@
-"""How good a network is on labelled films: figures with 95 % intervals, and the confusion matrix.
+"""How good a network is on labelled films: its answers to them, and the figures that a bundle keeps.
 
-Intervals of proportions are Wilson's. That of the AUC is Newcombe's method 5 (Stat Med 2006;25:559-573),
-the score form of Hanley and McNeil's, which stays inside [0, 1] and does not shrink to nothing at 1.
+``assessment`` holds all that a report shows; ``metrics`` and ``intervals`` how each figure is computed.
 """
 
 from __future__ import annotations
 
-import math
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ import numpy as np
 
 from model.dataset import Picture, read_picture, scan_folder
 from model.errors import DataError
+from model.intervals import Interval, auc_interval, wilson
+from model.metrics import auc, expected_calibration_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,13 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.engine import Classifier
-
-Interval = tuple[float, float]
-Z95 = 1.959963984540054
-"""The normal quantile of a two-sided 95 % interval."""
-
-ECE_BINS = 10
+    from model.engine import Classifier, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,116 +90,6 @@ class Evaluation:
 def _interval(bounds: Sequence[float]) -> Interval:
     low, high = bounds
     return float(low), float(high)
-
-
-def wilson(successes: int, trials: int) -> Interval:
-    """Wilson's 95 % score interval of a proportion.
-
-    Parameters
-    ----------
-    successes, trials : int
-        0 <= successes <= trials; with no trial the interval is (0, 1).
-
-    Returns
-    -------
-    tuple of float
-        Lower and upper bound in [0, 1].
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    share, square = successes / trials, Z95 * Z95
-    middle = (share + square / (2 * trials)) / (1 + square / trials)
-    half = Z95 / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
-    # At 0 and at 1 one bound is exact; rounding must not leave it a hair outside.
-    return (
-        0.0 if successes == 0 else max(0.0, middle - half),
-        1.0 if successes == trials else min(1.0, middle + half),
-    )
-
-
-def auc(targets: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]) -> float:
-    """Area under the receiver operating characteristic (Mann-Whitney; a tie counts half).
-
-    Parameters
-    ----------
-    targets : ndarray, shape (n,)
-        1 for pneumonia, 0 for normal.
-    scores : ndarray, shape (n,)
-        Logits or probabilities: only their order matters.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    DataError
-        If one of the two classes has no film.
-    """
-    positive = np.asarray(targets) == 1
-    n_positive = int(positive.sum())
-    n_negative = len(positive) - n_positive
-    if not n_positive or not n_negative:
-        raise DataError("an AUC needs films of both labels")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
-
-
-def auc_interval(area: float, n_positive: int, n_negative: int) -> Interval:
-    """95 % interval of an AUC by Newcombe's method 5.
-
-    Parameters
-    ----------
-    area : float
-        The AUC, in [0, 1].
-    n_positive, n_negative : int
-        Films of each class, at least 1.
-
-    Returns
-    -------
-    tuple of float
-        Lower and upper bound in [0, 1].
-    """
-    mean = (n_positive + n_negative) / 2
-
-    def excess(theta: float) -> float:
-        spread = 1 + (mean - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        variance = theta * (1 - theta) * spread / (n_positive * n_negative)
-        return (area - theta) ** 2 - Z95 * Z95 * variance
-
-    return _bisect(excess, 0.0, area), _bisect(excess, 1.0, area)
-
-
-def _bisect(excess: Callable[[float], float], outside: float, inside: float) -> float:
-    """Where ``excess`` turns from positive (outside the interval) to negative."""
-    if excess(outside) <= 0:
-        return outside
-    for _ in range(60):
-        middle = (outside + inside) / 2
-        outside, inside = (middle, inside) if excess(middle) > 0 else (outside, middle)
-    return inside
-
-
-def expected_calibration_error(targets: NDArray[np.floating[Any]], probabilities: NDArray[np.floating[Any]]) -> float:
-    """Mean distance between probability and observed share of pneumonia, over ten equal bins.
-
-    Parameters
-    ----------
-    targets : ndarray, shape (n,)
-        1 for pneumonia, 0 for normal.
-    probabilities : ndarray, shape (n,)
-        Probabilities of pneumonia in [0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 1]; each bin weighs as many films as it holds.
-    """
-    bins = np.minimum((np.asarray(probabilities) * ECE_BINS).astype(int), ECE_BINS - 1)
-    distances = np.bincount(bins, np.asarray(probabilities) - np.asarray(targets), ECE_BINS)
-    return float(np.abs(distances).sum() / len(bins))
 
 
 def evaluate_probabilities(
@@ -276,11 +161,35 @@ def evaluate_logits(
     return evaluate_probabilities(targets, probabilities, threshold, model, version)
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredFilm:
+    """A labelled film and a network's answer.
+
+    ``rows`` and ``columns`` are the size of the original in pixels; ``film_sha256`` (hex, over size and pixels) tells
+    whether two networks were shown the same film.
+    """
+
+    picture: Picture
+    score: Score
+    rows: int
+    columns: int
+    film_sha256: str
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the label of the answer is the film's."""
+        return self.score.label is self.picture.label
+
+    @property
+    def is_out_of_scope(self) -> bool:
+        """Whether the film is too unlike the training films for the network to judge, as far as it can tell."""
+        return self.score.unlikeness is not None and self.score.unlikeness > 1
+
+
 def evaluate_folder(
     classifier: Classifier,
     folder: Path,
     reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluate a classifier on a folder of labelled films, by the way a film takes in serving.
 
@@ -289,11 +198,9 @@ def evaluate_folder(
     classifier : Classifier
         A bundle and its engine.
     folder : Path
-        Holds ``NORMAL/`` and ``PNEUMONIA/`` with JPEG or PNG files.
+        Holds ``NORMAL/`` and ``PNEUMONIA/``.
     reader : callable, optional
         Gives the grey film (uint8, MONOCHROME2) of a path.
-    progress : callable, optional
-        Called with films done and films in all.
 
     Returns
     -------
@@ -304,27 +211,63 @@ def evaluate_folder(
     DataError
         If the folder cannot be used.
     """
-    return evaluate_pictures(classifier, scan_folder(folder), reader, progress)
+    (films,) = score_pictures([classifier], scan_folder(folder), reader)
+    return evaluate_films(films, classifier.bundle.name, classifier.bundle.version)
 
 
-def evaluate_pictures(
-    classifier: Classifier,
-    pictures: Sequence[Picture],
-    reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Evaluate a classifier on given films; see ``evaluate_folder``.
+def evaluate_films(films: Sequence[ScoredFilm], model: str, version: str) -> Evaluation:
+    """All figures of scored films; see ``evaluate_probabilities``.
 
     Raises
     ------
     DataError
-        If a film cannot be read or one of the labels has none.
+        If one of the labels has no film.
     """
-    probabilities = []
+    targets = np.array([film.picture.label.target for film in films], dtype=np.float64)
+    probabilities = np.array([film.score.probability for film in films])
+    threshold = films[0].score.threshold if films else 0.5
+    return evaluate_probabilities(targets, probabilities, threshold, model, version)
+
+
+def score_pictures(
+    classifiers: Sequence[Classifier],
+    pictures: Sequence[Picture],
+    reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
+    size_of: Callable[[Path], tuple[int, int]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[tuple[ScoredFilm, ...], ...]:
+    """Show labelled films to networks, each film read once.
+
+    Parameters
+    ----------
+    classifiers : sequence of Classifier
+        Whom to ask.
+    pictures : sequence of Picture
+        What to show.
+    reader : callable, optional
+        Gives the grey film (uint8, MONOCHROME2) of a path.
+    size_of : callable, optional
+        Gives rows and columns of the original of a path; without it they are the film's.
+    progress : callable, optional
+        Called with films done and films in all.
+
+    Returns
+    -------
+    tuple of tuple of ScoredFilm
+        For each classifier its answers, in the order of the pictures.
+
+    Raises
+    ------
+    DataError
+        If a film cannot be read.
+    """
+    answers: list[list[ScoredFilm]] = [[] for _ in classifiers]
     for done, picture in enumerate(pictures, start=1):
-        probabilities.append(classifier.score(reader(picture.path)).probability)
+        film = reader(picture.path)
+        rows, columns = film.shape if size_of is None else size_of(picture.path)
+        digest = hashlib.sha256(f"{film.shape}\n".encode() + film.tobytes()).hexdigest()
+        for classifier, given in zip(classifiers, answers, strict=True):
+            given.append(ScoredFilm(picture, classifier.score(film), rows, columns, digest))
         if progress is not None:
             progress(done, len(pictures))
-    targets = np.array([picture.label.target for picture in pictures], dtype=np.float64)
-    bundle = classifier.bundle
-    return evaluate_probabilities(targets, np.array(probabilities), bundle.threshold, bundle.name, bundle.version)
+    return tuple(tuple(given) for given in answers)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from dicom_io.errors import FilmError
 from dicom_io.film import Film, film_of_dicom, film_of_picture, is_picture
+from dicom_io.header import read_facts
 from model.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,3 +33,12 @@ def read_labelled(path: Path) -> NDArray[np.uint8]:
     except OSError as error:
         msg = f"{path} cannot be read"
         raise DataError(msg) from error
+
+
+def size_of_file(path: Path) -> tuple[int, int]:
+    """Rows and columns of the original of a film that can be read; 0 where the header does not say."""
+    if is_picture(path):
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    facts = read_facts(path)
+    return facts.rows, facts.columns

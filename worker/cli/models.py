@@ -1,4 +1,4 @@
-"""``auscult model``: list, show, train and evaluate bundles."""
+"""``auscult model``: list, show and train bundles."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from worker.bootstrap import active_bundle, bundle_folders
 from worker.cli import lifecycle
-from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
-from worker.progress import counted
+from worker.cli.output import AsJson, console, opened_once, print_facts, print_json, print_table
 from worker.lifecycle import UNKNOWN, standings
+from worker.progress import counted
 from worker.settings import quiet_tensorflow
 
 app = typer.Typer(help="Bundles: the network and everything a score depends on.", no_args_is_help=True)
@@ -63,31 +63,6 @@ def model_show(
         print_json(read_manifest(found.path))
     else:
         console().print(Markdown(found.card_path.read_text(encoding="utf-8")))
-
-
-@app.command("evaluate")
-def model_evaluate(
-    folder: Annotated[Path, typer.Argument(help="Holds NORMAL/ and PNEUMONIA/ with JPEG or PNG files.")],
-    model: Annotated[str | None, typer.Option(help="Bundle, as name-version; default: the active one.")] = None,
-    engine: Annotated[str | None, typer.Option(help="litert or keras.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a bundle on labelled films, through the very preprocessing that serves."""
-    from model.engine import Classifier, open_engine
-    from model.evaluate import evaluate_folder
-    from worker.readers import read_labelled
-
-    settings = opened_once(engine=engine)
-    bundle = active_bundle(settings, model)
-    quiet_tensorflow()
-    classifier = Classifier(bundle, open_engine(bundle, settings.engine))
-    with counted("evaluating") as advance:
-        found = evaluate_folder(classifier, folder, read_labelled, advance).as_dict()
-    if as_json:
-        print_json(found)
-    else:
-        print_facts(found.items())
-        console().print(NOTICE)
 
 
 @app.command("train")
