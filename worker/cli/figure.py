@@ -5,6 +5,7 @@ It names the film by its SOP Instance UID alone: nothing of a patient is in the 
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def write_figure(explained: Explained, path: Path) -> None:
     for name, text in {"Software": "auscult", **facts_of(explained)}.items():
         notes.add_text(name, text)
     data = io.BytesIO()
-    figure(explained).save(data, "PNG", pnginfo=notes, optimize=True)
+    figure(explained).save(data, "PNG", pnginfo=notes)
     write_whole(path, data.getbuffer())
 
 
@@ -132,7 +133,11 @@ def _scale(sheet: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int]
             anchor=anchor,
         )
     pen.text(
-        (x + length, y + height + 52), "logits, were the whole film like that place", FAINT, _font(15), anchor="rs"
+        (x + length, y + height + 52),
+        f"logits, were the whole film like that place; colours end at {full:g}",
+        FAINT,
+        _font(15),
+        anchor="rs",
     )
 
 
@@ -145,5 +150,6 @@ def _sums(explained: Explained, evidence: np.ndarray[tuple[int, ...], np.dtype[n
     return f"Evidence over the film:  {parts},  in all logit {explanation.logit:+.1f}"
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
