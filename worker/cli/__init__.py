@@ -12,7 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from dicom_io.errors import DicomIoError
 from dicom_io.quiet import quiet_libraries
 from model.errors import ModelError
-from worker.cli import batches, look, measures, models, serve
+from worker.cli import batches, data, look, measures, models, serve
 from worker.cli.output import complain
 from worker.errors import WorkerError
 
@@ -36,6 +36,7 @@ serve.add_to(app)
 batches.add_to(app)
 look.add_to(app)
 measures.add_to(models.app)
+data.add_to(models.app)
 app.add_typer(models.app, name="model")
 app.add_typer(batches.batch_app, name="batch")
 

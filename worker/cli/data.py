@@ -1,0 +1,109 @@
+"""``auscult model data``: what a set of labelled films holds, and what in it could mislead a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worker.bootstrap import bundle_of
+from worker.cli.measures import Films, provenance_of, write_report
+from worker.cli.output import NOTICE, AsJson, complain, console, opened_once, print_json, print_table
+from worker.progress import counted
+from worker.settings import Settings
+
+COUNT_COLUMNS = {"division": "", "name": "", "NORMAL": "Normal", "PNEUMONIA": "Pneumonia", "patients": "Patients"}
+DUPLICATE_COLUMNS = {
+    "likeness": "Duplicates",
+    "groups": "Groups",
+    "films": "Films",
+    "labels": "Both labels",
+    "patients": "More than one patient",
+    "straddles": "Both sides of the split",
+}
+PROBE_COLUMNS = {"name": "Probe", "what": "What it measures", "auc": "AUC", "interval": "95 % interval"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command("data")(model_data)
+
+
+def model_data(
+    films: Films,
+    model: Annotated[
+        str | None, typer.Option(help="Bundle, as name-version, whose answers are compared with the probes.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and report.json; default: no report.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Share of validation of the split asked about.", min=0.01, max=0.99)
+    ] = 0.15,
+    seed: Annotated[int, typer.Option(help="Seed of that split.", min=0)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Inspect labelled films: counts, unreadable files, duplicates, and probes for shortcuts."""
+    from model.inspection import Plan, inspect_films
+    from model.inspection_report import render_inspection
+    from model.listing import scan
+    from model.survey import survey
+    from worker.readers import read_labelled
+
+    settings = opened_once()
+    bundle, scorer = _scorer(settings, model) if model else (None, None)
+    pictures = scan(films)
+    with counted("looking") as advance:
+        seen = survey(pictures, read_labelled, scorer, advance)
+    found, provenance = inspect_films(seen, Plan(share, seed), bundle), provenance_of(films)
+    document = found.as_dict(provenance)
+    if out:
+        page = render_inspection(found, provenance, read_labelled)
+        write_report(out, page, document, say=not as_json)
+    if as_json:
+        print_json(document)
+    else:
+        _show(document)
+    if found.unreadable:
+        raise typer.Exit(1)
+
+
+def _scorer(settings: Settings, model: str) -> Any:
+    """The bundle's name, and what gives its logit of a film."""
+    from model.engine import Classifier, open_engine
+
+    bundle = bundle_of(settings, model)
+    classifier = Classifier(bundle, open_engine(bundle, settings.engine))
+    return bundle.label, lambda film: classifier.score(film).logit
+
+
+def _show(document: dict[str, Any]) -> None:
+    for film in document["unreadable"]:
+        complain(film["reason"])
+    print_table(document["counts"], COUNT_COLUMNS)
+    print_table(_duplicate_rows(document["duplicates"]), DUPLICATE_COLUMNS)
+    probes = [
+        {**probe, **probe["correlations"], "interval": "{:.3f} to {:.3f}".format(*probe["auc_ci"])}
+        for probe in document["probes"]
+    ]
+    correlations = {label: f"Correlation, {label}" for label in document["probes"][0]["correlations"]}
+    print_table(probes, {**PROBE_COLUMNS, **correlations})
+    console().print(NOTICE)
+
+
+def _duplicate_rows(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for likeness in dict.fromkeys(group["likeness"] for group in groups):
+        alike = [group for group in groups if group["likeness"] == likeness]
+        rows.append(
+            {
+                "likeness": likeness,
+                "groups": len(alike),
+                "films": sum(len(group["films"]) for group in alike),
+                "labels": sum(len(group["labels"]) > 1 for group in alike),
+                "patients": sum(group["patients"] > 1 for group in alike),
+                "straddles": sum(group["straddles"] for group in alike),
+            }
+        )
+    return rows or [{"likeness": "none", "groups": 0, "films": 0, "labels": 0, "patients": 0, "straddles": 0}]
