@@ -39,14 +39,18 @@ class Provenance:
         return self.below(film.picture.path)
 
     def below(self, path: Path) -> str:
-        """A path below the source, in text that any encoding of Unicode can hold."""
-        root = self.source if self.source.is_dir() else self.source.parent
-        shown = path.relative_to(root) if path.is_relative_to(root) else path
-        return str(shown).encode("utf-8", "replace").decode("utf-8")
+        """A path below the source, be that the folder of the films or the list that lies beside them."""
+        root = next((root for root in (self.source, self.source.parent) if path.is_relative_to(root)), None)
+        return _shown(path if root is None else path.relative_to(root))
 
     def as_dict(self) -> dict[str, str]:
         """Plain values for JSON."""
-        return {**asdict(self), "source": str(self.source).encode("utf-8", "replace").decode("utf-8")}
+        return {**asdict(self), "source": _shown(self.source)}
+
+
+def _shown(name: Path | str) -> str:
+    """A name in text that can be written: file names may hold bytes that are no UTF-8."""
+    return str(name).encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,8 @@ def film_as_dict(film: ScoredFilm, provenance: Provenance) -> dict[str, Any]:
         "file": provenance.name_of(film),
         "label": picture.label.value,
         "type": picture.kind,
-        "patient": picture.patient,
+        "patient": _shown(picture.patient),
+        "subgroups": dict(picture.subgroups),
         "rows": film.rows,
         "columns": film.columns,
         "film_sha256": film.film_sha256,

@@ -49,7 +49,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
         Twice the smaller tail, in (0, 1]; 1 where they never disagreed.
     """
     discordant, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(discordant, count) for count in range(fewer + 1))
+    ways, tail = 1, 0
+    for count in range(fewer + 1):
+        tail += ways
+        ways = ways * (discordant - count) // (count + 1)
     return min(1.0, 2 * tail / (1 << discordant))
 
 

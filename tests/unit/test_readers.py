@@ -6,7 +6,7 @@ from PIL import Image
 
 from model.errors import DataError
 from tests.films import film, ramp, save
-from worker.readers import film_of_file, read_labelled
+from worker.readers import film_of_file, read_labelled, size_of_file
 
 
 def test_a_picture_and_the_same_greys_as_dicom_are_one_film(tmp_path):
@@ -23,3 +23,11 @@ def test_a_film_that_cannot_be_read_is_named_with_the_reason(tmp_path):
         read_labelled(tmp_path / "words.dcm")
     with pytest.raises(DataError, match=r"absent\.dcm cannot be read"):
         read_labelled(tmp_path / "absent.dcm")
+
+
+def test_the_size_is_that_of_the_original_not_of_the_film(tmp_path):
+    greys = ramp(600, 1100, dtype=np.uint8, top=255)
+    Image.fromarray(greys).save(tmp_path / "film.png")
+    assert size_of_file(tmp_path / "film.png") == (600, 1100)
+    assert size_of_file(save(film(greys), tmp_path)) == (600, 1100)
+    assert read_labelled(tmp_path / "film.png").shape == (300, 550)
