@@ -88,7 +88,7 @@ def origin(
     for name, network in networks:
         pairs += [
             (name, network.label),
-            ("Calibration and threshold", tag("code", network.digest)),
+            ("Operating point, SHA-256", tag("code", network.digest)),
             ("Weights, SHA-256", tag("code", network.weights_sha256)),
         ]
     pairs += [*further, ("Films from", str(provenance.source)), ("Command", tag("code", provenance.command))]

@@ -85,10 +85,11 @@ def test_the_most_wrong_films_come_first_on_both_sides():
 def test_films_out_of_scope_are_named_and_still_counted():
     films = [*some_films(40, 6, unlikeness=0.3), answered("odd", NORMAL, 0.9, unlikeness=4.0)]
     found = assess(shipped_bundle(), films, replicates=100)
-    assert [film.picture.path.name for film in found.out_of_scope] == ["odd"]
+    assert [film.picture.path.name for film in found.out_of_scope or ()] == ["odd"]
     assert found.evaluation.n == 41
     scope = {group.name: group for group in found.subgroups if group.division == "scope"}
     assert (scope["in scope"].n, scope["out of scope"].n) == (40, 1)
+    assert scope["in scope"].specificity is not None
     assert scope["in scope"].specificity.value > found.figures["specificity"].value
 
 

@@ -43,7 +43,7 @@ def test_every_sample_has_films_of_both_labels_and_whole_children():
 
     def note(weights: np.ndarray) -> np.ndarray:
         seen.append(weights)
-        return weights.sum(axis=-1)
+        return np.asarray(weights.sum(axis=-1))
 
     PatientBootstrap(patients, targets, replicates=400).intervals({"films": note})
     weights = np.concatenate(seen)

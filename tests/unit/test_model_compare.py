@@ -32,7 +32,10 @@ def by_hand():
         (PNEUMONIA, 0.3, 0.7),
         (PNEUMONIA, 0.6, 0.45),
     ]
-    return tuple([answered(str(number), row[0], row[which]) for number, row in enumerate(rows)] for which in (1, 2))
+    return (
+        [answered(str(number), label, before) for number, (label, before, _) in enumerate(rows)],
+        [answered(str(number), label, after) for number, (label, _, after) in enumerate(rows)],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,9 @@ def test_a_better_network_is_told_from_a_worse_one(bundles):
     worse, better = some_films(400, 9, gap=0.6), some_films(400, 9, gap=1.8)
     found = compare(bundles, (worse, better), replicates=300)
     for figure in (found.shares["accuracy"], found.auc):
+        assert figure.p is not None
         assert figure.p < 1e-4
+        assert figure.by_patient is not None
         assert figure.by_patient[0] > 0
         assert figure.by_film[0] > 0
     turned = compare(bundles, (better, worse), replicates=300)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ SCRIPT = "<script>alert(1)</script>\"'&.jpeg"
 
 def films_with_scripts():
     """Films, some of them out of scope and some wrong, in whose every word a script hides."""
-    further = {"kind": SCRIPT, "subgroups": ((SCRIPT, SCRIPT),), "band": Band.HIGH}
+    further: dict[str, Any] = {"kind": SCRIPT, "subgroups": ((SCRIPT, SCRIPT),), "band": Band.HIGH}
     return [
         *some_films(20, 8, unlikeness=0.2),
         answered(f"a{SCRIPT}", Label.NORMAL, 0.9, unlikeness=3.0, **further),
@@ -117,6 +118,7 @@ def test_each_headline_figure_has_its_interval_and_its_number_of_films(report):
     found = assess(shipped_bundle(), films_with_scripts(), replicates=60)
     for name in ("accuracy", "sensitivity", "specificity"):
         figure = found.figures[name]
+        assert figure.by_patient is not None
         low, high = figure.by_patient
         assert f"95 % interval {100 * low:.1f} to {100 * high:.1f} %" in text
         assert f"{round(figure.value * figure.n)} of {figure.n} films" in text

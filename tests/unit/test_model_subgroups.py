@@ -127,4 +127,5 @@ def test_every_subgroup_has_its_figures_inside_their_intervals():
     ]
     assert len(figures) > 12
     for figure in figures:
+        assert figure.by_patient is not None
         assert figure.by_patient[0] <= figure.value <= figure.by_patient[1]
