@@ -7,8 +7,8 @@ import pytest
 
 from model.dataset import load_films, scan_folder
 from model.errors import DataError, InputError
-from model.evaluate import auc
 from model.logistic import FOLDS, cross_fitted, fit_logistic, group_folds, sigmoid
+from model.metrics import auc
 from model.style import style_features, style_propensity
 
 
