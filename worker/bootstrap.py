@@ -137,6 +137,12 @@ def ensure_active_model(settings: Settings, database: Database) -> str:
     return active_model(settings, database) or bundle.label
 
 
+def check_first_start(settings: Settings) -> None:
+    """Raise BundleError before anything is made, when the first start would not find the bundle that it activates."""
+    if not _has_database(settings):
+        bundle_of(settings, settings.model)
+
+
 def check_active_bundle(settings: Settings, database: Database) -> None:
     """Raise BundleError when the bundle that new images are scored with is not here: a worker says so at its start."""
     bundle_of(settings, active_model(settings, database) or settings.model)
@@ -145,8 +151,7 @@ def check_active_bundle(settings: Settings, database: Database) -> None:
 @contextmanager
 def readable_database(settings: Settings) -> Iterator[Database | None]:
     """The database, for a command that can do without: None where there is none yet, or none that answers."""
-    url = make_url(settings.database)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+    if not _has_database(settings):
         yield None
         return
     database = connect(settings)
@@ -154,6 +159,12 @@ def readable_database(settings: Settings) -> Iterator[Database | None]:
         yield database if _answers(database) else None
     finally:
         database.dispose()
+
+
+def _has_database(settings: Settings) -> bool:
+    """Whether there may be something to ask: a server, or the file that the first start makes."""
+    url = make_url(settings.database)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
 def _answers(database: Database) -> bool:

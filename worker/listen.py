@@ -17,6 +17,7 @@ from dicom_io.spool import Spool
 from dicom_io.store import Store
 from worker.bootstrap import (
     Database,
+    check_first_start,
     connect,
     ensure_active_model,
     make_dispatcher,
@@ -48,6 +49,7 @@ class ListenerProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        check_first_start(settings)
         self._database: Database = connect(settings)
         spool, journal = Spool(settings.spool), Journal(settings.spool)
         self._dispatcher: Dispatcher = make_dispatcher(settings, self._database.sessions)

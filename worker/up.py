@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from worker.bootstrap import check_active_bundle, open_database
+from worker.bootstrap import check_active_bundle, check_first_start, open_database
 from worker.embedded import start_broker
 from worker.errors import WorkerError
 from worker.settings import Settings, child_environment, port_file
@@ -21,6 +21,7 @@ READY_TIMEOUT_S = 180.0
 @contextmanager
 def running_stack(settings: Settings) -> Iterator[Supervisor]:
     """Everything up and listening; ended in order on the way out."""
+    check_first_start(settings)
     database = open_database(settings)
     check_active_bundle(settings, database)
     database.dispose()

@@ -63,8 +63,9 @@ def work(processes: Processes = None) -> None:
         run_workers(settings, processes)
         return
     from worker.app import run_worker
-    from worker.bootstrap import check_active_bundle, open_database
+    from worker.bootstrap import check_active_bundle, check_first_start, open_database
 
+    check_first_start(settings)
     try:
         database = open_database(settings)
         check_active_bundle(settings, database)
