@@ -59,7 +59,7 @@ def words_of(path: Path) -> dict[str, str]:
     with Image.open(path) as picture:
         picture.load()
         assert picture.width >= 1240
-        return dict(picture.text)
+        return {str(name): str(text) for name, text in picture.info.items()}
 
 
 def test_the_film_that_decides_is_explained_by_the_model_that_judged_it(known: Known, tmp_path: Path) -> None:

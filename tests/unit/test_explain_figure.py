@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UID = "1.2.276.0.7230010.3.1.4.8323329.3219"
 
 
-def explained(*, strength: float = 0.0, shape: tuple[int, int] = (270, 383), **changes: object) -> Explained:
+def explained(*, strength: float = 0.0, shape: tuple[int, int] = (270, 383), **changes: Any) -> Explained:
     film = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     grid = np.zeros((5, 5))
     grid[1, 3] = strength
@@ -43,7 +43,7 @@ def explained(*, strength: float = 0.0, shape: tuple[int, int] = (270, 383), **c
 def coloured(picture: Image.Image) -> np.ndarray:
     """How far from grey each pixel of the picture is, below its header."""
     pixels = np.asarray(picture, dtype=int)[HEADER_PX:]
-    return np.ptp(pixels, axis=2)
+    return np.asarray(np.ptp(pixels, axis=2))
 
 
 def panels(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ def panels(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 def test_the_png_says_in_words_what_the_picture_shows(tmp_path: Path) -> None:
     write_figure(explained(), tmp_path / "why.png")
     with Image.open(tmp_path / "why.png") as picture:
-        assert picture.text == {
+        assert picture.info == {
             "Software": "auscult",
             "Label": "NORMAL",
             "Probability": "0.432",
@@ -112,7 +112,7 @@ def test_what_no_font_and_no_text_chunk_can_hold_becomes_a_question_mark(tmp_pat
     assert printable("a\nb\x00\u202eé肺") == "a?b????"
     write_figure(explained(model="\u80ba\n-1"), tmp_path / "why.png")
     with Image.open(tmp_path / "why.png") as picture:
-        assert picture.text["Model"] == "??-1"
+        assert picture.info["Model"] == "??-1"
 
 
 @pytest.mark.parametrize(
@@ -122,5 +122,5 @@ def test_a_probability_is_never_written_as_certainty(probability: float, words: 
     label = Label.of(probability, 0.65)
     write_figure(explained(score=Score(probability, 0.0, 0.65, label)), tmp_path / "why.png")
     with Image.open(tmp_path / "why.png") as picture:
-        assert picture.text["Probability"] == words
-        assert "Band" not in picture.text
+        assert picture.info["Probability"] == words
+        assert "Band" not in picture.info
