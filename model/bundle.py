@@ -7,6 +7,7 @@
         model.keras       the trained network, as Keras 3 keeps it
         model.tflite      the same network for LiteRT
         validation.csv    target and logit of every validation film, for another operating point
+        scope.npz         what the training films look like (not in every bundle)
         MODEL_CARD.md     the same facts for people
 """
 
@@ -18,10 +19,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.calibrate import UNCALIBRATED, Bands, Calibration, fit_bands
 from model.card import render_card
 from model.config import NAME, VERSION
-from model.errors import BundleError, DataError
-from model.evaluate import Evaluation, evaluate_logits
+from model.errors import BundleError, DataError, InputError
+from model.evaluate import Evaluation, evaluate_probabilities
 from model.labels import Label
 from model.manifest import (
     CARD_FILE,
@@ -29,6 +31,7 @@ from model.manifest import (
     KERAS_FILE,
     LITERT_FILE,
     MANIFEST,
+    SCOPE_FILE,
     VALIDATION_FILE,
     check_file,
     json_digest,
@@ -37,6 +40,7 @@ from model.manifest import (
     write_manifest,
 )
 from model.preprocess import PREPROCESS_VERSION
+from model.scope import Scope, read_scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +62,8 @@ __all__ = [
 class Bundle:
     """A bundle that was found whole and unaltered.
 
-    ``threshold`` is a probability; ``age_years`` are completed years, both ends inclusive;
-    ``metrics`` are those of the validation films at that threshold.
+    ``threshold`` is a probability; ``calibration`` makes one of a logit; ``age_years`` are completed years, both ends
+    inclusive; ``metrics`` are those of the validation films at that threshold.
     """
 
     name: str
@@ -69,6 +73,9 @@ class Bundle:
     input_size: int
     preprocess_version: int
     threshold: float
+    calibration: Calibration | None
+    bands: Bands | None
+    scope: Scope | None
     age_years: tuple[int, int]
     projections: tuple[str, ...]
     body_part: str
@@ -179,11 +186,13 @@ def load_bundle(path: Path) -> Bundle:
         If a file is missing or altered, or the bundle needs another version of Auscult.
     """
     manifest = read_manifest(path)
-    for name in FILES:
-        check_file(path / name, str(manifest["files"].get(name, "")))
     try:
+        # The names come from a file: one that leads out of the folder is no name of a bundle's file.
+        names = {*FILES, *(Path(name).name for name in manifest["files"])}
+        for name in sorted(names):
+            check_file(path / name, str(manifest["files"].get(name, "")))
         return _bundle(path, manifest)
-    except (KeyError, TypeError, ValueError, DataError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, DataError, InputError) as error:
         raise BundleError(f"{path / MANIFEST} is incomplete: export the bundle again") from error
 
 
@@ -216,7 +225,8 @@ def derive(source: Bundle, out: Path, *, name: str, version: str, threshold: flo
     check_new(out, name, version)
     manifest = read_manifest(source.path)
     targets, logits = read_validation(source.path / VALIDATION_FILE)
-    metrics = evaluate_logits(targets, logits, threshold, name, version)
+    calibration = source.calibration or UNCALIBRATED
+    metrics = evaluate_probabilities(targets, calibration.probabilities(logits), threshold, name, version)
     changed = {
         "name": name,
         "version": version,
@@ -224,8 +234,10 @@ def derive(source: Bundle, out: Path, *, name: str, version: str, threshold: flo
         "metrics": metrics.as_dict(),
         "derived_from": source.label,
     }
+    if source.bands:
+        changed["bands"] = fit_bands(targets, calibration.probabilities(logits), threshold).as_dict()
     out.mkdir(parents=True)
-    for file in FILES:
+    for file in manifest["files"]:
         shutil.copyfile(source.path / file, out / file)
     (out / CARD_FILE).write_text(render_card({**manifest, **changed}), encoding="utf-8")
     write_manifest(out, {**manifest, **changed})
@@ -254,13 +266,15 @@ def _bundle(path: Path, manifest: dict[str, Any]) -> Bundle:
             f"{path} was trained with preprocessing {manifest['preprocess_version']}; this Auscult has "
             f"{PREPROCESS_VERSION}: use the Auscult it came with, or train it again"
         )
-    if manifest["calibration"] is not None:
-        raise BundleError(f"{path} has a calibration, which this Auscult cannot apply: update Auscult")
     use = manifest["intended_use"]
     youngest, oldest = use["age_years"]
     threshold = float(manifest["threshold"])
     if not 0 < threshold < 1:
         raise BundleError(f"{path} has a threshold outside 0 to 1: derive the bundle again")
+    calibration, bands = manifest["calibration"], manifest["bands"]
+    decisive = {"calibration": calibration, "threshold": threshold}
+    if bands is not None or SCOPE_FILE in manifest["files"]:
+        decisive |= {"bands": bands, "scope": manifest["files"].get(SCOPE_FILE)}
     return Bundle(
         name=str(manifest["name"]),
         version=str(manifest["version"]),
@@ -269,11 +283,16 @@ def _bundle(path: Path, manifest: dict[str, Any]) -> Bundle:
         input_size=int(manifest["input_size"]),
         preprocess_version=PREPROCESS_VERSION,
         threshold=threshold,
+        calibration=None
+        if calibration is None
+        else Calibration(float(calibration["slope"]), float(calibration["intercept"])),
+        bands=None if bands is None else Bands.from_dict(bands),
+        scope=read_scope(path / SCOPE_FILE) if SCOPE_FILE in manifest["files"] else None,
         age_years=(int(youngest), int(oldest)),
         projections=tuple(str(view) for view in use["projections"]),
         body_part=str(use["body_part"]),
         weights_sha256=str(manifest["files"][KERAS_FILE]),
-        digest=json_digest({"calibration": manifest["calibration"], "threshold": threshold}),
+        digest=json_digest(decisive),
         metrics=Evaluation.from_dict(manifest["metrics"]),
         derived_from=manifest["derived_from"],
     )

@@ -1,13 +1,16 @@
-"""The model card: what a bundle's description says, for people. It quotes only what was measured."""
+"""The model card: what a bundle's description says, for people. It quotes only what was measured.
+
+Its sections follow Mitchell et al. 2019, "Model cards for model reporting".
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from model.evaluate import Evaluation
+NOTICE = "Not a medical device. Not for diagnosis."
 
 _FIGURES = (
     ("accuracy", "Accuracy"),
@@ -17,15 +20,13 @@ _FIGURES = (
 )
 
 
-def render_card(manifest: Mapping[str, Any], reported: Sequence[tuple[str, Evaluation]] = ()) -> str:
+def render_card(manifest: Mapping[str, Any]) -> str:
     """Write the model card of a bundle.
 
     Parameters
     ----------
     manifest : mapping
         The content of ``bundle.json``.
-    reported : sequence of (str, Evaluation), optional
-        Further sets of films, by name, that were only reported on and decided nothing.
 
     Returns
     -------
@@ -33,29 +34,45 @@ def render_card(manifest: Mapping[str, Any], reported: Sequence[tuple[str, Evalu
         Markdown.
     """
     sections = [
-        _head(manifest),
+        _details(manifest),
         _use(manifest["intended_use"]),
+        _data(manifest),
         _training(manifest),
-        _validation(manifest),
-        *(_report(name, evaluation) for name, evaluation in reported),
+        _metrics(manifest),
+        _kinds(manifest),
+        _style(manifest),
+        _evidence(manifest),
+        _bands(manifest),
         _limits(manifest["intended_use"]),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _head(manifest: Mapping[str, Any]) -> str:
+def _details(manifest: Mapping[str, Any]) -> str:
+    members = len(manifest["training"]["members"])
+    made_of = f"`{manifest['network']}`" + (f", {members} members whose logits are averaged" if members > 1 else "")
+    calibration = manifest["calibration"]
+    probability = (
+        f"sigmoid({calibration['slope']:.4g} x logit {calibration['intercept']:+.4g})"
+        if calibration
+        else "sigmoid(logit)"
+    )
     lines = [
         f"# {manifest['name']}-{manifest['version']}",
         "",
         (
-            f"Network `{manifest['network']}`: a {manifest['input_size']} x {manifest['input_size']} grey chest film in, "
-            "the logit of pneumonia out. "
-            f"A film whose probability, sigmoid(logit), is at least {manifest['threshold']} is called PNEUMONIA, "
-            "any other NORMAL."
+            f"Network {made_of}: a {manifest['input_size']} x {manifest['input_size']} grey chest film in, the logit of "
+            f"pneumonia out. A film whose probability, {probability}, is at least {manifest['threshold']} is called "
+            "PNEUMONIA, any other NORMAL."
         ),
         "",
-        "Not a medical device. Not for diagnosis.",
+        NOTICE,
     ]
+    if calibration:
+        lines += [
+            "",
+            "The probability is that for a place where half the films show pneumonia; where fewer do, it is lower.",
+        ]
     if manifest["derived_from"]:
         lines += ["", f"Derived from {manifest['derived_from']}: the same weights, another threshold."]
     return "\n".join(lines)
@@ -76,83 +93,93 @@ def _use(use: Mapping[str, Any]) -> str:
     )
 
 
-def _training(manifest: Mapping[str, Any]) -> str:
-    data, training = manifest["training_data"], manifest["training"]
-    augment, plateau = training["augment"], training["plateau"]
-    epochs = [
-        f"| {row['epoch']} | {row['learning_rate']:.2g} | {row['loss']:.4f} | {row['validation_loss']:.4f} "
-        f"| {row['validation_accuracy']:.4f} | {row['validation_auc']:.4f} |"
-        for row in training["history"]
-    ]
+def _data(manifest: Mapping[str, Any]) -> str:
+    data = manifest["training_data"]
+    split = (
+        f"{data['films']} films in {data['folds']} folds by patient and type: each member is trained on all folds but "
+        "one, and every film is judged by the member that has not seen that child."
+        if data["folds"]
+        else f"{data['train_films']} films to train on and {data['validation_films']} to validate with, split by "
+        "patient and type, so that no child is on both sides."
+    )
     return "\n".join(
         [
-            "## Training",
+            "## Training and validation data",
             "",
-            (
-                f"{data['title']}: {data['train_films']} films to train on and {data['validation_films']} to validate "
-                "with, split by patient and type, so that no child is on both sides. Licence: "
-                f"{data['licence']}. {data['citation']}"
-            ),
+            f"{data['title']}: {split} Licence: {data['licence']}. {data['citation']}",
             "",
             f"Split digest (SHA-256 over the sorted file names): `{data['split_digest']}`",
-            "",
-            (
-                f"RMSprop from {training['learning_rate']:g}, binary cross-entropy, batches of {training['batch_size']}, "
-                f"{training['epochs']} epochs, seed {training['seed']}. Each film is turned by up to "
-                f"{augment['rotation_degrees']:g} degrees, stretched by up to {augment['zoom']:.0%}, moved by up to "
-                f"{augment['shift']:.0%}{' and mirrored' if augment['horizontal_flip'] else ''} at random. After "
-                f"{plateau['patience']} epochs without better validation accuracy the learning rate is multiplied by "
-                f"{plateau['factor']:g}."
-                + (
-                    f" After each epoch the normalisation statistics are measured anew on {training['settle_films']} "
-                    "training films."
-                    if training["settle_films"]
-                    else ""
-                )
-            ),
-            "",
-            f"Kept: the weights of epoch {training['best_epoch']}, the best by validation {training['keep_best']}.",
-            "",
-            "| epoch | learning rate | loss | validation loss | validation accuracy | validation AUC |",
-            "| --- | --- | --- | --- | --- | --- |",
-            *epochs,
         ]
     )
 
 
-def _validation(manifest: Mapping[str, Any]) -> str:
-    difference = manifest["training"]["engine_difference"]
-    return "\n".join(
-        [
-            "## Measured on the validation films",
+def _training(manifest: Mapping[str, Any]) -> str:
+    training = manifest["training"]
+    lines = [
+        "## Training",
+        "",
+        f"Command: `auscult model train --data TRAIN --config {training['config']} --out RUN`",
+        "",
+        "| setting | value |",
+        "| --- | --- |",
+        *(f"| {name} | {value} |" for name, value in _settings(training["settings"])),
+    ]
+    for number, member in enumerate(training["members"], start=1):
+        last, best = member["history"][-1], member["history"][member["best_epoch"] - 1]
+        lines += [
             "",
             (
-                "By LiteRT, through the preprocessing that serving uses. The epoch and the threshold were chosen on these "
-                "very films, so the figures are somewhat flattering."
+                f"Member {number}: {member['epochs']} epochs, kept epoch {member['best_epoch']} (validation loss "
+                f"{best['validation_loss']:.4f}, AUC {best['validation_auc']:.4f}); training loss at the end "
+                f"{last['loss']:.4f}."
             ),
+        ]
+    return "\n".join(lines)
+
+
+def _settings(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in settings.items():
+        if name in {"name", "version", "intended_use", "training_data"} or value is None:
+            continue
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+            yield prefix + name, "; ".join(", ".join(f"{k} {v}" for k, v in item.items()) for item in value)
+        else:
+            yield prefix + name, str(value)
+
+
+def _metrics(manifest: Mapping[str, Any]) -> str:
+    difference, folds = manifest["training"]["engine_difference"], manifest["training_data"]["folds"]
+    title, how = (
+        (
+            "## Cross-validated figures",
+            (
+                "Each film was judged by the one member that had not seen that child; the bundle averages all members, which "
+                "no film here can measure. The threshold was set on these answers."
+            ),
+        )
+        if folds
+        else (
+            "## Measured on the validation films",
+            (
+                "Through the preprocessing that serving uses. The epoch and the threshold were chosen on these very films, so "
+                "the figures are somewhat flattering."
+            ),
+        )
+    )
+    return "\n".join(
+        [
+            title,
             "",
-            f"Command: `auscult model train --data TRAIN --config {manifest['training']['config']} --out RUN`",
+            how,
             "",
             *_table(manifest["metrics"]),
             "",
             (
-                "Largest difference between LiteRT and Keras on these films: "
-                f"{difference['probability']:.1e} in a probability, {difference['logit']:.1e} in a logit between -10 and 10."
+                f"Largest difference between LiteRT and Keras: {difference['probability']:.1e} in a probability, "
+                f"{difference['logit']:.1e} in a logit between -10 and 10."
             ),
-        ]
-    )
-
-
-def _report(name: str, evaluation: Evaluation) -> str:
-    return "\n".join(
-        [
-            f"## Measured on {name}",
-            "",
-            "None of these films was trained on or validated with; the limits below say what else they may have decided.",
-            "",
-            f"Command: `auscult model evaluate {name}`",
-            "",
-            *_table(evaluation.as_dict()),
         ]
     )
 
@@ -178,5 +205,82 @@ def _table(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _kinds(manifest: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            kind["kind"],
+            kind["label"],
+            kind["films"],
+            f"{kind['right']:.4f}",
+            f"{kind['right_ci'][0]:.4f} to {kind['right_ci'][1]:.4f}",
+        ]
+        for kind in manifest.get("kinds", ())
+    ]
+    if not rows:
+        return ""
+    columns = ["type", "label", "films", "rightly called", "95 % interval"]
+    return "\n".join(["## By type of film", "", *markdown_table(columns, rows)])
+
+
+def _style(manifest: Mapping[str, Any]) -> str:
+    style = manifest.get("style")
+    if not style:
+        return ""
+    row = [f"{style[figure]:.4f}" for figure in ("auc", "sensitivity", "specificity")]
+    return "\n".join(
+        [
+            "## Where style says nothing",
+            "",
+            (
+                "In the training data sharpness goes with the label: the finer half of the power spectrum alone tells it. "
+                "Here the same answers are weighted so that it does not (inverse propensity weights, at most "
+                f"{style['bound']:g}), which is nearer to films from elsewhere."
+            ),
+            "",
+            *markdown_table(["AUC", "sensitivity", "specificity"], [row]),
+        ]
+    )
+
+
+def _evidence(manifest: Mapping[str, Any]) -> str:
+    """The tables that other programs measured: candidates under stress, films the bundle was shown afterwards."""
+    parts: list[str] = []
+    for table in manifest.get("evidence", ()):
+        parts += [f"## {table['title']}", "", table["text"], ""]
+        if table.get("command"):
+            parts += [f"Command: `{table['command']}`", ""]
+        parts += [*markdown_table(table["columns"], table["rows"]), ""]
+    return "\n".join(parts).rstrip()
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+
+
+def _bands(manifest: Mapping[str, Any]) -> str:
+    bands = manifest["bands"]
+    if not bands:
+        return ""
+    ranges = {
+        "LOW": f"below {bands['low']}",
+        "INTERMEDIATE": f"{bands['low']} to below {bands['high']}",
+        "HIGH": f"from {bands['high']}",
+    }
+    rows = [
+        [
+            band,
+            ranges[band],
+            found["films"],
+            found["pneumonia"],
+            f"{found['rate_ci'][0]:.3f} to {found['rate_ci'][1]:.3f}" if found["rate_ci"] else "",
+        ]
+        for band, found in bands["observed"].items()
+    ]
+    columns = ["band", "probability", "films", "with pneumonia", "95 % interval of the rate"]
+    return "\n".join(["## Bands", "", *markdown_table(columns, rows)])
+
+
 def _limits(use: Mapping[str, Any]) -> str:
-    return "\n".join(["## Limits", "", *(f"- {limit}" for limit in use["limits"])])
+    return "\n".join(["## Limits and failures", "", *(f"- {limit}" for limit in use["limits"])])

@@ -6,14 +6,14 @@ import hashlib
 import json
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from model.errors import ConfigError
 
-_NOT_DECISIVE = frozenset({"name", "version", "threshold", "intended_use", "training_data"})
+_NOT_DECISIVE = frozenset({"name", "version", "threshold", "operating_point", "intended_use", "training_data"})
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -29,12 +29,76 @@ class Augment:
 
 
 @dataclass(frozen=True, slots=True)
+class Restyle:
+    """How each training film's style is varied at random (``restyle``).
+
+    ``tone`` is how far the tone curve goes, 1 being far; the others are how often, in [0, 1], a film gets another
+    film's spectrum, a border, patches, a blur, or (if none) a sharpening, and noise.
+    """
+
+    spectrum: float
+    border: float
+    patches: float
+    blur: float
+    sharpen: float
+    tone: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """Which network and how large: ``notebook``, or ``residual`` with its width, blocks per stage and dropout."""
+
+    kind: str
+    width: int = 32
+    blocks: tuple[int, ...] = (1, 1, 1, 1)
+    dropout: float = 0.0
+    precision: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Some epochs at one input size; a network learns faster from small pictures first."""
+
+    input_size: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """Which optimiser of Keras; 0 means without weight decay, clipping or averaging.
+
+    ``averaging`` is the momentum of an exponential moving average of the weights, which then are what is kept.
+    """
+
+    kind: str
+    learning_rate: float
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    averaging: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class PlateauRule:
     """When the learning rate falls: after ``patience`` epochs without better validation accuracy."""
 
     patience: int
     factor: float
     min_learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class CosineRule:
+    """The learning rate rises over ``warm_up_epochs`` and then falls along half a cosine to a hundredth."""
+
+    warm_up_epochs: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """How the threshold is found: the highest at which cross-validated sensitivity reaches ``sensitivity``."""
+
+    sensitivity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +127,46 @@ class TrainingConfig:
 
     name: str
     version: str
-    network: str
-    input_size: int
     split_seed: int
     seed: int
-    epochs: int
     batch_size: int
-    learning_rate: float
     settle_films: int
     validation_share: float
-    threshold: float
     keep_best: str
+    network: NetworkSpec
+    stages: tuple[Stage, ...]
+    optimiser: Optimiser
     augment: Augment
-    plateau: PlateauRule
     intended_use: IntendedUse
     training_data: TrainingData
+    folds: int = 0
+    patience: int = 0
+    mixup: float = 0.0
+    balance: bool = False
+    style_bound: float = 0.0
+    threshold: float | None = None
+    operating_point: OperatingPoint | None = None
+    plateau: PlateauRule | None = None
+    cosine: CosineRule | None = None
+    restyle: Restyle | None = None
+
+    @property
+    def input_size(self) -> int:
+        """Side of the served network's square input in pixels."""
+        return self.stages[-1].input_size
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def size_of(self, epoch: int) -> int:
+        """Side of the input in an epoch, counted from 1."""
+        for stage in self.stages:
+            if epoch <= stage.epochs:
+                return stage.input_size
+            epoch -= stage.epochs
+        return self.input_size
 
     @property
     def digest(self) -> str:
@@ -100,7 +189,8 @@ def config_path(name: str) -> Path:
     shipped = Path(str(resources.files("model"))) / "configs" / f"{name}.toml"
     if shipped.is_file():
         return shipped
-    raise ConfigError(f"there is no training configuration {name!r}: give a TOML file or notebook-1")
+    known = ", ".join(sorted(path.stem for path in shipped.parent.glob("*.toml")))
+    raise ConfigError(f"there is no training configuration {name!r}: give a TOML file, or one of {known}")
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -139,9 +229,19 @@ def load_config(path: Path) -> TrainingConfig:
 def _config(fields: dict[str, Any]) -> TrainingConfig:
     use = dict(fields.pop("intended_use"))
     youngest, oldest = use.pop("age_years")
+    network = dict(fields.pop("network"))
+    optional = {
+        "operating_point": OperatingPoint,
+        "plateau": PlateauRule,
+        "cosine": CosineRule,
+        "restyle": Restyle,
+    }
+    tables: dict[str, Any] = {key: kind(**fields.pop(key)) for key, kind in optional.items() if key in fields}
     return TrainingConfig(
+        network=NetworkSpec(**{**network, "blocks": tuple(network.get("blocks", (1, 1, 1, 1)))}),
+        stages=tuple(Stage(**stage) for stage in fields.pop("stages")),
+        optimiser=Optimiser(**fields.pop("optimiser")),
         augment=Augment(**fields.pop("augment")),
-        plateau=PlateauRule(**fields.pop("plateau")),
         intended_use=IntendedUse(
             age_years=(int(youngest), int(oldest)),
             projections=tuple(use.pop("projections")),
@@ -149,31 +249,62 @@ def _config(fields: dict[str, Any]) -> TrainingConfig:
             **use,
         ),
         training_data=TrainingData(**fields.pop("training_data")),
+        **tables,
         **fields,
     )
 
 
 def _check(config: TrainingConfig) -> None:
-    rules = {
-        "name is a small word and version a number": bool(
-            NAME.fullmatch(config.name) and VERSION.fullmatch(config.version)
-        ),
-        "input_size is at least 32": config.input_size >= 32,
-        "epochs and batch_size are at least 1": min(config.epochs, config.batch_size) >= 1,
-        "learning_rate is above 0": config.learning_rate > 0,
-        "settle_films is at least 0": config.settle_films >= 0,
-        "validation_share is between 0 and 1": 0 < config.validation_share < 1,
-        "threshold is between 0 and 1": 0 < config.threshold < 1,
-        "keep_best is loss or auc": config.keep_best in {"loss", "auc"},
-        "plateau.patience is at least 1": config.plateau.patience >= 1,
-        "plateau.factor is between 0 and 1": 0 < config.plateau.factor < 1,
-        "augment.zoom and augment.shift are between 0 and 0.5": (
-            0 <= config.augment.zoom <= 0.5 and 0 <= config.augment.shift <= 0.5
-        ),
-        "intended_use.age_years goes from young to old": (
-            0 <= config.intended_use.age_years[0] <= config.intended_use.age_years[1]
-        ),
-    }
-    broken = [rule for rule, holds in rules.items() if not holds]
+    broken = [rule for rules in (_training_rules(config), _result_rules(config)) for rule, holds in rules if not holds]
     if broken:
         raise ConfigError("the training configuration must keep to this: " + "; ".join(broken))
+
+
+def _training_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
+    network, optimiser, restyle = config.network, config.optimiser, config.restyle
+    shares = astuple(restyle) if restyle else ()
+    return [
+        ("there is a stage", bool(config.stages)),
+        ("input_size is at least 32", all(stage.input_size >= 32 for stage in config.stages)),
+        ("epochs and batch_size are at least 1", min(config.batch_size, *(s.epochs for s in config.stages), 1) >= 1),
+        ("the notebook's network has one stage", network.kind != "notebook" or len(config.stages) == 1),
+        ("network.width and network.blocks are at least 1", min(network.width, *network.blocks) >= 1),
+        ("network.dropout is from 0 to below 1", 0 <= network.dropout < 1),
+        ("network.precision is float32 or bfloat16", network.precision in {"float32", "bfloat16"}),
+        ("optimiser.kind is rmsprop or adamw", optimiser.kind in {"rmsprop", "adamw"}),
+        ("learning_rate is above 0", optimiser.learning_rate > 0),
+        ("weight_decay and clip_norm are at least 0", min(optimiser.weight_decay, optimiser.clip_norm) >= 0),
+        ("optimiser.averaging is from 0 to below 1", 0 <= optimiser.averaging < 1),
+        (
+            "settle_films, patience and mixup are at least 0",
+            min(config.settle_films, config.patience, config.mixup) >= 0,
+        ),
+        ("there is either plateau or cosine", (config.plateau is None) != (config.cosine is None)),
+        ("plateau.patience is at least 1", config.plateau is None or config.plateau.patience >= 1),
+        ("plateau.factor is between 0 and 1", config.plateau is None or 0 < config.plateau.factor < 1),
+        ("cosine.warm_up_epochs is at least 0", config.cosine is None or config.cosine.warm_up_epochs >= 0),
+        (
+            "augment.zoom and augment.shift are between 0 and 0.5",
+            0 <= config.augment.zoom <= 0.5 and 0 <= config.augment.shift <= 0.5,
+        ),
+        ("what restyle says is from 0 to 1", all(0 <= share <= 1 for share in shares)),
+    ]
+
+
+def _result_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
+    youngest, oldest = config.intended_use.age_years
+    point = config.operating_point
+    return [
+        (
+            "name is a small word and version a number",
+            bool(NAME.fullmatch(config.name) and VERSION.fullmatch(config.version)),
+        ),
+        ("validation_share is between 0 and 1", 0 < config.validation_share < 1),
+        ("folds is 0 (one split by validation_share) or at least 2", config.folds == 0 or config.folds >= 2),
+        ("keep_best is loss, auc or last", config.keep_best in {"loss", "auc", "last"}),
+        ("style_bound is 0 (styles do not count) or at least 1", config.style_bound == 0 or config.style_bound >= 1),
+        ("there is either threshold or operating_point", (config.threshold is None) != (point is None)),
+        ("threshold is between 0 and 1", config.threshold is None or 0 < config.threshold < 1),
+        ("operating_point.sensitivity is between 0 and 1", point is None or 0 < point.sensitivity < 1),
+        ("intended_use.age_years goes from young to old", 0 <= youngest <= oldest),
+    ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from model.calibrate import UNCALIBRATED
 from model.errors import EngineError, InputError
 from model.labels import Label
 from model.preprocess import to_input
@@ -231,11 +232,6 @@ def open_engine(bundle: NetworkFiles, kind: EngineKind) -> Engine:
     raise EngineError(f"there is no engine {kind!r}: use litert or keras")
 
 
-def sigmoid(logit: float) -> float:
-    """Probability of a logit, in [0, 1], without overflow for any finite logit."""
-    return 0.5 * (1.0 + math.tanh(0.5 * logit))
-
-
 class Classifier:
     """Scores films with one bundle by one engine."""
 
@@ -274,13 +270,23 @@ class Classifier:
         EngineError
             If the network answers with something that is no number.
         """
-        inputs = [to_input(film, self.bundle.input_size) for film in films]
+        shown = list(films)
+        inputs = [to_input(film, self.bundle.input_size) for film in shown]
         if not inputs:
             return []
-        return [self._scored(float(logit)) for logit in self._engine.logits(np.stack(inputs))]
+        logits = self._engine.logits(np.stack(inputs))
+        return [self._scored(film, float(logit)) for film, logit in zip(shown, logits, strict=True)]
 
-    def _scored(self, logit: float) -> Score:
+    def _scored(self, film: NDArray[np.uint8], logit: float) -> Score:
         if not math.isfinite(logit):
             raise EngineError(f"the network of {self.bundle.label} gave no number: export the bundle again")
-        probability, threshold = sigmoid(logit), self.bundle.threshold
-        return Score(probability, logit, threshold, Label.of(probability, threshold))
+        bundle = self.bundle
+        probability = float((bundle.calibration or UNCALIBRATED).probabilities(np.array(logit)))
+        return Score(
+            probability=probability,
+            logit=logit,
+            threshold=bundle.threshold,
+            label=Label.of(probability, bundle.threshold),
+            band=bundle.bands.band(probability) if bundle.bands else None,
+            unlikeness=bundle.scope.unlikeness(film) if bundle.scope else None,
+        )

@@ -10,34 +10,49 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.bundle import Bundle, check_new, load_bundle
+from model.calibrate import UNCALIBRATED, fit_bands, fit_calibration, threshold_of
 from model.card import render_card
-from model.dataset import Films, Split, load_films, scan_folder, split_by_patient
-from model.engine import Classifier, KerasEngine, LiteRtEngine
+from model.dataset import Split, load_films, read_picture
+from model.engine import KerasEngine, LiteRtEngine
 from model.errors import ExportError
-from model.evaluate import Evaluation, evaluate_folder, evaluate_logits
+from model.evaluate import evaluate_probabilities
+from model.intervals import wilson
 from model.labels import Label
 from model.manifest import (
     CARD_FILE,
     FORMAT,
     KERAS_FILE,
     LITERT_FILE,
+    SCOPE_FILE,
     VALIDATION_FILE,
+    json_digest,
     write_manifest,
     write_validation,
 )
 from model.preprocess import PREPROCESS_VERSION, scale
-from model.run import RunState, read_state
+from model.run import RunState, member_folder, read_state
+from model.scope import SIDE, fit_scope, write_scope
+from model.style import style_features
+from model.weights import style_weights, weighted_auc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import keras
     from numpy.typing import NDArray
 
     from model.config import TrainingConfig
+    from model.dataset import Picture
     from model.train import Progress
 
 log = logging.getLogger(__name__)
+
+ENGINE_FILMS = 400
+"""Validation films on which the two engines are compared."""
+
+STYLE_BOUND = 20.0
+"""The most one film may weigh in the figures for films of any style."""
 
 MAX_LOGIT_DIFFERENCE = 1e-4
 """By how much two engines' logits may differ where the sigmoid is not flat; beyond, float32 itself is coarser."""
@@ -72,10 +87,10 @@ class _Draft:
 
 def train_bundle(
     config: TrainingConfig,
-    data: Path,
+    pictures: Sequence[Picture],
     run: Path,
     progress: Callable[[Progress], None] | None = None,
-    reported: Path | None = None,
+    reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
 ) -> Bundle:
     """Train a network, or go on with an interrupted run, and export it to ``run/<name>-<version>``.
 
@@ -83,14 +98,14 @@ def train_bundle(
     ----------
     config : TrainingConfig
         What to train and how.
-    data : Path
-        Folder with ``NORMAL/`` and ``PNEUMONIA/``.
+    pictures : sequence of Picture
+        All labelled films.
     run : Path
         The run's folder.
     progress : callable, optional
         Called after every batch.
-    reported : Path, optional
-        Another such folder, whose figures the card shall quote too.
+    reader : callable, optional
+        Gives the grey film of a path.
 
     Returns
     -------
@@ -105,25 +120,31 @@ def train_bundle(
 
     out = run / f"{config.name}-{config.version}"
     check_new(out, config.name, config.version)
-    train(config, data, run, progress)
-    return export_run(config, data, run, out, reported)
+    train(config, pictures, run, progress, reader)
+    return export_run(config, pictures, run, out, reader)
 
 
-def export_run(config: TrainingConfig, data: Path, run: Path, out: Path, reported: Path | None = None) -> Bundle:
-    """Export the best weights of a run as a bundle.
+def export_run(
+    config: TrainingConfig,
+    pictures: Sequence[Picture],
+    run: Path,
+    out: Path,
+    reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
+) -> Bundle:
+    """Export the kept weights of a run as a bundle.
 
     Parameters
     ----------
     config : TrainingConfig
         The configuration of the run; names, texts and threshold may have changed since.
-    data : Path
+    pictures : sequence of Picture
         The films of the run.
     run : Path
-        The run's folder, with at least one whole epoch.
+        The run's folder, with at least one whole epoch of each member.
     out : Path
         The bundle's folder; it must not exist.
-    reported : Path, optional
-        Another folder with ``NORMAL/`` and ``PNEUMONIA/``, whose figures the card shall quote too.
+    reader : callable, optional
+        Gives the grey film of a path.
 
     Returns
     -------
@@ -136,25 +157,81 @@ def export_run(config: TrainingConfig, data: Path, run: Path, out: Path, reporte
     BundleError
         If the folder exists.
     """
+    from model.network import join_members
+    from model.train import splits_of
+
     check_new(out, config.name, config.version)
-    split = split_by_patient(scan_folder(data), config.validation_share, config.split_seed)
-    state = _state(config, run, split)
+    members = _members(config, run, splits_of(config, pictures))
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     draft = _Draft(f"{config.name}-{config.version}", config.input_size, part / KERAS_FILE, part / LITERT_FILE)
-    _write_networks(config, run / state.best_weights, draft)
-    validation = load_films(split.validation, config.input_size)
-    logits, difference = _logits(draft, validation)
-    targets = validation.targets.astype(np.float64)
-    write_validation(part / VALIDATION_FILE, targets, logits)
-    metrics = evaluate_logits(targets, logits, config.threshold, config.name, config.version)
-    manifest = _manifest(config, split, state, metrics, difference)
+    network = join_members([member.network for member in members], config.input_size) if config.folds else None
+    _write_network(network or members[0].network, draft)
+    held = _held_out(members, config, reader)
+    write_validation(part / VALIDATION_FILE, held.targets, held.logits)
+    films = load_films(pictures, SIDE, reader)
+    children = np.array([f"{picture.kind} {picture.patient}" for picture in pictures])
+    write_scope(fit_scope(scale(films.pixels), films.targets, children), part / SCOPE_FILE)
+    manifest = _manifest(config, members, held, _engine_difference(draft, held.sample))
     write_manifest(part, manifest)
-    (part / CARD_FILE).write_text(render_card(manifest, _reports(part, reported)), encoding="utf-8")
+    (part / CARD_FILE).write_text(render_card(manifest), encoding="utf-8")
     part.rename(out)
     log.info("exported %s to a bundle", draft.label, extra={"action": "bundle_exported", "model": draft.label})
     return load_bundle(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One trained member of a run."""
+
+    split: Split
+    state: RunState
+    network: keras.Model
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """Targets and logits of every validation film, each by a member that had not seen it; and some of the inputs."""
+
+    targets: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    pictures: tuple[Picture, ...]
+    style: NDArray[np.float64]
+    sample: NDArray[np.float32]
+
+
+def _members(config: TrainingConfig, run: Path, splits: Sequence[Split]) -> list[_Member]:
+    from model.network import build_network
+
+    members = []
+    for number, split in enumerate(splits, start=1):
+        folder = member_folder(run, number, len(splits))
+        state = _state(config, folder, split)
+        network = build_network(config.network, config.input_size)
+        network.load_weights(folder / state.best_weights)
+        members.append(_Member(split, state, network))
+    return members
+
+
+def _held_out(
+    members: Sequence[_Member], config: TrainingConfig, reader: Callable[[Path], NDArray[np.uint8]]
+) -> _HeldOut:
+    from model.network import join_members
+    from model.train import predict_logits
+
+    targets, logits, style, samples = [], [], [], []
+    for member in members:
+        films = load_films(member.split.validation, config.input_size, reader)
+        served = join_members([member.network], config.input_size) if config.folds else member.network
+        logits.append(predict_logits(served, films))
+        targets.append(films.targets.astype(np.float64))
+        style.append(style_features(films.pixels))
+        samples.append(scale(films.pixels[: ENGINE_FILMS // len(members)])[..., np.newaxis])
+    held = tuple(picture for member in members for picture in member.split.validation)
+    return _HeldOut(
+        np.concatenate(targets), np.concatenate(logits), held, np.concatenate(style), np.concatenate(samples)
+    )
 
 
 def _state(config: TrainingConfig, run: Path, split: Split) -> RunState:
@@ -166,19 +243,14 @@ def _state(config: TrainingConfig, run: Path, split: Split) -> RunState:
     return state
 
 
-def _write_networks(config: TrainingConfig, weights: Path, draft: _Draft) -> None:
+def _write_network(network: keras.Model, draft: _Draft) -> None:
     """Write the network for both engines, float32 and without the optimiser's state."""
-    from model.network import build_network
-
-    network = build_network(config.network, config.input_size)
-    network.load_weights(weights)
     network.save(draft.keras_path)
     network.export(draft.litert_path, format="litert", verbose=False)
 
 
-def _logits(draft: _Draft, films: Films) -> tuple[NDArray[np.float64], EngineDifference]:
-    """Logits by LiteRT, and how far those of Keras lie from them at most."""
-    inputs = scale(films.pixels)[..., np.newaxis]
+def _engine_difference(draft: _Draft, inputs: NDArray[np.float32]) -> EngineDifference:
+    """How far the logits of the two engines lie apart at most."""
     litert = LiteRtEngine(draft).logits(inputs)
     engine = KerasEngine(draft)
     keras = np.concatenate([engine.logits(film[np.newaxis]) for film in inputs])
@@ -188,7 +260,7 @@ def _logits(draft: _Draft, films: Films) -> tuple[NDArray[np.float64], EngineDif
             f"LiteRT and Keras differ by {difference.logit:.1e} in a logit and {difference.probability:.1e} in a "
             "probability: this network cannot be served by both"
         )
-    return litert, difference
+    return difference
 
 
 def engine_difference(litert: NDArray[np.float64], keras: NDArray[np.float64]) -> EngineDifference:
@@ -210,53 +282,89 @@ def engine_difference(litert: NDArray[np.float64], keras: NDArray[np.float64]) -
     )
 
 
-def _reports(part: Path, reported: Path | None) -> list[tuple[str, Evaluation]]:
-    if reported is None:
-        return []
-    bundle = load_bundle(part)
-    evaluation = evaluate_folder(Classifier(bundle, LiteRtEngine(bundle)), reported)
-    return [(f"{reported.parent.name}/{reported.name}", evaluation)]
-
-
 def _manifest(
-    config: TrainingConfig, split: Split, state: RunState, metrics: Evaluation, difference: EngineDifference
+    config: TrainingConfig, members: Sequence[_Member], held: _HeldOut, difference: EngineDifference
 ) -> dict[str, Any]:
+    calibration, probabilities = UNCALIBRATED, held.logits
+    if config.operating_point:
+        calibration = fit_calibration(held.targets, held.logits)
+    probabilities = calibration.probabilities(held.logits)
+    threshold = config.threshold
+    if threshold is None and config.operating_point:
+        threshold = threshold_of(held.targets, probabilities, config.operating_point.sensitivity)
+    if threshold is None:
+        raise ExportError(f"the configuration {config.name}-{config.version} names no threshold")
+    metrics = evaluate_probabilities(held.targets, probabilities, threshold, config.name, config.version)
+    bands = fit_bands(held.targets, probabilities, threshold) if config.operating_point else None
     return {
         "format": FORMAT,
         "name": config.name,
         "version": config.version,
-        "network": config.network,
+        "network": config.network.kind,
         "input_size": config.input_size,
         "preprocess_version": PREPROCESS_VERSION,
         "labels": [label.value for label in Label],
         "positive": Label.PNEUMONIA.value,
         "output": "logit",
-        "threshold": config.threshold,
-        "calibration": None,
-        "bands": None,
+        "threshold": threshold,
+        "calibration": calibration.as_dict() if config.operating_point else None,
+        "bands": bands.as_dict() if bands else None,
         "derived_from": None,
         "intended_use": asdict(config.intended_use),
         "training_data": {
             **asdict(config.training_data),
-            "train_films": len(split.train),
-            "validation_films": len(split.validation),
-            "split_digest": split.digest,
+            "films": len(
+                {picture for member in members for picture in (*member.split.train, *member.split.validation)}
+            ),
+            "train_films": len(members[0].split.train),
+            "validation_films": len(held.targets),
+            "folds": config.folds,
+            "split_digest": json_digest([member.split.digest for member in members])
+            if config.folds
+            else members[0].split.digest,
         },
         "training": {
             "config": f"{config.name}-{config.version}",
             "config_digest": config.digest,
-            "split_seed": config.split_seed,
-            "seed": config.seed,
-            "epochs": state.epochs_done,
-            "batch_size": config.batch_size,
-            "learning_rate": config.learning_rate,
-            "settle_films": config.settle_films,
-            "augment": asdict(config.augment),
-            "plateau": asdict(config.plateau),
-            "keep_best": config.keep_best,
-            "best_epoch": state.best_epoch,
+            "settings": asdict(config),
             "engine_difference": asdict(difference),
-            "history": [asdict(record) for record in state.history],
+            "members": [
+                {
+                    "epochs": member.state.epochs_done,
+                    "best_epoch": member.state.best_epoch,
+                    "git_revision": member.state.git_revision,
+                    "history": [asdict(record) for record in member.state.history],
+                }
+                for member in members
+            ],
         },
         "metrics": metrics.as_dict(),
+        "kinds": _kinds(held, probabilities, threshold),
+        "style": _style_figures(held, probabilities, threshold),
+        "evidence": [],
+    }
+
+
+def _kinds(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float) -> list[dict[str, Any]]:
+    """How many films of each type were called rightly."""
+    right = (probabilities >= threshold) == (held.targets == 1)
+    rows = []
+    for label, kind in sorted({(picture.label, picture.kind) for picture in held.pictures}):
+        among = right[[picture.kind == kind and picture.label is label for picture in held.pictures]]
+        interval = wilson(int(among.sum()), len(among))
+        rows.append(
+            {"kind": kind, "label": label, "films": len(among), "right": float(among.mean()), "right_ci": interval}
+        )
+    return rows
+
+
+def _style_figures(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float) -> dict[str, Any]:
+    """The figures on films weighted so that style says nothing of the label: what to expect where films differ."""
+    weights = style_weights(held.pictures, held.targets, held.style, STYLE_BOUND, 0)
+    ill, called = held.targets == 1, probabilities >= threshold
+    return {
+        "bound": STYLE_BOUND,
+        "auc": weighted_auc(held.targets, probabilities, weights),
+        "sensitivity": float(np.average(called[ill], weights=weights[ill])),
+        "specificity": float(np.average(~called[~ill], weights=weights[~ill])),
     }

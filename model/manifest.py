@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """Goes up whenever an older Auscult could misread a bundle."""
 
 MANIFEST = "bundle.json"
@@ -25,8 +25,9 @@ KERAS_FILE = "model.keras"
 LITERT_FILE = "model.tflite"
 VALIDATION_FILE = "validation.csv"
 CARD_FILE = "MODEL_CARD.md"
+SCOPE_FILE = "scope.npz"
 FILES = (KERAS_FILE, LITERT_FILE, VALIDATION_FILE)
-"""The files whose digests ``bundle.json`` holds."""
+"""The files that every bundle has and whose digests ``bundle.json`` holds; ``SCOPE_FILE`` is one more where there is one."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -69,11 +70,12 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path : Path
-        The bundle's folder, with all of ``FILES``.
+        The bundle's folder, with all of ``FILES`` and maybe ``SCOPE_FILE``.
     manifest : mapping
         The description; ``files`` and ``manifest_sha256`` are filled in.
     """
-    full = {**manifest, "files": {name: file_digest(path / name) for name in FILES}}
+    names = [*FILES, *([SCOPE_FILE] if (path / SCOPE_FILE).is_file() else [])]
+    full = {**manifest, "files": {name: file_digest(path / name) for name in names}}
     full["manifest_sha256"] = manifest_digest(full)
     (path / MANIFEST).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
 
@@ -101,7 +103,10 @@ def check_file(path: Path, wanted: str) -> None:
 
 
 def write_validation(path: Path, targets: NDArray[np.float64], logits: NDArray[np.float64]) -> None:
-    """Write target and logit of every validation film; never a file name, which may name a patient."""
+    """Write target and logit of every validation film, which with folds is every film, by the member that had not seen it.
+
+    Never a file name, which may name a patient.
+    """
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["target", "logit"])

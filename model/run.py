@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from pathlib import Path
 
 from model.errors import TrainingError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STATE = "state.json"
 HISTORY = "history.csv"
@@ -47,11 +46,28 @@ class RunState:
     best_weights: str
     best_epoch: int
     history: tuple[EpochRecord, ...] = field(default=())
+    git_revision: str = ""
 
     @property
     def epochs_done(self) -> int:
         """How many whole epochs the checkpoint holds."""
         return len(self.history)
+
+
+@lru_cache(maxsize=1)
+def git_revision() -> str:
+    """The commit this code is at, with ``-dirty`` where it was changed since; empty where there is no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def member_folder(run: Path, number: int, count: int) -> Path:
+    """Folder of one member of a run, counted from 1; a run of one member is its own."""
+    return run if count == 1 else run / f"member-{number}"
 
 
 def read_state(run: Path) -> RunState | None:

@@ -28,7 +28,7 @@ MAX_LOG_GAIN = 1.6
 @lru_cache(maxsize=8)
 def _frequencies(size: int) -> NDArray[np.float64]:
     """Cycles a side of every coefficient of ``numpy.fft.rfft2``, shape (size, size // 2 + 1)."""
-    return np.hypot(np.fft.fftfreq(size)[:, np.newaxis] * size, np.fft.rfftfreq(size) * size)
+    return np.asarray(np.hypot(np.fft.fftfreq(size)[:, np.newaxis] * size, np.fft.rfftfreq(size) * size))
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,8 @@
 """Train a network: films in, a run folder with checkpoints, history and the best epoch's weights out.
 
 Reads from top to bottom. Only the Keras 3 API is used. A run that is killed goes on after its last
-whole epoch when it is started again with the same films and configuration.
+whole epoch when it is started again with the same films and configuration. A configuration with folds
+trains one member on each, which see different films and together see all.
 """
 
 from __future__ import annotations
@@ -9,86 +10,115 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from model.augment import augmented
-from model.dataset import Films, load_films, scan_folder, split_by_patient
+from model.batches import batch_count, batches, training_films
+from model.dataset import Films, load_films, read_picture, split_by_patient
 from model.errors import TrainingError
-from model.evaluate import auc
+from model.folds import folds
+from model.metrics import auc
 from model.network import build_network
 from model.plateau import Plateau
 from model.preprocess import scale
-from model.run import EpochRecord, RunState, read_state, write_state
+from model.run import EpochRecord, RunState, git_revision, member_folder, read_state, write_state
 from model.statistics import settle_statistics
+from model.style import style_features
+from model.weights import style_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from model.batches import TrainingFilms
     from model.config import TrainingConfig
-
-    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+    from model.dataset import Picture, Split
 
 log = logging.getLogger(__name__)
 
-AHEAD = 8
-"""Batches that are made while the network learns from another."""
+LAST_RATE = 0.01
+"""Share of the learning rate that the cosine rule ends with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: batches of the current epoch (counted from 1) and its mean loss so far."""
+    """How far a run is: its member, batches of the current epoch and its mean loss so far; all counted from 1."""
 
+    member: int
+    members: int
     epoch: int
     epochs: int
     batch: int
     batches: int
     loss: float
 
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """What a whole run came to."""
-
-    run: Path
-    best_epoch: int
-    history: tuple[EpochRecord, ...]
+    @property
+    def batches_done(self) -> int:
+        """Batches of all members so far; members of about the same size are taken to have the same number."""
+        return ((self.member - 1) * self.epochs + self.epoch - 1) * self.batches + self.batch
 
     @property
-    def best(self) -> EpochRecord:
-        """The epoch whose weights were kept."""
-        return self.history[self.best_epoch - 1]
+    def batches_in_all(self) -> int:
+        """Batches of all members."""
+        return self.members * self.epochs * self.batches
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One network of a run: whose films it sees, where it is kept, and the chances it draws from."""
+
+    number: int
+    count: int
+    split: Split
+    folder: Path
+    seed: int
+
+
+def splits_of(config: TrainingConfig, pictures: Sequence[Picture]) -> tuple[Split, ...]:
+    """The films each member of a run is trained on and validated with.
+
+    Raises
+    ------
+    DataError
+        If there are too few patients.
+    """
+    if config.folds:
+        return folds(pictures, config.folds, config.split_seed)
+    return (split_by_patient(pictures, config.validation_share, config.split_seed),)
 
 
 def train(
-    config: TrainingConfig, data: Path, out: Path, progress: Callable[[Progress], None] | None = None
-) -> TrainingResult:
-    """Train a network, or go on with a run that was interrupted.
+    config: TrainingConfig,
+    pictures: Sequence[Picture],
+    out: Path,
+    progress: Callable[[Progress], None] | None = None,
+    reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
+) -> tuple[RunState, ...]:
+    """Train every member of a configuration, or go on with a run that was interrupted.
 
     Parameters
     ----------
     config : TrainingConfig
         What to train and how.
-    data : Path
-        Folder with ``NORMAL/`` and ``PNEUMONIA/``.
+    pictures : sequence of Picture
+        All labelled films; they are split here.
     out : Path
         The run's folder; made if missing. A run of the same configuration and films is continued.
     progress : callable, optional
         Called after every batch.
+    reader : callable, optional
+        Gives the grey film of a path.
 
     Returns
     -------
-    TrainingResult
-        The best epoch is the one that ``config.keep_best`` names, on the validation films.
+    tuple of RunState
+        Where each member came to; its best epoch is the one that ``config.keep_best`` names, on the validation films.
 
     Raises
     ------
@@ -97,39 +127,105 @@ def train(
     TrainingError
         If ``out`` holds a run of another configuration or of other films.
     """
-    split = split_by_patient(scan_folder(data), config.validation_share, config.split_seed)
-    out.mkdir(parents=True, exist_ok=True)
-    state = _continued(out, config, split.digest)
-    films = load_films(split.train, config.input_size)
-    validation = load_films(split.validation, config.input_size)
-    log.info("training on %d films, validating with %d", len(films), len(validation), extra={"action": "train_started"})
-    keras.utils.set_random_seed(config.seed)
-    network = _network(config) if state is None else keras.saving.load_model(out / state.checkpoint)
-    epoch = 0 if state is None else state.epochs_done
-    while epoch < config.epochs:
+    splits = splits_of(config, pictures)
+    shelf = _Shelf(pictures, config, reader)
+    return tuple(
+        _train_member(
+            config,
+            _Member(number, len(splits), split, member_folder(out, number, len(splits)), config.seed + number - 1),
+            shelf,
+            progress or (lambda _: None),
+        )
+        for number, split in enumerate(splits, start=1)
+    )
+
+
+class _Shelf:
+    """All films of a run in memory, read once for each input size, and how much each counts."""
+
+    def __init__(
+        self, pictures: Sequence[Picture], config: TrainingConfig, reader: Callable[[Path], NDArray[np.uint8]]
+    ) -> None:
+        self._place = {picture: number for number, picture in enumerate(pictures)}
+        self._reader = reader
+        self._films: dict[int, Films] = {}
+        self._weights = np.ones(len(pictures))
+        if config.style_bound:
+            films = self._all(config.input_size)
+            style = style_features(films.pixels)
+            self._weights = style_weights(pictures, films.targets, style, config.style_bound, config.split_seed)
+
+    def films(self, pictures: Sequence[Picture], size: int) -> Films:
+        """Films of some pictures at an input size."""
+        films, chosen = self._all(size), [self._place[picture] for picture in pictures]
+        return Films(films.pixels[chosen], films.targets[chosen])
+
+    def weights(self, pictures: Sequence[Picture]) -> NDArray[np.float64]:
+        """How much the films of some pictures count, apart from their labels."""
+        return np.asarray(self._weights[[self._place[picture] for picture in pictures]])
+
+    def _all(self, size: int) -> Films:
+        if size not in self._films:
+            self._films[size] = load_films(self._place, size, self._reader)
+        return self._films[size]
+
+
+def _train_member(
+    config: TrainingConfig, member: _Member, shelf: _Shelf, progress: Callable[[Progress], None]
+) -> RunState:
+    member.folder.mkdir(parents=True, exist_ok=True)
+    state = _continued(member.folder, config, member.split.digest)
+    if state is not None and _is_over(state, config):
+        return state
+    train, validation = member.split.train, member.split.validation
+    log.info("training on %d films, validating with %d", len(train), len(validation), extra={"action": "train_started"})
+    keras.utils.set_random_seed(member.seed)
+    network = _network(config) if state is None else keras.saving.load_model(member.folder / state.checkpoint)
+    epoch, size = (0 if state is None else state.epochs_done), 0
+    while state is None or not _is_over(state, config):
         epoch += 1
-        record = _epoch(network, config, films, validation, epoch, progress)
-        state = _recorded(out, network, config, split.digest, state, record)
-        network.optimizer.learning_rate = state.learning_rate
-    if state is None:  # config.epochs is at least 1
-        raise TrainingError("no epoch was trained")
-    return TrainingResult(out, state.best_epoch, state.history)
+        if size != config.size_of(epoch):
+            size = config.size_of(epoch)
+            shown = training_films(shelf.films(train, size), shelf.weights(train), config)
+            held = shelf.films(validation, size)
+        record = _epoch(network, config, member, (shown, held), epoch, progress)
+        state = _recorded(network, config, member, state, record)
+    return state
 
 
-def _continued(out: Path, config: TrainingConfig, split_digest: str) -> RunState | None:
-    state = read_state(out)
+def _continued(folder: Path, config: TrainingConfig, split_digest: str) -> RunState | None:
+    state = read_state(folder)
     if state is None:
         return None
     if (state.config_digest, state.split_digest) != (config.digest, split_digest):
-        raise TrainingError(f"{out} holds a run of another configuration or of other films: name another folder")
+        raise TrainingError(f"{folder} holds a run of another configuration or of other films: name another folder")
     log.info("going on after epoch %d", state.epochs_done, extra={"action": "train_continued"})
     return state
 
 
+def _is_over(state: RunState, config: TrainingConfig) -> bool:
+    """Whether all epochs are done, or the last stage has gone on for long enough without a better epoch."""
+    waited = state.epochs_done - max(state.best_epoch, config.epochs - config.stages[-1].epochs)
+    return state.epochs_done >= config.epochs or 0 < config.patience <= waited
+
+
 def _network(config: TrainingConfig) -> keras.Model:
     network = build_network(config.network, config.input_size)
+    rule = config.optimiser
+    options = {
+        "learning_rate": rule.learning_rate,
+        "clipnorm": rule.clip_norm or None,
+        "use_ema": rule.averaging > 0,
+        "ema_momentum": rule.averaging or 0.99,
+    }
+    if rule.kind == "adamw":
+        optimiser = keras.optimizers.AdamW(weight_decay=rule.weight_decay, **options)
+        # Decay pulls at what a network says, not at how loud each filter is.
+        optimiser.exclude_from_weight_decay(var_names=["bias", "gain"])
+    else:
+        optimiser = keras.optimizers.RMSprop(weight_decay=rule.weight_decay or None, **options)
     network.compile(
-        optimizer=keras.optimizers.RMSprop(config.learning_rate),
+        optimizer=optimiser,
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         # XLA on a CPU is slower here than TensorFlow's own kernels (20 against 23 films a second).
         jit_compile=False,
@@ -140,69 +236,78 @@ def _network(config: TrainingConfig) -> keras.Model:
 def _epoch(
     network: keras.Model,
     config: TrainingConfig,
-    films: Films,
-    validation: Films,
+    member: _Member,
+    films: tuple[TrainingFilms, Films],
     epoch: int,
-    progress: Callable[[Progress], None] | None,
+    progress: Callable[[Progress], None],
 ) -> EpochRecord:
     started = time.monotonic()
-    _seed_dropout(network, config.seed, epoch)
-    loss = _fit(network, config, films, epoch, progress)
+    shown, held = films
+    _seed_dropout(network, member.seed, epoch)
+    loss = _fit(network, config, member, shown, epoch, progress)
     if config.settle_films:
-        chosen = np.random.default_rng(config.seed).permutation(len(films))[: config.settle_films]
-        settle_statistics(network, films.pixels[chosen])
-    logits = network.predict(scale(validation.pixels)[..., np.newaxis], batch_size=64, verbose=0)
-    z, y = logits[:, 0].astype(np.float64), validation.targets.astype(np.float64)
+        chosen = np.random.default_rng(member.seed).permutation(len(shown))[: config.settle_films]
+        settle_statistics(network, shown.films.pixels[chosen])
+    with _averaged(network):
+        z = predict_logits(network, held)
+    y = held.targets.astype(np.float64)
     return EpochRecord(
         epoch=epoch,
         learning_rate=float(network.optimizer.learning_rate),
         loss=loss,
         validation_loss=float(np.mean(np.logaddexp(0.0, z) - y * z)),
         validation_accuracy=float(np.mean((z >= 0) == (y == 1))),
-        validation_auc=auc(validation.targets, z),
+        validation_auc=auc(held.targets, z),
         seconds=time.monotonic() - started,
     )
+
+
+def predict_logits(network: keras.Model, films: Films) -> NDArray[np.float64]:
+    """Logits, shape (n,), that a network which is being trained gives to films."""
+    logits = network.predict(scale(films.pixels)[..., np.newaxis], batch_size=64, verbose=0)
+    return np.asarray(logits[:, 0], dtype=np.float64)
 
 
 def _fit(
     network: keras.Model,
     config: TrainingConfig,
-    films: Films,
+    member: _Member,
+    shown: TrainingFilms,
     epoch: int,
-    progress: Callable[[Progress], None] | None,
+    progress: Callable[[Progress], None],
 ) -> float:
     """Show every film once; return the mean loss, as it was while the weights changed."""
-    batches, total = math.ceil(len(films) / config.batch_size), 0.0
-    for number, (inputs, targets) in enumerate(_batches(films, config, epoch), start=1):
-        total += float(network.train_on_batch(inputs, targets))
-        if progress is not None:
-            progress(Progress(epoch, config.epochs, number, batches, total / number))
-    return total / batches
+    count, total = batch_count(shown, config), 0.0
+    for number, batch in enumerate(batches(shown, config, member.seed, epoch), start=1):
+        if config.cosine:
+            network.optimizer.learning_rate = _cosine(config, epoch - 1 + (number - 1) / count)
+        total += float(network.train_on_batch(batch.inputs, batch.targets, sample_weight=batch.weights))
+        progress(Progress(member.number, member.count, epoch, config.epochs, number, count, total / number))
+    return total / count
 
 
-def _batches(films: Films, config: TrainingConfig, epoch: int) -> Iterator[Batch]:
-    """Shuffled and augmented batches, made ahead in background threads: Pillow lets others run meanwhile.
-
-    A film's chances come from (seed, epoch, film), so an epoch's batches are the same after a restart.
-    """
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(films))
-    pending: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(2, "augment") as pool:
-        for start in range(0, len(order), config.batch_size):
-            chosen = order[start : start + config.batch_size]
-            pending.append(pool.submit(_batch, films, config, epoch, chosen))
-            if len(pending) > AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+def _cosine(config: TrainingConfig, epochs_done: float) -> float:
+    """The learning rate after so many epochs, by the cosine rule."""
+    if config.cosine is None:
+        raise TrainingError("this configuration has no cosine rule")
+    peak, warm_up = config.optimiser.learning_rate, config.cosine.warm_up_epochs
+    if epochs_done < warm_up:
+        return peak * max(epochs_done / warm_up, LAST_RATE)
+    done = (epochs_done - warm_up) / (config.epochs - warm_up)
+    return peak * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _batch(films: Films, config: TrainingConfig, epoch: int, chosen: NDArray[np.int64]) -> Batch:
-    variants = [
-        augmented(films.pixels[film], config.augment, np.random.default_rng([config.seed, epoch, film]))
-        for film in chosen
-    ]
-    return scale(np.stack(variants))[..., np.newaxis], films.targets[chosen][:, np.newaxis]
+@contextmanager
+def _averaged(network: keras.Model) -> Iterator[None]:
+    """Let the network have the averages of its weights for a while, if the optimiser keeps them."""
+    if not network.optimizer.use_ema:
+        yield
+        return
+    own = [keras.ops.convert_to_numpy(variable) for variable in network.trainable_variables]
+    network.optimizer.finalize_variable_values(network.trainable_variables)
+    yield
+    for variable, value in zip(network.trainable_variables, own, strict=True):
+        variable.assign(value)
 
 
 def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
@@ -214,27 +319,26 @@ def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
 
 
 def _recorded(
-    out: Path,
-    network: keras.Model,
-    config: TrainingConfig,
-    split_digest: str,
-    before: RunState | None,
-    record: EpochRecord,
+    network: keras.Model, config: TrainingConfig, member: _Member, before: RunState | None, record: EpochRecord
 ) -> RunState:
     """Write the epoch's checkpoint, and its weights if it is the best, and then say so."""
-    start = Plateau(config.learning_rate)
-    plateau = start if before is None else Plateau(before.learning_rate, before.plateau_best, before.plateau_wait)
-    plateau = plateau.after(record.validation_accuracy, config.plateau)
+    plateau = Plateau(config.optimiser.learning_rate)
+    if before is not None:
+        plateau = Plateau(before.learning_rate, before.plateau_best, before.plateau_wait)
+    if config.plateau:
+        plateau = plateau.after(record.validation_accuracy, config.plateau)
+        network.optimizer.learning_rate = plateau.learning_rate
     history = (*(before.history if before else ()), record)
-    checkpoint = f"epoch-{record.epoch:02d}.keras"
-    network.save(out / checkpoint)
+    checkpoint = f"epoch-{record.epoch:03d}.keras"
+    network.save(member.folder / checkpoint)
     best_weights, best_epoch = (before.best_weights, before.best_epoch) if before else ("", 0)
-    if not best_epoch or _merit(record, config) > _merit(history[best_epoch - 1], config):
-        best_weights, best_epoch = f"best-{record.epoch:02d}.weights.h5", record.epoch
-        network.save_weights(out / best_weights)
+    if not best_epoch or _is_better(record, history[best_epoch - 1], config):
+        best_weights, best_epoch = f"best-{record.epoch:03d}.weights.h5", record.epoch
+        with _averaged(network):
+            network.save_weights(member.folder / best_weights)
     state = RunState(
         config_digest=config.digest,
-        split_digest=split_digest,
+        split_digest=member.split.digest,
         learning_rate=plateau.learning_rate,
         plateau_best=plateau.best,
         plateau_wait=plateau.wait,
@@ -242,15 +346,23 @@ def _recorded(
         best_weights=best_weights,
         best_epoch=best_epoch,
         history=history,
+        git_revision=git_revision(),
     )
-    write_state(out, state)
+    write_state(member.folder, state)
     log.info(
-        "epoch %d of %d: loss %.4f, validation loss %.4f, accuracy %.4f, AUC %.4f, learning rate %.2g, %.0f s",
-        record.epoch, config.epochs, record.loss, record.validation_loss, record.validation_accuracy,
+        "member %d, epoch %d of %d: loss %.4f, validation loss %.4f, accuracy %.4f, AUC %.4f, rate %.2g, %.0f s",
+        member.number, record.epoch, config.epochs, record.loss, record.validation_loss, record.validation_accuracy,
         record.validation_auc, record.learning_rate, record.seconds,
         extra={"action": "train_epoch"},
     )  # fmt: skip
     return state
+
+
+def _is_better(record: EpochRecord, best: EpochRecord, config: TrainingConfig) -> bool:
+    """Whether an epoch is to be kept and not the best one so far; an epoch at a smaller input size never stands."""
+    if config.keep_best == "last" or config.size_of(record.epoch) != config.size_of(best.epoch):
+        return True
+    return _merit(record, config) > _merit(best, config)
 
 
 def _merit(record: EpochRecord, config: TrainingConfig) -> float:

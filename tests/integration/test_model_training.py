@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from model.bundle import load_bundle
-from model.config import config_path, load_config
+from model.config import NetworkSpec, Stage, config_path, load_config
 from model.dataset import read_picture, scan_folder
 from model.engine import Classifier, open_engine
 from model.errors import BundleError, ExportError, TrainingError
@@ -37,8 +37,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = dataclasses.replace(
     load_config(config_path("notebook-1")),
     name="drawn",
-    input_size=32,
-    epochs=4,
+    stages=(Stage(32, 4),),
     batch_size=8,
     validation_share=0.25,
     settle_films=16,
@@ -47,13 +46,14 @@ SMALL = dataclasses.replace(
 CHILD = """
 import dataclasses, sys, threading
 from pathlib import Path
-from model.config import config_path, load_config
+from model.config import Stage, config_path, load_config
+from model.listing import scan
 from model.train import train
 
 data, out, hang_in_epoch = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 config = dataclasses.replace(
     load_config(config_path("notebook-1")),
-    name="drawn", input_size=32, epochs=4, batch_size=8, validation_share=0.25, settle_films=16,
+    name="drawn", stages=(Stage(32, 4),), batch_size=8, validation_share=0.25, settle_films=16,
 )
 
 def progress(step):
@@ -61,7 +61,7 @@ def progress(step):
         print("hanging", flush=True)
         threading.Event().wait()
 
-train(config, data, out, progress)
+train(config, scan(data), out, progress)
 """
 
 
@@ -106,7 +106,7 @@ def trained(films, tmp_path_factory) -> Path:
     """A run folder with its bundle, made by the function that the command calls."""
     run = tmp_path_factory.mktemp("runs") / "drawn"
     seen: list[Progress] = []
-    bundle = train_bundle(SMALL, films, run, seen.append, reported=films)
+    bundle = train_bundle(SMALL, scan_folder(films), run, seen.append)
     assert bundle.path == run / "drawn-1"
     assert [step.epoch for step in seen if step.batch == step.batches] == [1, 2, 3, 4]
     return Path(run)
@@ -121,8 +121,8 @@ def test_training_ends_in_a_bundle_that_tells_drawn_films_apart(trained, films):
     assert found.n == 64
     assert found.auc > 0.9
     card = bundle.card_path.read_text(encoding="utf-8")
-    assert f"64 films, threshold {bundle.threshold}." in card
-    assert "None of these films was trained on" in card
+    assert f"16 films, threshold {bundle.threshold}." in card
+    assert "48 films to train on and 16 to validate with" in card
 
 
 def test_the_keras_file_holds_no_optimiser(trained):
@@ -134,12 +134,12 @@ def test_the_keras_file_holds_no_optimiser(trained):
 
 def test_a_finished_run_with_its_bundle_is_not_overwritten(trained, films):
     with pytest.raises(BundleError, match="exists already"):
-        train_bundle(SMALL, films, trained)
+        train_bundle(SMALL, scan_folder(films), trained)
 
 
 def test_a_finished_run_is_exported_again_under_a_new_version_without_training(trained, films, tmp_path):
     renamed = dataclasses.replace(SMALL, version="2", threshold=0.7)
-    bundle = export_run(renamed, films, trained, tmp_path / "drawn-2")
+    bundle = export_run(renamed, scan_folder(films), trained, tmp_path / "drawn-2")
     first = load_bundle(trained / "drawn-1")
     assert (bundle.label, bundle.threshold) == ("drawn-2", 0.7)
     logits = [np.loadtxt(each.path / "validation.csv", delimiter=",", skiprows=1)[:, 1] for each in (bundle, first)]
@@ -151,16 +151,16 @@ def test_a_run_of_another_configuration_or_other_films_is_not_continued(trained,
 
     other = dataclasses.replace(SMALL, seed=99)
     with pytest.raises(TrainingError, match="another configuration"):
-        train(other, films, trained)
+        train(other, scan_folder(films), trained)
     with pytest.raises(TrainingError, match="other films"):
-        train(SMALL, drawn_folder(tmp_path / "others", patients=12), trained)
+        train(SMALL, scan_folder(drawn_folder(tmp_path / "others", patients=12)), trained)
     with pytest.raises(ExportError, match="another configuration"):
-        export_run(other, films, trained, tmp_path / "drawn-9")
+        export_run(other, scan_folder(films), trained, tmp_path / "drawn-9")
 
 
 def test_an_empty_run_is_not_exported(films, tmp_path):
     with pytest.raises(ExportError, match="train first"):
-        export_run(SMALL, films, tmp_path, tmp_path / "drawn-9")
+        export_run(SMALL, scan_folder(films), tmp_path, tmp_path / "drawn-9")
 
 
 def test_litert_and_keras_give_the_shipped_network_the_same_logits():
@@ -205,7 +205,7 @@ def test_settled_statistics_are_those_of_the_films():
     from model.preprocess import scale
     from model.statistics import settle_statistics
 
-    network = build_network("notebook", 32)
+    network = build_network(NetworkSpec("notebook"), 32)
     pixels = np.random.default_rng(6).integers(0, 256, (40, 32, 32), dtype=np.uint8)
     settle_statistics(network, pixels)
     normalisations = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -219,7 +219,7 @@ def test_settled_statistics_are_those_of_the_films():
 def test_the_reference_network_has_the_notebooks_layers():
     from model.network import build_network
 
-    network = build_network("notebook", 150)
+    network = build_network(NetworkSpec("notebook"), 150)
     kinds = [type(layer).__name__ for layer in network.layers]
     plain, dropped = (
         ["Conv2D", "BatchNormalization", "MaxPooling2D"],

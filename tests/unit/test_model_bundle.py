@@ -50,7 +50,7 @@ def test_a_threshold_changed_by_hand_is_refused(tmp_path):
         ("{", "not valid JSON"),
         ("[1]", "no bundle description"),
         ('{"format": "1"}', "no bundle description"),
-        ('{"format": 99}', "reads up to 1: update Auscult"),
+        ('{"format": 99}', "reads up to 2: update Auscult"),
         ('{"format": 1}', "was altered"),
     ],
 )
@@ -72,7 +72,8 @@ def test_a_folder_without_a_description_is_no_bundle(tmp_path):
         ({"labels": ["PNEUMONIA", "NORMAL"]}, "other labels"),
         ({"positive": "NORMAL"}, "other labels"),
         ({"preprocess_version": 99}, "trained with preprocessing 99"),
-        ({"calibration": {"slope": 1.1}}, "calibration, which this Auscult cannot apply"),
+        ({"calibration": {"slope": 1.1}}, "incomplete"),
+        ({"bands": {"low": 0.9, "high": 0.1, "observed": {}}}, "incomplete"),
         ({"threshold": 1.5}, "threshold outside 0 to 1"),
         ({"input_size": "big"}, "incomplete"),
         ({"intended_use": {}}, "incomplete"),

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from model.config import config_path, load_config
+from model.config import PlateauRule, config_path, load_config
 from model.errors import ConfigError
 
 SHIPPED = config_path("notebook-1")
@@ -20,10 +20,11 @@ def changed(tmp_path, old: str, new: str):
 
 def test_the_shipped_configuration_is_that_of_the_notebook():
     config = load_config(SHIPPED)
-    assert (config.name, config.version, config.network, config.input_size) == ("notebook", "1", "notebook", 150)
-    assert (config.epochs, config.batch_size, config.learning_rate) == (12, 32, 1e-3)
+    assert (config.name, config.version, config.network.kind, config.input_size) == ("notebook", "1", "notebook", 150)
+    assert (config.epochs, config.batch_size, config.optimiser.learning_rate) == (12, 32, 1e-3)
     assert dataclasses.astuple(config.augment) == (30.0, 0.2, 0.1, True)
-    assert dataclasses.astuple(config.plateau) == (2, 0.3, 1e-6)
+    assert config.plateau == PlateauRule(patience=2, factor=0.3, min_learning_rate=1e-6)
+    assert config.cosine is None
     assert config.intended_use.age_years == (1, 5)
 
 
@@ -43,7 +44,7 @@ def test_an_unknown_configuration_is_refused():
         ("epochs = 12", "epochs = 0", "epochs and batch_size are at least 1"),
         ("learning_rate = 1e-3", "learning_rate = 0.0", "learning_rate is above 0"),
         ("validation_share = 0.15", "validation_share = 1.0", "validation_share is between 0 and 1"),
-        ('keep_best = "auc"', 'keep_best = "luck"', "keep_best is loss or auc"),
+        ('keep_best = "auc"', 'keep_best = "luck"', "keep_best is loss, auc or last"),
         ('name = "notebook"', 'name = "../up"', "name is a small word"),
         ("age_years = [1, 5]", "age_years = [5, 1]", "from young to old"),
         ("age_years = [1, 5]", "age_years = 5", "lacks a key, or has one that is unknown or of another type"),

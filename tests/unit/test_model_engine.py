@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.engine import Classifier, LiteRtEngine, open_engine, sigmoid
+from model.engine import Classifier, LiteRtEngine, open_engine
 from model.errors import EngineError, InputError
 from model.labels import Label
+from model.logistic import sigmoid
 from tests.helpers_bundle import bundle_by_hand, second_bundle, shipped_bundle
 
 ROOT = Path(__file__).parents[2]

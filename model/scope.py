@@ -1,0 +1,183 @@
+"""How unlike the training films a film is, before anyone believes what a network says of it.
+
+A network answers to a hand, a test pattern or a chest upside down as surely as to a chest. Here a film, squashed to
+32 x 32, is held against the training films in four ways: how far it lies from their middle within the space of their
+main variations and beside that space (probabilistic principal components, Tipping and Bishop 1999), whether it stands
+upright (a linear discriminant between the films and themselves upside down), and whether it has contrast at all. Each
+is scaled so that 1 is the limit that 0.25 % of held-out training films exceed; the largest of the four counts, so at
+most 1 % of films like the training films are called unlike.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.errors import DataError, InputError
+from model.logistic import FOLDS, group_folds
+from model.preprocess import prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SIDE = 32
+COMPONENTS = 64
+REFUSED_SHARE = 0.01
+"""At most this share of films like the training films are called unlike."""
+
+MEASURES = ("within", "beside", "upside_down", "flat")
+RIDGE = 30.0
+"""Penalty of the discriminant; what it weighs are some thousand strongly related pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """What the training films look like.
+
+    ``mean`` is float32 (1024,), grey in [0, 1]; ``components`` float32 (k, 1024) with ``variances`` (k,) and the mean
+    variance ``noise`` beside them; ``upright`` float32 (1024,) with its ``offset``; ``limits`` float64 (4,), in the
+    order of ``MEASURES``.
+    """
+
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+    variances: NDArray[np.float32]
+    noise: float
+    upright: NDArray[np.float32]
+    offset: float
+    limits: NDArray[np.float64]
+
+    def unlikeness(self, film: NDArray[np.uint8]) -> float:
+        """How unlike the training films a film is.
+
+        Parameters
+        ----------
+        film : ndarray of uint8, shape (rows, columns)
+            Grey film, MONOCHROME2.
+
+        Returns
+        -------
+        float
+            0 or more; above 1 the film is out of scope.
+
+        Raises
+        ------
+        InputError
+            If the film is not a two-dimensional, non-empty uint8 array.
+        """
+        return float((self.measures(small(film)[np.newaxis]) / self.limits).max())
+
+    def measures(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The four measures, float64 (n, 4), of small films (n, 32, 32) in [0, 1]; each is 0 or more."""
+        flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+        centred = flat - self.mean
+        scores = centred @ self.components.T
+        beside = np.maximum(np.square(centred).sum(axis=1) - np.square(scores).sum(axis=1), 0)
+        return np.column_stack(
+            [
+                (np.square(scores) / self.variances).mean(axis=1),
+                beside / (self.noise * (flat.shape[1] - len(self.variances))),
+                np.maximum(1 - (flat @ self.upright + self.offset), 0),
+                1 / np.maximum(flat.std(axis=1), 1e-3),
+            ]
+        )
+
+
+def small(film: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Squash and stretch a film to (32, 32), float32 in [0, 1]."""
+    return prepare(film, SIDE).astype(np.float32) / np.float32(255)
+
+
+def fit_scope(pictures: NDArray[np.float32], targets: NDArray[np.floating[Any]], groups: NDArray[Any]) -> Scope:
+    """Learn what films look like, and set the limits on films that were held out.
+
+    Parameters
+    ----------
+    pictures : ndarray of float32, shape (n, 32, 32)
+        ``small`` training films.
+    targets : ndarray, shape (n,)
+        1 for pneumonia, 0 for normal; both are dealt out evenly.
+    groups : ndarray, shape (n,)
+        The child of each film.
+
+    Returns
+    -------
+    Scope
+
+    Raises
+    ------
+    InputError
+        If the films have another shape.
+    DataError
+        If there are too few films.
+    """
+    if pictures.ndim != 3 or pictures.shape[1:] != (SIDE, SIDE):
+        raise InputError(f"films for a scope have the shape (n, {SIDE}, {SIDE})")
+    if len(pictures) < FOLDS * COMPONENTS:
+        raise DataError(f"a scope needs at least {FOLDS * COMPONENTS} films")
+    fold = group_folds(targets, groups, 0)
+    measures = np.empty((len(pictures), len(MEASURES)))
+    for number in range(FOLDS):
+        held = fold == number
+        measures[held] = _fitted(pictures[~held]).measures(pictures[held])
+    limits = np.quantile(measures, 1 - REFUSED_SHARE / len(MEASURES), axis=0)
+    return _fitted(pictures, limits)
+
+
+def _fitted(pictures: NDArray[np.float32], limits: NDArray[np.float64] | None = None) -> Scope:
+    flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+    mean = flat.mean(axis=0)
+    variances, vectors = np.linalg.eigh(np.cov(flat.T))
+    upright, offset = _discriminant(pictures)
+    return Scope(
+        mean=mean.astype(np.float32),
+        components=vectors[:, ::-1][:, :COMPONENTS].T.astype(np.float32),
+        variances=variances[::-1][:COMPONENTS].astype(np.float32),
+        noise=float(variances[:-COMPONENTS].mean()),
+        upright=upright.astype(np.float32),
+        offset=offset,
+        limits=np.ones(len(MEASURES)) if limits is None else limits,
+    )
+
+
+def _discriminant(pictures: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """Ridge regression to 1 for films as they are and -1 for the same films upside down: weights and offset."""
+    both = np.concatenate([pictures, pictures[:, ::-1]]).reshape(2 * len(pictures), -1).astype(np.float64)
+    target = np.repeat([1.0, -1.0], len(pictures))
+    mean = both.mean(axis=0)
+    centred = both - mean
+    weights = np.linalg.solve(centred.T @ centred + RIDGE * np.eye(centred.shape[1]), centred.T @ target)
+    return weights, -float(mean @ weights)
+
+
+def write_scope(scope: Scope, path: Path) -> None:
+    """Write a scope as a NumPy archive without pickled objects."""
+    arrays: dict[str, Any] = {name: np.asarray(getattr(scope, name)) for name in Scope.__dataclass_fields__}
+    np.savez(path, **arrays)
+
+
+def read_scope(path: Path) -> Scope:
+    """Read what ``write_scope`` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is not a whole scope.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            scope = Scope(
+                **{name: arrays[name] for name in ("mean", "components", "variances", "upright", "limits")},
+                noise=float(arrays["noise"]),
+                offset=float(arrays["offset"]),
+            )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a scope: copy or export the bundle again") from error
+    if scope.components.shape != (len(scope.variances), SIDE * SIDE) or scope.limits.shape != (len(MEASURES),):
+        raise InputError(f"{path} is not a scope: copy or export the bundle again")
+    return scope
