@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model import charts
+from model.duplicates import Likeness
 from model.labels import Label
 from model.page import Markup, join, page, section, table, tag
 from model.probes import SENTENCES
@@ -51,8 +52,8 @@ def render_inspection(found: Inspection, provenance: Provenance, reader: Reader)
         origin([], provenance, further),
         _counts(found),
         _unreadable(found, provenance),
-        _duplicates(found, provenance, reader),
         _shortcuts(found),
+        _duplicates(found, provenance, reader),
         _method(found),
     )
 
@@ -96,7 +97,9 @@ def _harm(group: Duplicates, found: Inspection) -> tuple[bool, bool, bool]:
 def _group(group: Duplicates, found: Inspection, provenance: Provenance, reader: Reader) -> Markup:
     names = ("both labels", "both sides of the split", "more than one patient")
     worries = [name for name, holds in zip(names, _harm(group, found), strict=True) if holds]
-    alike = f"{group.likeness.value}, correlation {group.correlation:.3f}" + (", mirrored" if group.mirrored else "")
+    alike = group.likeness.value
+    if group.likeness is Likeness.NEAR:
+        alike += f", correlation {group.correlation:.3f}" + (", mirrored" if group.mirrored else "")
     pictures = (
         tag(
             "figure",
@@ -139,6 +142,9 @@ def _shortcuts(found: Inspection) -> Markup:
         for shortcut in found.shortcuts
     )
     key = join((tag("span", class_="key normal"), "normal ", tag("span", class_="key pneumonia"), "pneumonia"))
+    note = (
+        ". Probability of pneumonia by the probe alone, if both labels were as common; bars are shares of each label."
+    )
     return section(
         "Shortcuts",
         *parts,

@@ -104,7 +104,7 @@ def test_the_page_stands_alone_shows_duplicates_and_escapes_names(folder):
     assert page.count("Not a medical device. Not for diagnosis.") >= 2
     assert "person99_virus_&lt;b&gt;.png" in page
     assert "<b>.png" not in page
-    assert "both labels" in page
+    assert "<h3>same pixels; both labels" in page
     assert "http" not in page.replace("http-equiv", "")
     assert "cannot be read as a JPEG or PNG" in page
     assert page.count("data:image/png;base64,") >= 4
