@@ -149,7 +149,7 @@ def _shortcuts(found: Inspection) -> Markup:
         "Shortcuts",
         *parts,
         table(head, rows, words=2),
-        tag("p", key, class_="soft"),
+        tag("p", key, note, class_="soft"),
         tag("div", *drawn, class_="charts"),
     )
 
