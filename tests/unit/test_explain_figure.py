@@ -14,7 +14,7 @@ from dicom_io.film import Film
 from model.engine import Score
 from model.explain import Explanation, Method
 from model.labels import Band, Label
-from worker.cli.figure import HEADER_PX, figure, printable, write_figure
+from worker.cli.figure import FOOTER_PX, GROUND, HEADER_PX, figure, printable, write_figure
 from worker.cli.output import NOTICE
 from worker.explain import Explained
 
@@ -103,9 +103,25 @@ def test_the_colour_of_evidence_does_not_depend_on_what_else_is_on_the_film() ->
 @pytest.mark.parametrize("shape", [(1024, 256), (256, 1024), (48, 48), (256, 256)])
 def test_a_film_of_any_shape_is_shown_in_its_own_aspect_at_a_readable_size(shape: tuple[int, int]) -> None:
     picture = figure(explained(shape=shape, strength=-10.0))
-    rows, columns = np.nonzero(coloured(picture)[:-160] > 30)
-    assert picture.width >= 1240
+    rows, columns = np.nonzero(coloured(picture)[:-190] > 30)
+    assert picture.width >= 1480
     assert 0.5 < (np.ptp(rows) / np.ptp(columns)) / (shape[0] / shape[1]) < 2
+
+
+def test_words_that_are_long_are_made_small_and_never_run_into_one_another() -> None:
+    made = explained(
+        shape=(900, 300),
+        sop_uid="1." + "2" * 62,
+        model="a-bundle-of-a-very-long-name" * 3 + "-123.456.789",
+        flags=("AGE_UNKNOWN", "BODY_PART_UNKNOWN", "VIEW_UNKNOWN", "UNLIKE_TRAINING", "SOMETHING_ELSE"),
+        score=Score(0.9999, 9.0, 0.65, Label.PNEUMONIA, Band.INTERMEDIATE, 1.25),
+    )
+    ground = np.asarray(figure(made)) == GROUND
+    footer, notice = ground[-FOOTER_PX:], ground[30:60, 1000:1040]
+    assert footer[:, -36:].all(), "the right margin"
+    assert footer[:, -36 - 400 - 30 : -36 - 400 - 5].all(), "between the caption and the scale"
+    assert not footer[:, 36:-36].all()
+    assert notice.all(), "between score and notice"
 
 
 def test_what_no_font_and_no_text_chunk_can_hold_becomes_a_question_mark(tmp_path: Path) -> None:

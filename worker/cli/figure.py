@@ -21,14 +21,20 @@ from worker.explain import Explained
 
 #: The film's longest side in the picture.
 SIDE_PX = 720
-MARGIN_PX, GAP_PX, HEADER_PX, FOOTER_PX = 36, 24, 126, 168
+MARGIN_PX, GAP_PX, HEADER_PX, FOOTER_PX = 36, 24, 126, 192
 #: The words need this much, however narrow the film.
-WIDTH_PX = 1240
+WIDTH_PX = 1480
 BAR_PX = (400, 18)
 #: What lies below the colours of the scale: about a film's middle.
 FILM_GREY = 96
 GROUND, TEXT, FAINT, WARNING = (17, 19, 22), (238, 238, 236), (158, 164, 172), (242, 192, 92)
+#: Names of facts: those in the header, and those in each line of the caption.
+SCORED = ("Probability", "Threshold", "Band")
+CAPTION = (("Model", "Method", "Film version", "Unlikeness"), ("SOP Instance UID",), ("Flags",))
 METHODS = {Method.HIRESCAM: "HiResCAM", Method.GRAD_CAM: "Grad-CAM"}
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def write_figure(explained: Explained, path: Path) -> None:
@@ -91,28 +97,26 @@ def figure(explained: Explained) -> Image.Image:
     for x, title in ((left, "Film"), (right, "Evidence on the film")):
         pen.text((x, HEADER_PX - 12), title, FAINT, _font(17), anchor="ls")
     _scale(sheet, pen, (width - MARGIN_PX - BAR_PX[0], HEADER_PX + shown.height + 40), explained.full)
-    _caption(pen, HEADER_PX + shown.height + 34, facts, _sums(explained, evidence))
+    room = width - 3 * MARGIN_PX - BAR_PX[0]
+    _caption(pen, (MARGIN_PX, HEADER_PX + shown.height + 34), room, _sums(explained, evidence), facts)
     return sheet
 
 
 def _header(pen: ImageDraw.ImageDraw, width: int, facts: dict[str, str]) -> None:
-    pen.text((MARGIN_PX, 52), facts["Label"], TEXT, _font(34), anchor="ls")
-    pen.text((width - MARGIN_PX, 52), facts["Notice"], WARNING, _font(22), anchor="rs")
-    words = [f"probability {facts['Probability']}", f"threshold {facts['Threshold']}"]
-    words += [f"{name.lower()} {facts[name]}" for name in ("Band", "Unlikeness") if name in facts]
-    after = MARGIN_PX + pen.textlength(facts["Label"], _font(34)) + 22
-    pen.text((after, 52), ",  ".join(words), TEXT, _font(22), anchor="ls")
+    label, notice, words = _font(34), _font(22), [f"{name.lower()} {facts[name]}" for name in SCORED if name in facts]
+    pen.text((MARGIN_PX, 52), facts["Label"], TEXT, label, anchor="ls")
+    pen.text((width - MARGIN_PX, 52), facts["Notice"], WARNING, notice, anchor="rs")
+    after = MARGIN_PX + pen.textlength(facts["Label"], label) + GAP_PX
+    room = width - MARGIN_PX - pen.textlength(facts["Notice"], notice) - GAP_PX - after
+    line = ",  ".join(words)
+    pen.text((after, 52), line, TEXT, _fitting(pen, line, 22, room), anchor="ls")
 
 
-def _caption(pen: ImageDraw.ImageDraw, top: int, facts: dict[str, str], sums: str) -> None:
-    names = ("Model", "Method", "Film version", "Flags")
-    lines = [
-        sums,
-        ",  ".join(f"{name.lower()} {facts[name]}" for name in names if name in facts),
-        *(f"SOP Instance UID {facts[name]}" for name in ("SOP Instance UID",) if name in facts),
-    ]
-    for number, line in enumerate(lines):
-        pen.text((MARGIN_PX, top + 34 * number), line, FAINT if number else TEXT, _font(19), anchor="la")
+def _caption(pen: ImageDraw.ImageDraw, corner: tuple[int, int], room: int, sums: str, facts: dict[str, str]) -> None:
+    about = [[f"{name} {facts[name]}" for name in line if name in facts] for line in CAPTION]
+    for number, line in enumerate([sums, *(",  ".join(words) for words in about if words)]):
+        at = (corner[0], corner[1] + 34 * number)
+        pen.text(at, line, FAINT if number else TEXT, _fitting(pen, line, 19, room), anchor="la")
 
 
 def _scale(sheet: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int], full: float) -> None:
@@ -150,6 +154,13 @@ def _sums(explained: Explained, evidence: np.ndarray[tuple[int, ...], np.dtype[n
     return f"Evidence over the film:  {parts},  in all logit {explanation.logit:+.1f}"
 
 
+def _fitting(pen: ImageDraw.ImageDraw, line: str, size: int, room: float) -> Font:
+    """The font in which the line fits into so many pixels, no larger than ``size``."""
+    while size > 8 and pen.textlength(line, _font(size)) > room:
+        size -= 1
+    return _font(size)
+
+
 @functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> Font:
     return ImageFont.load_default(size)
