@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from model.bundle import builtin_folder, read_manifest
+from model.config import config_path, load_config
 from model.dataset import read_picture, scan_folder, split_by_patient
 from model.duplicates import THUMBNAIL_PX, Likeness, find_duplicates, near_pairs
 from model.preprocess import squash
@@ -66,5 +67,6 @@ def test_black_share_and_spectrum_give_the_labels_away(shortcuts):
 
 def test_the_split_of_the_notebook_is_what_it_was(seen):
     described = read_manifest(builtin_folder() / "notebook-1")
-    split = split_by_patient(seen.pictures, 0.15, described["training"]["split_seed"])
+    config = load_config(config_path("notebook-1"))
+    split = split_by_patient(seen.pictures, config.validation_share, config.split_seed)
     assert split.digest == described["training_data"]["split_digest"]
