@@ -41,6 +41,7 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         _metrics(manifest),
         _kinds(manifest),
         _style(manifest),
+        _perturbed(manifest),
         _evidence(manifest),
         _bands(manifest),
         _limits(manifest["intended_use"]),
@@ -238,6 +239,24 @@ def _style(manifest: Mapping[str, Any]) -> str:
             ),
             "",
             *markdown_table(["AUC", "sensitivity", "specificity"], [row]),
+        ]
+    )
+
+
+def _perturbed(manifest: Mapping[str, Any]) -> str:
+    rows = [
+        [row["name"], *(f"{row[figure]:.4f}" for figure in ("auc", "sensitivity", "specificity"))]
+        for row in manifest.get("perturbed", ())
+    ]
+    if not rows:
+        return ""
+    return "\n".join(
+        [
+            "## Films that are changed",
+            "",
+            "The same held-out films, each changed as named before it reaches the network's preprocessing.",
+            "",
+            *markdown_table(["film", "AUC", "sensitivity", "specificity"], rows),
         ]
     )
 

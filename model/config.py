@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import ConfigError
+from model.spectrum import SMALLEST_PX
 
 _NOT_DECISIVE = frozenset({"name", "version", "threshold", "operating_point", "intended_use", "training_data"})
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -143,12 +144,17 @@ class TrainingConfig:
     patience: int = 0
     mixup: float = 0.0
     balance: bool = False
-    style_bound: float = 0.0
+    style_bounds: tuple[float, ...] = (0.0,)
     threshold: float | None = None
     operating_point: OperatingPoint | None = None
     plateau: PlateauRule | None = None
     cosine: CosineRule | None = None
     restyle: Restyle | None = None
+
+    @property
+    def members(self) -> int:
+        """How many networks are trained: one for each fold and style bound."""
+        return max(self.folds, 1) * len(self.style_bounds)
 
     @property
     def input_size(self) -> int:
@@ -238,6 +244,7 @@ def _config(fields: dict[str, Any]) -> TrainingConfig:
     }
     tables: dict[str, Any] = {key: kind(**fields.pop(key)) for key, kind in optional.items() if key in fields}
     return TrainingConfig(
+        style_bounds=tuple(fields.pop("style_bounds", (0.0,))),
         network=NetworkSpec(**{**network, "blocks": tuple(network.get("blocks", (1, 1, 1, 1)))}),
         stages=tuple(Stage(**stage) for stage in fields.pop("stages")),
         optimiser=Optimiser(**fields.pop("optimiser")),
@@ -287,8 +294,16 @@ def _training_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
             "augment.zoom and augment.shift are between 0 and 0.5",
             0 <= config.augment.zoom <= 0.5 and 0 <= config.augment.shift <= 0.5,
         ),
+        (
+            f"input_size is at least {SMALLEST_PX} where styles count (style_bounds, restyle.spectrum)",
+            not _needs_style(config) or min(stage.input_size for stage in config.stages) >= SMALLEST_PX,
+        ),
         ("what restyle says is from 0 to 1", all(0 <= share <= 1 for share in shares)),
     ]
+
+
+def _needs_style(config: TrainingConfig) -> bool:
+    return any(config.style_bounds) or bool(config.restyle and config.restyle.spectrum)
 
 
 def _result_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
@@ -302,7 +317,10 @@ def _result_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
         ("validation_share is between 0 and 1", 0 < config.validation_share < 1),
         ("folds is 0 (one split by validation_share) or at least 2", config.folds == 0 or config.folds >= 2),
         ("keep_best is loss, auc or last", config.keep_best in {"loss", "auc", "last"}),
-        ("style_bound is 0 (styles do not count) or at least 1", config.style_bound == 0 or config.style_bound >= 1),
+        (
+            "style_bounds are 0 (styles do not count) or at least 1",
+            bool(config.style_bounds) and all(bound == 0 or bound >= 1 for bound in config.style_bounds),
+        ),
         ("there is either threshold or operating_point", (config.threshold is None) != (point is None)),
         ("threshold is between 0 and 1", config.threshold is None or 0 < config.threshold < 1),
         ("operating_point.sensitivity is between 0 and 1", point is None or 0 < point.sensitivity < 1),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.bundle import Bundle, check_new, load_bundle
-from model.calibrate import UNCALIBRATED, fit_bands, fit_calibration, threshold_of
+from model.calibrate import UNCALIBRATED, Calibration, fit_bands, fit_calibration, threshold_of
 from model.card import render_card
 from model.dataset import Split, load_films, read_picture
 from model.engine import KerasEngine, LiteRtEngine
@@ -29,7 +30,9 @@ from model.manifest import (
     write_manifest,
     write_validation,
 )
-from model.preprocess import PREPROCESS_VERSION, scale
+from model.metrics import auc
+from model.perturb import PERTURBATIONS
+from model.preprocess import PREPROCESS_VERSION, prepare, scale
 from model.run import RunState, member_folder, read_state
 from model.scope import SIDE, fit_scope, write_scope
 from model.style import style_features
@@ -91,6 +94,7 @@ def train_bundle(
     run: Path,
     progress: Callable[[Progress], None] | None = None,
     reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
+    evidence: Sequence[dict[str, Any]] = (),
 ) -> Bundle:
     """Train a network, or go on with an interrupted run, and export it to ``run/<name>-<version>``.
 
@@ -106,6 +110,8 @@ def train_bundle(
         Called after every batch.
     reader : callable, optional
         Gives the grey film of a path.
+    evidence : sequence of dict, optional
+        Tables for the model card that other programs measured, as ``stress.as_evidence`` gives.
 
     Returns
     -------
@@ -121,7 +127,7 @@ def train_bundle(
     out = run / f"{config.name}-{config.version}"
     check_new(out, config.name, config.version)
     train(config, pictures, run, progress, reader)
-    return export_run(config, pictures, run, out, reader)
+    return export_run(config, pictures, run, out, reader, evidence)
 
 
 def export_run(
@@ -130,6 +136,7 @@ def export_run(
     run: Path,
     out: Path,
     reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
+    evidence: Sequence[dict[str, Any]] = (),
 ) -> Bundle:
     """Export the kept weights of a run as a bundle.
 
@@ -145,6 +152,8 @@ def export_run(
         The bundle's folder; it must not exist.
     reader : callable, optional
         Gives the grey film of a path.
+    evidence : sequence of dict, optional
+        Tables for the model card that other programs measured, as ``stress.as_evidence`` gives.
 
     Returns
     -------
@@ -166,14 +175,19 @@ def export_run(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     draft = _Draft(f"{config.name}-{config.version}", config.input_size, part / KERAS_FILE, part / LITERT_FILE)
-    network = join_members([member.network for member in members], config.input_size) if config.folds else None
-    _write_network(network or members[0].network, draft)
-    held = _held_out(members, config, reader)
+    network = members[0].network
+    if len(members) > 1:
+        network = join_members([member.network for member in members], config.input_size)
+    _write_network(network, draft)
+    judges = _judges(members, config)
+    held = _held_out(judges, config, reader)
     write_validation(part / VALIDATION_FILE, held.targets, held.logits)
     films = load_films(pictures, SIDE, reader)
     children = np.array([f"{picture.kind} {picture.patient}" for picture in pictures])
     write_scope(fit_scope(scale(films.pixels), films.targets, children), part / SCOPE_FILE)
     manifest = _manifest(config, members, held, _engine_difference(draft, held.sample))
+    manifest["perturbed"] = _perturbed(config, judges, manifest, reader)
+    manifest["evidence"] = list(evidence)
     write_manifest(part, manifest)
     (part / CARD_FILE).write_text(render_card(manifest), encoding="utf-8")
     part.rename(out)
@@ -205,8 +219,8 @@ def _members(config: TrainingConfig, run: Path, splits: Sequence[Split]) -> list
     from model.network import build_network
 
     members = []
-    for number, split in enumerate(splits, start=1):
-        folder = member_folder(run, number, len(splits))
+    for number, (split, _) in enumerate(product(splits, config.style_bounds), start=1):
+        folder = member_folder(run, number, config.members)
         state = _state(config, folder, split)
         network = build_network(config.network, config.input_size)
         network.load_weights(folder / state.best_weights)
@@ -214,21 +228,33 @@ def _members(config: TrainingConfig, run: Path, splits: Sequence[Split]) -> list
     return members
 
 
-def _held_out(
-    members: Sequence[_Member], config: TrainingConfig, reader: Callable[[Path], NDArray[np.uint8]]
-) -> _HeldOut:
+def _judges(members: Sequence[_Member], config: TrainingConfig) -> list[tuple[Split, keras.Model]]:
+    """For each fold the network of its members, none of which has seen a child of the fold's validation films."""
     from model.network import join_members
+
+    splits = dict.fromkeys(member.split for member in members)
+    found = []
+    for split in splits:
+        own = [member.network for member in members if member.split == split]
+        found.append((split, join_members(own, config.input_size) if len(own) > 1 else own[0]))
+    return found
+
+
+def _held_out(
+    judges: Sequence[tuple[Split, keras.Model]],
+    config: TrainingConfig,
+    reader: Callable[[Path], NDArray[np.uint8]],
+) -> _HeldOut:
     from model.train import predict_logits
 
     targets, logits, style, samples = [], [], [], []
-    for member in members:
-        films = load_films(member.split.validation, config.input_size, reader)
-        served = join_members([member.network], config.input_size) if config.folds else member.network
-        logits.append(predict_logits(served, films))
+    for split, network in judges:
+        films = load_films(split.validation, config.input_size, reader)
+        logits.append(predict_logits(network, films.pixels))
         targets.append(films.targets.astype(np.float64))
         style.append(style_features(films.pixels))
-        samples.append(scale(films.pixels[: ENGINE_FILMS // len(members)])[..., np.newaxis])
-    held = tuple(picture for member in members for picture in member.split.validation)
+        samples.append(scale(films.pixels[: ENGINE_FILMS // len(judges)])[..., np.newaxis])
+    held = tuple(picture for split, _ in judges for picture in split.validation)
     return _HeldOut(
         np.concatenate(targets), np.concatenate(logits), held, np.concatenate(style), np.concatenate(samples)
     )
@@ -319,7 +345,7 @@ def _manifest(
             "train_films": len(members[0].split.train),
             "validation_films": len(held.targets),
             "folds": config.folds,
-            "split_digest": json_digest([member.split.digest for member in members])
+            "split_digest": json_digest(list(dict.fromkeys(member.split.digest for member in members)))
             if config.folds
             else members[0].split.digest,
         },
@@ -341,8 +367,38 @@ def _manifest(
         "metrics": metrics.as_dict(),
         "kinds": _kinds(held, probabilities, threshold),
         "style": _style_figures(held, probabilities, threshold),
-        "evidence": [],
     }
+
+
+def _perturbed(
+    config: TrainingConfig,
+    judges: Sequence[tuple[Split, keras.Model]],
+    manifest: dict[str, Any],
+    reader: Callable[[Path], NDArray[np.uint8]],
+) -> list[dict[str, Any]]:
+    """The figures when every held-out film is darker, blurred, bordered and so on, by members that had not seen it."""
+    from model.train import predict_logits
+
+    calibration = Calibration(**manifest["calibration"]) if manifest["calibration"] else UNCALIBRATED
+    originals = [[reader(picture.path) for picture in split.validation] for split, _ in judges]
+    targets = np.array([picture.label.target for split, _ in judges for picture in split.validation])
+    rows = []
+    for name, change in PERTURBATIONS.items():
+        logits = [
+            predict_logits(network, np.stack([prepare(change(film), config.input_size) for film in films]))
+            for (_, network), films in zip(judges, originals, strict=True)
+        ]
+        probabilities = calibration.probabilities(np.concatenate(logits))
+        called = probabilities >= manifest["threshold"]
+        rows.append(
+            {
+                "name": name,
+                "auc": auc(targets, probabilities),
+                "sensitivity": float(called[targets == 1].mean()),
+                "specificity": float((~called[targets == 0]).mean()),
+            }
+        )
+    return rows
 
 
 def _kinds(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float) -> list[dict[str, Any]]:

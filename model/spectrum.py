@@ -18,6 +18,9 @@ BANDS = 12
 """Bands of equal ratio between 1.5 cycles a side and Nyquist's frequency."""
 
 LOWEST_CYCLES = 1.5
+SMALLEST_PX = 96
+"""Side of the smallest film of which every band has a coefficient."""
+
 FLOOR = 1e-2
 """Power below which a band counts as empty: well under the noise of 8-bit grey."""
 
@@ -53,7 +56,7 @@ def log_spectrum(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     Parameters
     ----------
     pixels : ndarray of uint8, shape (size, size)
-        Squashed and stretched film, [0, 255]; size is at least 32.
+        Squashed and stretched film, [0, 255]; size is at least ``SMALLEST_PX``.
 
     Returns
     -------

@@ -13,16 +13,13 @@ import numpy as np
 
 from model.errors import InputError
 from model.logistic import cross_fitted, sigmoid
-from model.spectrum import BANDS, log_spectrum
+from model.spectrum import BANDS, SMALLEST_PX, log_spectrum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STYLE_BANDS = slice(BANDS // 2, BANDS)
 """The finer half of the spectrum."""
-
-SMALLEST_PX = 96
-"""Side of the smallest film of which every band of the spectrum has a coefficient."""
 
 
 def style_features(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

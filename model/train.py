@@ -7,11 +7,13 @@ trains one member on each, which see different films and together see all.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import keras
@@ -21,6 +23,7 @@ from model.batches import batch_count, batches, training_films
 from model.dataset import Films, load_films, read_picture, split_by_patient
 from model.errors import TrainingError
 from model.folds import folds
+from model.learning_curves import draw_curves
 from model.metrics import auc
 from model.network import build_network
 from model.plateau import Plateau
@@ -44,6 +47,10 @@ log = logging.getLogger(__name__)
 
 LAST_RATE = 0.01
 """Share of the learning rate that the cosine rule ends with."""
+
+
+CURVES = "curves.png"
+CONFIGURATION = "configuration.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +78,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One network of a run: whose films it sees, where it is kept, and the chances it draws from."""
+    """One network of a run: whose films it sees, how they count, where it is kept, the chances it draws from."""
 
     number: int
     count: int
     split: Split
+    style_bound: float
     folder: Path
     seed: int
 
@@ -99,6 +107,7 @@ def train(
     out: Path,
     progress: Callable[[Progress], None] | None = None,
     reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
+    splits: Sequence[Split] = (),
 ) -> tuple[RunState, ...]:
     """Train every member of a configuration, or go on with a run that was interrupted.
 
@@ -114,6 +123,8 @@ def train(
         Called after every batch.
     reader : callable, optional
         Gives the grey film of a path.
+    splits : sequence of Split, optional
+        One member is trained on each; by default those of the configuration.
 
     Returns
     -------
@@ -127,16 +138,16 @@ def train(
     TrainingError
         If ``out`` holds a run of another configuration or of other films.
     """
-    splits = splits_of(config, pictures)
+    plans = list(product(splits or splits_of(config, pictures), config.style_bounds))
     shelf = _Shelf(pictures, config, reader)
     return tuple(
         _train_member(
             config,
-            _Member(number, len(splits), split, member_folder(out, number, len(splits)), config.seed + number - 1),
+            _Member(number, len(plans), split, bound, member_folder(out, number, len(plans)), config.seed + number - 1),
             shelf,
             progress or (lambda _: None),
         )
-        for number, split in enumerate(splits, start=1)
+        for number, (split, bound) in enumerate(plans, start=1)
     )
 
 
@@ -149,20 +160,23 @@ class _Shelf:
         self._place = {picture: number for number, picture in enumerate(pictures)}
         self._reader = reader
         self._films: dict[int, Films] = {}
-        self._weights = np.ones(len(pictures))
-        if config.style_bound:
-            films = self._all(config.input_size)
-            style = style_features(films.pixels)
-            self._weights = style_weights(pictures, films.targets, style, config.style_bound, config.split_seed)
+        self._config = config
+        self._weights: dict[float, NDArray[np.float64]] = {0.0: np.ones(len(pictures))}
 
     def films(self, pictures: Sequence[Picture], size: int) -> Films:
         """Films of some pictures at an input size."""
         films, chosen = self._all(size), [self._place[picture] for picture in pictures]
         return Films(films.pixels[chosen], films.targets[chosen])
 
-    def weights(self, pictures: Sequence[Picture]) -> NDArray[np.float64]:
+    def weights(self, pictures: Sequence[Picture], bound: float) -> NDArray[np.float64]:
         """How much the films of some pictures count, apart from their labels."""
-        return np.asarray(self._weights[[self._place[picture] for picture in pictures]])
+        if bound not in self._weights:
+            films = self._all(self._config.input_size)
+            style = style_features(films.pixels)
+            self._weights[bound] = style_weights(
+                list(self._place), films.targets, style, bound, self._config.split_seed
+            )
+        return np.asarray(self._weights[bound][[self._place[picture] for picture in pictures]])
 
     def _all(self, size: int) -> Films:
         if size not in self._films:
@@ -175,6 +189,13 @@ def _train_member(
 ) -> RunState:
     member.folder.mkdir(parents=True, exist_ok=True)
     state = _continued(member.folder, config, member.split.digest)
+    described = {
+        **asdict(config),
+        "member_seed": member.seed,
+        "member_style_bound": member.style_bound,
+        "git_revision": git_revision(),
+    }
+    (member.folder / CONFIGURATION).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     if state is not None and _is_over(state, config):
         return state
     train, validation = member.split.train, member.split.validation
@@ -186,7 +207,7 @@ def _train_member(
         epoch += 1
         if size != config.size_of(epoch):
             size = config.size_of(epoch)
-            shown = training_films(shelf.films(train, size), shelf.weights(train), config)
+            shown = training_films(shelf.films(train, size), shelf.weights(train, member.style_bound), config)
             held = shelf.films(validation, size)
         record = _epoch(network, config, member, (shown, held), epoch, progress)
         state = _recorded(network, config, member, state, record)
@@ -249,7 +270,7 @@ def _epoch(
         chosen = np.random.default_rng(member.seed).permutation(len(shown))[: config.settle_films]
         settle_statistics(network, shown.films.pixels[chosen])
     with _averaged(network):
-        z = predict_logits(network, held)
+        z = predict_logits(network, held.pixels)
     y = held.targets.astype(np.float64)
     return EpochRecord(
         epoch=epoch,
@@ -262,9 +283,9 @@ def _epoch(
     )
 
 
-def predict_logits(network: keras.Model, films: Films) -> NDArray[np.float64]:
-    """Logits, shape (n,), that a network which is being trained gives to films."""
-    logits = network.predict(scale(films.pixels)[..., np.newaxis], batch_size=64, verbose=0)
+def predict_logits(network: keras.Model, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Logits, shape (n,), that a network which is being trained gives to prepared films (n, size, size)."""
+    logits = network.predict(scale(pixels)[..., np.newaxis], batch_size=64, verbose=0)
     return np.asarray(logits[:, 0], dtype=np.float64)
 
 
@@ -349,6 +370,7 @@ def _recorded(
         git_revision=git_revision(),
     )
     write_state(member.folder, state)
+    draw_curves(history, config.epochs, member.folder / CURVES)
     log.info(
         "member %d, epoch %d of %d: loss %.4f, validation loss %.4f, accuracy %.4f, AUC %.4f, rate %.2g, %.0f s",
         member.number, record.epoch, config.epochs, record.loss, record.validation_loss, record.validation_accuracy,

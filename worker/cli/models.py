@@ -1,19 +1,15 @@
-"""``auscult model``: list, show and train bundles."""
+"""``auscult model``: list and show bundles."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from worker.bootstrap import active_bundle, bundle_folders
 from worker.cli import lifecycle
-from worker.cli.output import AsJson, console, opened_once, print_facts, print_json, print_table
+from worker.cli.output import AsJson, console, opened_once, print_json, print_table
 from worker.lifecycle import UNKNOWN, standings
-from worker.progress import counted
-from worker.readers import read_labelled
-from worker.settings import quiet_tensorflow
 
 app = typer.Typer(help="Bundles: the network and everything a score depends on.", no_args_is_help=True)
 lifecycle.add_to(app)
@@ -64,25 +60,3 @@ def model_show(
         print_json(read_manifest(found.path))
     else:
         console().print(Markdown(found.card_path.read_text(encoding="utf-8")))
-
-
-@app.command("train")
-def model_train(
-    data: Annotated[Path, typer.Option(help="Folder with NORMAL/ and PNEUMONIA/, or a CSV that lists films.")],
-    out: Annotated[Path, typer.Option(help="Run folder: checkpoints, curves, and in the end the bundle.")],
-    config: Annotated[str, typer.Option(help="A shipped configuration's name, or a TOML file.")] = "auscult-1",
-) -> None:
-    """Train a network and export it as a bundle; started again, it goes on after its last checkpoint."""
-    from model.config import config_path, load_config
-    from model.export import train_bundle
-    from model.listing import scan
-
-    opened_once()
-    quiet_tensorflow()
-    plan = load_config(Path(config) if config.endswith(".toml") else config_path(config))
-    with counted("training") as advance:
-        bundle = train_bundle(
-            plan, scan(data), out, lambda step: advance(step.batches_done, step.batches_in_all), read_labelled
-        )
-    rows: dict[str, Any] = {"bundle": bundle.label, "path": bundle.path, **bundle.metrics.as_dict()}
-    print_facts(rows.items())
