@@ -34,7 +34,8 @@ from model.metrics import auc
 from model.perturb import PERTURBATIONS
 from model.preprocess import PREPROCESS_VERSION, prepare, scale
 from model.run import RunState, member_folder, read_state
-from model.scope import SIDE, fit_scope, write_scope
+from model.scope import FEWEST_FILMS, SIDE, fit_scope, write_scope
+from model.spectrum import SMALLEST_PX
 from model.style import style_features
 from model.weights import style_weights, weighted_auc
 
@@ -182,9 +183,12 @@ def export_run(
     judges = _judges(members, config)
     held = _held_out(judges, config, reader)
     write_validation(part / VALIDATION_FILE, held.targets, held.logits)
-    films = load_films(pictures, SIDE, reader)
-    children = np.array([f"{picture.kind} {picture.patient}" for picture in pictures])
-    write_scope(fit_scope(scale(films.pixels), films.targets, children), part / SCOPE_FILE)
+    if len(pictures) >= FEWEST_FILMS:
+        films = load_films(pictures, SIDE, reader)
+        children = np.array([f"{picture.kind} {picture.patient}" for picture in pictures])
+        write_scope(fit_scope(scale(films.pixels), films.targets, children), part / SCOPE_FILE)
+    else:
+        log.warning("no scope: it needs %d films", FEWEST_FILMS, extra={"action": "no_scope"})
     manifest = _manifest(config, members, held, _engine_difference(draft, held.sample))
     manifest["perturbed"] = _perturbed(config, judges, manifest, reader)
     manifest["evidence"] = list(evidence)
@@ -206,12 +210,15 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
-    """Targets and logits of every validation film, each by a member that had not seen it; and some of the inputs."""
+    """Targets and logits of every validation film, each by members that had not seen it; and some of the inputs.
+
+    ``style`` is None where the input is too small to show it.
+    """
 
     targets: NDArray[np.float64]
     logits: NDArray[np.float64]
     pictures: tuple[Picture, ...]
-    style: NDArray[np.float64]
+    style: NDArray[np.float64] | None
     sample: NDArray[np.float32]
 
 
@@ -252,11 +259,16 @@ def _held_out(
         films = load_films(split.validation, config.input_size, reader)
         logits.append(predict_logits(network, films.pixels))
         targets.append(films.targets.astype(np.float64))
-        style.append(style_features(films.pixels))
+        if config.input_size >= SMALLEST_PX:
+            style.append(style_features(films.pixels))
         samples.append(scale(films.pixels[: ENGINE_FILMS // len(judges)])[..., np.newaxis])
     held = tuple(picture for split, _ in judges for picture in split.validation)
     return _HeldOut(
-        np.concatenate(targets), np.concatenate(logits), held, np.concatenate(style), np.concatenate(samples)
+        targets=np.concatenate(targets),
+        logits=np.concatenate(logits),
+        pictures=held,
+        style=np.concatenate(style) if style else None,
+        sample=np.concatenate(samples),
     )
 
 
@@ -414,8 +426,10 @@ def _kinds(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float)
     return rows
 
 
-def _style_figures(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float) -> dict[str, Any]:
+def _style_figures(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float) -> dict[str, Any] | None:
     """The figures on films weighted so that style says nothing of the label: what to expect where films differ."""
+    if held.style is None:
+        return None
     weights = style_weights(held.pictures, held.targets, held.style, STYLE_BOUND, 0)
     ill, called = held.targets == 1, probabilities >= threshold
     return {

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SIDE = 32
 COMPONENTS = 64
+FEWEST_FILMS = FOLDS * COMPONENTS
+"""With fewer films there is nothing to learn what films look like from."""
+
 REFUSED_SHARE = 0.01
 """At most this share of films like the training films are called unlike."""
 
@@ -118,8 +121,8 @@ def fit_scope(pictures: NDArray[np.float32], targets: NDArray[np.floating[Any]],
     """
     if pictures.ndim != 3 or pictures.shape[1:] != (SIDE, SIDE):
         raise InputError(f"films for a scope have the shape (n, {SIDE}, {SIDE})")
-    if len(pictures) < FOLDS * COMPONENTS:
-        raise DataError(f"a scope needs at least {FOLDS * COMPONENTS} films")
+    if len(pictures) < FEWEST_FILMS:
+        raise DataError(f"a scope needs at least {FEWEST_FILMS} films")
     fold = group_folds(targets, groups, 0)
     measures = np.empty((len(pictures), len(MEASURES)))
     for number in range(FOLDS):
