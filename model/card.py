@@ -39,11 +39,13 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         _data(manifest),
         _training(manifest),
         _metrics(manifest),
+        _folds(manifest),
         _kinds(manifest),
         _style(manifest),
         _perturbed(manifest),
         _evidence(manifest),
         _bands(manifest),
+        _scope(manifest),
         _limits(manifest["intended_use"]),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -151,7 +153,7 @@ def _settings(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[s
 
 
 def _metrics(manifest: Mapping[str, Any]) -> str:
-    difference, folds = manifest["training"]["engine_difference"], manifest["training_data"]["folds"]
+    difference, folds = manifest["engine_difference"], manifest["training_data"]["folds"]
     title, how = (
         (
             "## Cross-validated figures",
@@ -204,6 +206,22 @@ def _table(metrics: Mapping[str, Any]) -> list[str]:
         f"| NORMAL | {tn} | {fp} |",
         f"| PNEUMONIA | {fn} | {tp} |",
     ]
+
+
+def _folds(manifest: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            number,
+            fold["films"],
+            *(f"{fold[figure]:.4f}" for figure in ("auc", "accuracy", "sensitivity", "specificity")),
+        ]
+        for number, fold in enumerate(manifest.get("folds", ()), start=1)
+    ]
+    if len(rows) < 2:
+        return ""
+    return "\n".join(
+        ["## By fold", "", *markdown_table(["fold", "films", "AUC", "accuracy", "sensitivity", "specificity"], rows)]
+    )
 
 
 def _kinds(manifest: Mapping[str, Any]) -> str:
@@ -299,6 +317,23 @@ def _bands(manifest: Mapping[str, Any]) -> str:
     ]
     columns = ["band", "probability", "films", "with pneumonia", "95 % interval of the rate"]
     return "\n".join(["## Bands", "", *markdown_table(columns, rows)])
+
+
+def _scope(manifest: Mapping[str, Any]) -> str:
+    share = manifest.get("scope_refused_share")
+    if share is None:
+        return ""
+    return "\n".join(
+        [
+            "## Out of scope",
+            "",
+            (
+                "Each film is first held against what the training films look like (`scope.npz`); one that is too unlike "
+                "them is refused or flagged, as the site wants. Of training films that were held out from learning what "
+                f"they look like, {share:.2%} are called unlike."
+            ),
+        ]
+    )
 
 
 def _limits(use: Mapping[str, Any]) -> str:

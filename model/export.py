@@ -17,7 +17,7 @@ from model.dataset import Split, load_films, read_picture
 from model.engine import KerasEngine, LiteRtEngine
 from model.errors import ExportError
 from model.evaluate import evaluate_probabilities
-from model.intervals import wilson
+from model.held_out import HeldOut, Member, figures_by_kind, judge_held_out, judges_of, perturbed_figures, style_figures
 from model.labels import Label
 from model.manifest import (
     CARD_FILE,
@@ -30,14 +30,9 @@ from model.manifest import (
     write_manifest,
     write_validation,
 )
-from model.metrics import auc
-from model.perturb import PERTURBATIONS
-from model.preprocess import PREPROCESS_VERSION, prepare, scale
+from model.preprocess import PREPROCESS_VERSION, scale
 from model.run import RunState, member_folder, read_state
-from model.scope import FEWEST_FILMS, SIDE, fit_scope, write_scope
-from model.spectrum import SMALLEST_PX
-from model.style import style_features
-from model.weights import style_weights, weighted_auc
+from model.scope import FEWEST_FILMS, SIDE, Scope, fit_scope, write_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,12 +46,6 @@ if TYPE_CHECKING:
     from model.train import Progress
 
 log = logging.getLogger(__name__)
-
-ENGINE_FILMS = 400
-"""Validation films on which the two engines are compared."""
-
-STYLE_BOUND = 20.0
-"""The most one film may weigh in the figures for films of any style."""
 
 MAX_LOGIT_DIFFERENCE = 1e-4
 """By how much two engines' logits may differ where the sigmoid is not flat; beyond, float32 itself is coarser."""
@@ -180,18 +169,23 @@ def export_run(
     if len(members) > 1:
         network = join_members([member.network for member in members], config.input_size)
     _write_network(network, draft)
-    judges = _judges(members, config)
-    held = _held_out(judges, config, reader)
+    judges = judges_of(members, config)
+    held = judge_held_out(judges, config, reader)
     write_validation(part / VALIDATION_FILE, held.targets, held.logits)
-    if len(pictures) >= FEWEST_FILMS:
-        films = load_films(pictures, SIDE, reader)
-        children = np.array([f"{picture.kind} {picture.patient}" for picture in pictures])
-        write_scope(fit_scope(scale(films.pixels), films.targets, children), part / SCOPE_FILE)
-    else:
-        log.warning("no scope: it needs %d films", FEWEST_FILMS, extra={"action": "no_scope"})
-    manifest = _manifest(config, members, held, _engine_difference(draft, held.sample))
-    manifest["perturbed"] = _perturbed(config, judges, manifest, reader)
-    manifest["evidence"] = list(evidence)
+    scope = _scope(pictures, reader)
+    if scope:
+        write_scope(scope, part / SCOPE_FILE)
+    point = _operating_point(config, held)
+    manifest = {
+        **_manifest(config, members, held, point),
+        "engine_difference": asdict(_engine_difference(draft, held.sample)),
+        "folds": figures_by_fold(held, point.probabilities, point.threshold),
+        "kinds": figures_by_kind(held, point.probabilities, point.threshold),
+        "style": style_figures(held, point.probabilities, point.threshold),
+        "perturbed": perturbed_figures(config, judges, point.calibration, point.threshold, reader),
+        "scope_refused_share": scope.refused_share if scope else None,
+        "evidence": list(evidence),
+    }
     write_manifest(part, manifest)
     (part / CARD_FILE).write_text(render_card(manifest), encoding="utf-8")
     part.rename(out)
@@ -199,30 +193,7 @@ def export_run(
     return load_bundle(out)
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """One trained member of a run."""
-
-    split: Split
-    state: RunState
-    network: keras.Model
-
-
-@dataclass(frozen=True, slots=True)
-class _HeldOut:
-    """Targets and logits of every validation film, each by members that had not seen it; and some of the inputs.
-
-    ``style`` is None where the input is too small to show it.
-    """
-
-    targets: NDArray[np.float64]
-    logits: NDArray[np.float64]
-    pictures: tuple[Picture, ...]
-    style: NDArray[np.float64] | None
-    sample: NDArray[np.float32]
-
-
-def _members(config: TrainingConfig, run: Path, splits: Sequence[Split]) -> list[_Member]:
+def _members(config: TrainingConfig, run: Path, splits: Sequence[Split]) -> list[Member]:
     from model.network import build_network
 
     members = []
@@ -231,45 +202,8 @@ def _members(config: TrainingConfig, run: Path, splits: Sequence[Split]) -> list
         state = _state(config, folder, split)
         network = build_network(config.network, config.input_size)
         network.load_weights(folder / state.best_weights)
-        members.append(_Member(split, state, network))
+        members.append(Member(split, state, network))
     return members
-
-
-def _judges(members: Sequence[_Member], config: TrainingConfig) -> list[tuple[Split, keras.Model]]:
-    """For each fold the network of its members, none of which has seen a child of the fold's validation films."""
-    from model.network import join_members
-
-    splits = dict.fromkeys(member.split for member in members)
-    found = []
-    for split in splits:
-        own = [member.network for member in members if member.split == split]
-        found.append((split, join_members(own, config.input_size) if len(own) > 1 else own[0]))
-    return found
-
-
-def _held_out(
-    judges: Sequence[tuple[Split, keras.Model]],
-    config: TrainingConfig,
-    reader: Callable[[Path], NDArray[np.uint8]],
-) -> _HeldOut:
-    from model.train import predict_logits
-
-    targets, logits, style, samples = [], [], [], []
-    for split, network in judges:
-        films = load_films(split.validation, config.input_size, reader)
-        logits.append(predict_logits(network, films.pixels))
-        targets.append(films.targets.astype(np.float64))
-        if config.input_size >= SMALLEST_PX:
-            style.append(style_features(films.pixels))
-        samples.append(scale(films.pixels[: ENGINE_FILMS // len(judges)])[..., np.newaxis])
-    held = tuple(picture for split, _ in judges for picture in split.validation)
-    return _HeldOut(
-        targets=np.concatenate(targets),
-        logits=np.concatenate(logits),
-        pictures=held,
-        style=np.concatenate(style) if style else None,
-        sample=np.concatenate(samples),
-    )
 
 
 def _state(config: TrainingConfig, run: Path, split: Split) -> RunState:
@@ -320,20 +254,42 @@ def engine_difference(litert: NDArray[np.float64], keras: NDArray[np.float64]) -
     )
 
 
-def _manifest(
-    config: TrainingConfig, members: Sequence[_Member], held: _HeldOut, difference: EngineDifference
-) -> dict[str, Any]:
-    calibration, probabilities = UNCALIBRATED, held.logits
-    if config.operating_point:
-        calibration = fit_calibration(held.targets, held.logits)
+def _scope(pictures: Sequence[Picture], reader: Callable[[Path], NDArray[np.uint8]]) -> Scope | None:
+    if len(pictures) < FEWEST_FILMS:
+        log.warning("no scope: it needs %d films", FEWEST_FILMS, extra={"action": "no_scope"})
+        return None
+    films = load_films(pictures, SIDE, reader)
+    children = np.array([f"{picture.kind} {picture.patient}" for picture in pictures])
+    return fit_scope(scale(films.pixels), films.targets, children)
+
+
+@dataclass(frozen=True, slots=True)
+class _OperatingPoint:
+    """How a logit becomes a probability and from where on it means PNEUMONIA; ``probabilities`` of the held-out films."""
+
+    calibration: Calibration
+    threshold: float
+    probabilities: NDArray[np.float64]
+
+
+def _operating_point(config: TrainingConfig, held: HeldOut) -> _OperatingPoint:
+    if config.operating_point is None:
+        threshold = config.threshold
+        if threshold is None:
+            raise ExportError(f"the configuration {config.name}-{config.version} names no threshold")
+        return _OperatingPoint(UNCALIBRATED, threshold, UNCALIBRATED.probabilities(held.logits))
+    calibration = fit_calibration(held.targets, held.logits)
     probabilities = calibration.probabilities(held.logits)
-    threshold = config.threshold
-    if threshold is None and config.operating_point:
-        threshold = threshold_of(held.targets, probabilities, config.operating_point.sensitivity)
-    if threshold is None:
-        raise ExportError(f"the configuration {config.name}-{config.version} names no threshold")
-    metrics = evaluate_probabilities(held.targets, probabilities, threshold, config.name, config.version)
-    bands = fit_bands(held.targets, probabilities, threshold) if config.operating_point else None
+    threshold = threshold_of(held.targets, probabilities, config.operating_point.sensitivity)
+    return _OperatingPoint(calibration, threshold, probabilities)
+
+
+def _manifest(
+    config: TrainingConfig, members: Sequence[Member], held: HeldOut, point: _OperatingPoint
+) -> dict[str, Any]:
+    metrics = evaluate_probabilities(held.targets, point.probabilities, point.threshold, config.name, config.version)
+    digests = list(dict.fromkeys(member.split.digest for member in members))
+    is_calibrated = config.operating_point is not None
     return {
         "format": FORMAT,
         "name": config.name,
@@ -344,28 +300,23 @@ def _manifest(
         "labels": [label.value for label in Label],
         "positive": Label.PNEUMONIA.value,
         "output": "logit",
-        "threshold": threshold,
-        "calibration": calibration.as_dict() if config.operating_point else None,
-        "bands": bands.as_dict() if bands else None,
+        "threshold": point.threshold,
+        "calibration": point.calibration.as_dict() if is_calibrated else None,
+        "bands": fit_bands(held.targets, point.probabilities, point.threshold).as_dict() if is_calibrated else None,
         "derived_from": None,
         "intended_use": asdict(config.intended_use),
         "training_data": {
             **asdict(config.training_data),
-            "films": len(
-                {picture for member in members for picture in (*member.split.train, *member.split.validation)}
-            ),
+            "films": len({*members[0].split.train, *members[0].split.validation}),
             "train_films": len(members[0].split.train),
             "validation_films": len(held.targets),
             "folds": config.folds,
-            "split_digest": json_digest(list(dict.fromkeys(member.split.digest for member in members)))
-            if config.folds
-            else members[0].split.digest,
+            "split_digest": json_digest(digests) if config.folds else digests[0],
         },
         "training": {
             "config": f"{config.name}-{config.version}",
             "config_digest": config.digest,
             "settings": asdict(config),
-            "engine_difference": asdict(difference),
             "members": [
                 {
                     "epochs": member.state.epochs_done,
@@ -377,64 +328,4 @@ def _manifest(
             ],
         },
         "metrics": metrics.as_dict(),
-        "kinds": _kinds(held, probabilities, threshold),
-        "style": _style_figures(held, probabilities, threshold),
-    }
-
-
-def _perturbed(
-    config: TrainingConfig,
-    judges: Sequence[tuple[Split, keras.Model]],
-    manifest: dict[str, Any],
-    reader: Callable[[Path], NDArray[np.uint8]],
-) -> list[dict[str, Any]]:
-    """The figures when every held-out film is darker, blurred, bordered and so on, by members that had not seen it."""
-    from model.train import predict_logits
-
-    calibration = Calibration(**manifest["calibration"]) if manifest["calibration"] else UNCALIBRATED
-    originals = [[reader(picture.path) for picture in split.validation] for split, _ in judges]
-    targets = np.array([picture.label.target for split, _ in judges for picture in split.validation])
-    rows = []
-    for name, change in PERTURBATIONS.items():
-        logits = [
-            predict_logits(network, np.stack([prepare(change(film), config.input_size) for film in films]))
-            for (_, network), films in zip(judges, originals, strict=True)
-        ]
-        probabilities = calibration.probabilities(np.concatenate(logits))
-        called = probabilities >= manifest["threshold"]
-        rows.append(
-            {
-                "name": name,
-                "auc": auc(targets, probabilities),
-                "sensitivity": float(called[targets == 1].mean()),
-                "specificity": float((~called[targets == 0]).mean()),
-            }
-        )
-    return rows
-
-
-def _kinds(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float) -> list[dict[str, Any]]:
-    """How many films of each type were called rightly."""
-    right = (probabilities >= threshold) == (held.targets == 1)
-    rows = []
-    for label, kind in sorted({(picture.label, picture.kind) for picture in held.pictures}):
-        among = right[[picture.kind == kind and picture.label is label for picture in held.pictures]]
-        interval = wilson(int(among.sum()), len(among))
-        rows.append(
-            {"kind": kind, "label": label, "films": len(among), "right": float(among.mean()), "right_ci": interval}
-        )
-    return rows
-
-
-def _style_figures(held: _HeldOut, probabilities: NDArray[np.float64], threshold: float) -> dict[str, Any] | None:
-    """The figures on films weighted so that style says nothing of the label: what to expect where films differ."""
-    if held.style is None:
-        return None
-    weights = style_weights(held.pictures, held.targets, held.style, STYLE_BOUND, 0)
-    ill, called = held.targets == 1, probabilities >= threshold
-    return {
-        "bound": STYLE_BOUND,
-        "auc": weighted_auc(held.targets, probabilities, weights),
-        "sensitivity": float(np.average(called[ill], weights=weights[ill])),
-        "specificity": float(np.average(~called[~ill], weights=weights[~ill])),
     }

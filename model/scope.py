@@ -11,7 +11,7 @@ most 1 % of films like the training films are called unlike.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class Scope:
 
     ``mean`` is float32 (1024,), grey in [0, 1]; ``components`` float32 (k, 1024) with ``variances`` (k,) and the mean
     variance ``noise`` beside them; ``upright`` float32 (1024,) with its ``offset``; ``limits`` float64 (4,), in the
-    order of ``MEASURES``.
+    order of ``MEASURES``. ``refused_share`` is the share of held-out training films that were above a limit.
     """
 
     mean: NDArray[np.float32]
@@ -54,6 +54,7 @@ class Scope:
     upright: NDArray[np.float32]
     offset: float
     limits: NDArray[np.float64]
+    refused_share: float = 0.0
 
     def unlikeness(self, film: NDArray[np.uint8]) -> float:
         """How unlike the training films a film is.
@@ -129,10 +130,11 @@ def fit_scope(pictures: NDArray[np.float32], targets: NDArray[np.floating[Any]],
         held = fold == number
         measures[held] = _fitted(pictures[~held]).measures(pictures[held])
     limits = np.quantile(measures, 1 - REFUSED_SHARE / len(MEASURES), axis=0)
-    return _fitted(pictures, limits)
+    refused = float(((measures / limits).max(axis=1) > 1).mean())
+    return replace(_fitted(pictures), limits=limits, refused_share=refused)
 
 
-def _fitted(pictures: NDArray[np.float32], limits: NDArray[np.float64] | None = None) -> Scope:
+def _fitted(pictures: NDArray[np.float32]) -> Scope:
     flat = pictures.reshape(len(pictures), -1).astype(np.float64)
     mean = flat.mean(axis=0)
     variances, vectors = np.linalg.eigh(np.cov(flat.T))
@@ -144,7 +146,7 @@ def _fitted(pictures: NDArray[np.float32], limits: NDArray[np.float64] | None = 
         noise=float(variances[:-COMPONENTS].mean()),
         upright=upright.astype(np.float32),
         offset=offset,
-        limits=np.ones(len(MEASURES)) if limits is None else limits,
+        limits=np.ones(len(MEASURES)),
     )
 
 
@@ -178,6 +180,7 @@ def read_scope(path: Path) -> Scope:
                 **{name: arrays[name] for name in ("mean", "components", "variances", "upright", "limits")},
                 noise=float(arrays["noise"]),
                 offset=float(arrays["offset"]),
+                refused_share=float(arrays["refused_share"]),
             )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a scope: copy or export the bundle again") from error

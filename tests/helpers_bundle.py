@@ -71,9 +71,9 @@ def manifest_by_hand(**changes: Any) -> dict[str, Any]:
             "config": "hand-1",
             "config_digest": "0" * 64,
             "settings": {"seed": 1, "stages": [{"input_size": 32, "epochs": 1}]},
-            "engine_difference": {"logit": 0.0, "probability": 0.0},
             "members": [],
         },
+        "engine_difference": {"logit": 0.0, "probability": 0.0},
         "metrics": evaluate_logits(targets, logits, 0.5, "hand", "1").as_dict(),
         **changes,
     }
