@@ -17,7 +17,16 @@ from model.dataset import Split, load_films, read_picture
 from model.engine import KerasEngine, LiteRtEngine
 from model.errors import ExportError
 from model.evaluate import evaluate_probabilities
-from model.held_out import HeldOut, Member, figures_by_kind, judge_held_out, judges_of, perturbed_figures, style_figures
+from model.held_out import (
+    HeldOut,
+    Member,
+    figures_by_fold,
+    figures_by_kind,
+    judge_held_out,
+    judges_of,
+    perturbed_figures,
+    style_figures,
+)
 from model.labels import Label
 from model.manifest import (
     CARD_FILE,
