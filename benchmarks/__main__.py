@@ -1,4 +1,4 @@
-"""``python3 dev.py bench [film] [ingest] [memory]``: print the figures, all of them by default.
+"""``python3 dev.py bench [film] [network] [ingest] [memory]``: print the figures, all of them by default.
 
 Timings on a shared machine are noisy, so two ways are timed in turns within one run and only their ratio is worth
 quoting; the medians beside it say what machine it was.
@@ -10,13 +10,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import film, serving
+from benchmarks import film, network, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECTIONS: dict[str, Callable[[], None]] = {
     "film": film.compare,
+    "network": network.compare,
     "ingest": serving.throughput,
     "memory": serving.memory,
 }
