@@ -84,8 +84,8 @@ class StandardisedConv2D(layers.Conv2D):  # type: ignore[misc] # Keras has no ty
 
     def load_own_variables(self, store: Any) -> None:
         """Load what ``save_own_variables`` saved."""
+        super().load_own_variables(store)
         self.gain.assign(store["gain"])
-        super().load_own_variables({key: store[key] for key in store if key != "gain"})
 
     def get_config(self) -> dict[str, Any]:
         """What it takes to make the layer anew."""
