@@ -153,8 +153,8 @@ class TrainingConfig:
 
     @property
     def members(self) -> int:
-        """How many networks are trained: one for each fold and style bound."""
-        return max(self.folds, 1) * len(self.style_bounds)
+        """How many networks are trained: one for each fold, or one."""
+        return max(self.folds, 1)
 
     @property
     def input_size(self) -> int:

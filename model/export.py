@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from model.held_out import (
     figures_by_fold,
     figures_by_kind,
     judge_held_out,
-    judges_of,
     perturbed_figures,
     style_figures,
 )
@@ -178,8 +176,7 @@ def export_run(
     if len(members) > 1:
         network = join_members([member.network for member in members], config.input_size)
     _write_network(network, draft)
-    judges = judges_of(members, config)
-    held = judge_held_out(judges, config, reader)
+    held = judge_held_out(members, config, reader)
     write_validation(part / VALIDATION_FILE, held.targets, held.logits)
     scope = _scope(pictures, reader)
     if scope:
@@ -191,7 +188,7 @@ def export_run(
         "folds": figures_by_fold(held, point.probabilities, point.threshold),
         "kinds": figures_by_kind(held, point.probabilities, point.threshold),
         "style": style_figures(held, point.probabilities, point.threshold),
-        "perturbed": perturbed_figures(config, judges, point.calibration, point.threshold, reader),
+        "perturbed": perturbed_figures(config, members, point.calibration, point.threshold, reader),
         "scope_refused_share": scope.refused_share if scope else None,
         "evidence": list(evidence),
     }
@@ -206,7 +203,7 @@ def _members(config: TrainingConfig, run: Path, splits: Sequence[Split]) -> list
     from model.network import build_network
 
     members = []
-    for number, (split, _) in enumerate(product(splits, config.style_bounds), start=1):
+    for number, split in enumerate(splits, start=1):
         folder = member_folder(run, number, config.members)
         state = _state(config, folder, split)
         network = build_network(config.network, config.input_size)

@@ -46,7 +46,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Targets and logits of every validation film, each by members that had not seen it; and some of the inputs.
+    """Targets and logits of every validation film, each by the member that had not seen it; and some of the inputs.
 
     ``folds`` is how many films each fold has; ``style`` is None where the input is too small to show it.
     """
@@ -59,40 +59,28 @@ class HeldOut:
     sample: NDArray[np.float32]
 
 
-def judges_of(members: Sequence[Member], config: TrainingConfig) -> list[tuple[Split, keras.Model]]:
-    """For each fold the network of its members, none of which has seen a child of the fold's validation films."""
-    from model.network import join_members
-
-    splits = dict.fromkeys(member.split for member in members)
-    found = []
-    for split in splits:
-        own = [member.network for member in members if member.split == split]
-        found.append((split, join_members(own, config.input_size) if len(own) > 1 else own[0]))
-    return found
-
-
 def judge_held_out(
-    judges: Sequence[tuple[Split, keras.Model]],
+    members: Sequence[Member],
     config: TrainingConfig,
     reader: Callable[[Path], NDArray[np.uint8]],
 ) -> HeldOut:
-    """Let the judges of each fold answer to its validation films."""
+    """Let each member answer to its fold's validation films."""
     from model.train import predict_logits
 
     targets, logits, style, samples = [], [], [], []
-    for split, network in judges:
-        films = load_films(split.validation, config.input_size, reader)
-        logits.append(predict_logits(network, films.pixels))
+    for member in members:
+        films = load_films(member.split.validation, config.input_size, reader)
+        logits.append(predict_logits(member.network, films.pixels))
         targets.append(films.targets.astype(np.float64))
         if config.input_size >= SMALLEST_PX:
             style.append(style_features(films.pixels))
-        samples.append(scale(films.pixels[: ENGINE_FILMS // len(judges)])[..., np.newaxis])
-    held = tuple(picture for split, _ in judges for picture in split.validation)
+        samples.append(scale(films.pixels[: ENGINE_FILMS // len(members)])[..., np.newaxis])
+    held = tuple(picture for member in members for picture in member.split.validation)
     return HeldOut(
         targets=np.concatenate(targets),
         logits=np.concatenate(logits),
         pictures=held,
-        folds=tuple(len(split.validation) for split, _ in judges),
+        folds=tuple(len(member.split.validation) for member in members),
         style=np.concatenate(style) if style else None,
         sample=np.concatenate(samples),
     )
@@ -100,21 +88,21 @@ def judge_held_out(
 
 def perturbed_figures(
     config: TrainingConfig,
-    judges: Sequence[tuple[Split, keras.Model]],
+    members: Sequence[Member],
     calibration: Calibration,
     threshold: float,
     reader: Callable[[Path], NDArray[np.uint8]],
 ) -> list[dict[str, Any]]:
-    """The figures when every held-out film is darker, blurred, bordered and so on, by members that had not seen it."""
+    """The figures when every held-out film is darker, blurred, bordered and so on, by the member that had not seen it."""
     from model.train import predict_logits
 
-    originals = [[reader(picture.path) for picture in split.validation] for split, _ in judges]
-    targets = np.array([picture.label.target for split, _ in judges for picture in split.validation])
+    originals = [[reader(picture.path) for picture in member.split.validation] for member in members]
+    targets = np.array([picture.label.target for member in members for picture in member.split.validation])
     rows = []
     for name, change in PERTURBATIONS.items():
         logits = [
-            predict_logits(network, np.stack([prepare(change(film), config.input_size) for film in films]))
-            for (_, network), films in zip(judges, originals, strict=True)
+            predict_logits(member.network, np.stack([prepare(change(film), config.input_size) for film in films]))
+            for member, films in zip(members, originals, strict=True)
         ]
         probabilities = calibration.probabilities(np.concatenate(logits))
         called = probabilities >= threshold
@@ -130,7 +118,7 @@ def perturbed_figures(
 
 
 def figures_by_fold(held: HeldOut, probabilities: NDArray[np.float64], threshold: float) -> list[dict[str, Any]]:
-    """The figures of each fold's judges on its own validation films, at the threshold of all."""
+    """The figures of each fold's member on its own validation films, at the threshold of all."""
     rows, ends = [], np.cumsum(held.folds)
     for start, end in zip(ends - held.folds, ends, strict=True):
         targets, called = held.targets[start:end], probabilities[start:end] >= threshold

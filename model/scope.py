@@ -129,7 +129,8 @@ def fit_scope(pictures: NDArray[np.float32], targets: NDArray[np.floating[Any]],
     for number in range(FOLDS):
         held = fold == number
         measures[held] = _fitted(pictures[~held]).measures(pictures[held])
-    limits = np.quantile(measures, 1 - REFUSED_SHARE / len(MEASURES), axis=0)
+    # The next higher of the films' own values, not one between: no more than that share lie above it, however few films.
+    limits = np.quantile(measures, 1 - REFUSED_SHARE / len(MEASURES), axis=0, method="higher")
     refused = float(((measures / limits).max(axis=1) > 1).mean())
     return replace(_fitted(pictures), limits=limits, refused_share=refused)
 

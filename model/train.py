@@ -13,7 +13,7 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import keras
@@ -138,16 +138,18 @@ def train(
     TrainingError
         If ``out`` holds a run of another configuration or of other films.
     """
-    plans = list(product(splits or splits_of(config, pictures), config.style_bounds))
+    splits = splits or splits_of(config, pictures)
     shelf = _Shelf(pictures, config, reader)
     return tuple(
         _train_member(
             config,
-            _Member(number, len(plans), split, bound, member_folder(out, number, len(plans)), config.seed + number - 1),
+            _Member(
+                number, len(splits), split, bound, member_folder(out, number, len(splits)), config.seed + number - 1
+            ),
             shelf,
             progress or (lambda _: None),
         )
-        for number, (split, bound) in enumerate(plans, start=1)
+        for number, (split, bound) in enumerate(zip(splits, cycle(config.style_bounds), strict=False), start=1)
     )
 
 
