@@ -3,7 +3,7 @@
 A network answers to a hand, a test pattern or a chest upside down as surely as to a chest. Here a film, squashed to
 32 x 32, is held against the training films in four ways: how far it lies from their middle within the space of their
 main variations and beside that space (probabilistic principal components, Tipping and Bishop 1999), whether it stands
-upright (a linear discriminant between the films and themselves upside down), and whether it has contrast at all. Each
+upright (a linear discriminant between the films and themselves upside down), and whether it has any detail. Each
 is scaled so that 1 is the limit that 0.25 % of held-out training films exceed; the largest of the four counts, so at
 most 1 % of films like the training films are called unlike.
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from model.errors import DataError, InputError
 from model.logistic import FOLDS, group_folds
@@ -33,7 +34,10 @@ FEWEST_FILMS = FOLDS * COMPONENTS
 REFUSED_SHARE = 0.01
 """At most this share of films like the training films are called unlike."""
 
-MEASURES = ("within", "beside", "upside_down", "flat")
+MEASURES = ("within", "beside", "upside_down", "smooth")
+NEAR = 3
+"""Pixels to each side that count as around a pixel."""
+
 RIDGE = 30.0
 """Penalty of the discriminant; what it weighs are some thousand strongly related pixels."""
 
@@ -87,9 +91,16 @@ class Scope:
                 (np.square(scores) / self.variances).mean(axis=1),
                 beside / (self.noise * (flat.shape[1] - len(self.variances))),
                 np.maximum(1 - (flat @ self.upright + self.offset), 0),
-                1 / np.maximum(flat.std(axis=1), 1e-3),
+                1 / np.maximum(_detail(pictures), 1e-3),
             ]
         )
+
+
+def _detail(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far pixels lie from the mean of those around them: a gradient, or few pixels blown up, has little of it."""
+    framed = np.pad(pictures, ((0, 0), (NEAR, NEAR), (NEAR, NEAR)), mode="edge")
+    around = sliding_window_view(framed, (2 * NEAR + 1, 2 * NEAR + 1), axis=(1, 2)).mean(axis=(3, 4))
+    return np.asarray((pictures - around).std(axis=(1, 2)))
 
 
 def small(film: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -176,15 +187,18 @@ def read_scope(path: Path) -> Scope:
         If the file is not a whole scope.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here: NumPy leaves the file of a broken archive open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             scope = Scope(
                 **{name: arrays[name] for name in ("mean", "components", "variances", "upright", "limits")},
                 noise=float(arrays["noise"]),
                 offset=float(arrays["offset"]),
                 refused_share=float(arrays["refused_share"]),
             )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a scope: copy or export the bundle again") from error
-    if scope.components.shape != (len(scope.variances), SIDE * SIDE) or scope.limits.shape != (len(MEASURES),):
+    pixels = (SIDE * SIDE,)
+    wanted = (pixels, pixels, (len(scope.variances), *pixels), (len(MEASURES),))
+    if (scope.mean.shape, scope.upright.shape, scope.components.shape, scope.limits.shape) != wanted:
         raise InputError(f"{path} is not a scope: copy or export the bundle again")
     return scope
