@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from model.bundle import Bundle, builtin_folder, derive, load_bundle
+from model.config import Stage, config_path, load_config
 from model.evaluate import evaluate_logits
 from model.labels import Label
 from model.manifest import FILES, write_manifest
@@ -16,6 +18,8 @@ from model.preprocess import PREPROCESS_VERSION
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
+
+    from model.config import TrainingConfig
 
 TARGETS = (0, 0, 0, 1, 1, 1, 1, 1)
 LOGITS = (-3.0, -1.0, 0.5, -0.25, 0.75, 1.5, 2.0, 4.0)
@@ -31,6 +35,20 @@ def second_bundle(folder: Path, *, version: str = "2", threshold: float = 0.9) -
     """The reference network at another operating point, in ``folder/notebook-<version>``."""
     out = folder / f"notebook-{version}"
     return derive(shipped_bundle(), out, name="notebook", version=version, threshold=threshold)
+
+
+def residual_config() -> TrainingConfig:
+    """The default configuration made small: two folds, of which the second weighs styles; two sizes of input."""
+    config = load_config(config_path("auscult-1"))
+    return dataclasses.replace(
+        config,
+        name="drawn",
+        folds=2,
+        batch_size=32,
+        network=dataclasses.replace(config.network, width=8, blocks=(1, 1), dropout=0.1),
+        stages=(Stage(96, 2), Stage(112, 3)),
+        optimiser=dataclasses.replace(config.optimiser, learning_rate=2e-2, averaging=0.5),
+    )
 
 
 def manifest_by_hand(**changes: Any) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_who_stops_early_leaves_no_thread_behind():
     shown = training_films(marked(), np.ones(10), PLAIN)
     shower = batches(shown, PLAIN, seed=1, epoch=1)
     next(shower)
-    shower.close()
+    del shower
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("augment")]
 
 

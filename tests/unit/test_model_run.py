@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from model.config import PlateauRule
 from model.errors import TrainingError
 from model.plateau import Plateau
-from model.run import EpochRecord, RunState, read_state, write_state
+from model.run import EpochRecord, RunState, git_revision, member_folder, read_state, write_state
 
 RULE = PlateauRule(patience=2, factor=0.3, min_learning_rate=1e-6)
 
@@ -111,3 +113,27 @@ def test_a_missing_checkpoint_is_named(tmp_path):
     (tmp_path / "epoch-01.keras").unlink()
     with pytest.raises(TrainingError, match=r"lacks its checkpoint epoch-01\.keras"):
         read_state(tmp_path)
+
+
+def test_the_revision_is_the_commit_of_this_code(tool):
+    git = [tool("git"), "-C", str(Path(__file__).parent)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        pytest.skip("this is no checkout of git")
+    named = git_revision().removesuffix("-dirty") + "^{commit}"
+    found = subprocess.run([*git, "rev-parse", named], capture_output=True, text=True, check=True)
+    assert found.stdout == head.stdout
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode == 1
+    assert git_revision().endswith("-dirty") == changed
+
+
+def test_where_there_is_no_git_there_is_no_revision(monkeypatch):
+    git_revision.cache_clear()
+    monkeypatch.setenv("PATH", "")
+    assert git_revision() == ""
+    git_revision.cache_clear()
+
+
+def test_members_have_folders_of_their_own_and_one_alone_is_the_run(tmp_path):
+    assert [member_folder(tmp_path, number, 2).name for number in (1, 2)] == ["member-1", "member-2"]
+    assert member_folder(tmp_path, 1, 1) == tmp_path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -180,7 +180,7 @@ def test_a_scope_is_read_as_it_was_written(scope, tmp_path):
 
 
 def broken_archive(path: Path, scope: Scope, name: str) -> None:
-    arrays = {key: np.asarray(getattr(scope, key)) for key in type(scope).__dataclass_fields__}
+    arrays: dict[str, Any] = {key: np.asarray(getattr(scope, key)) for key in type(scope).__dataclass_fields__}
     if name == "text":
         path.write_text("no archive", encoding="utf-8")
     elif name == "empty":
