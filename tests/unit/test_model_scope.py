@@ -181,6 +181,7 @@ def test_a_scope_is_read_as_it_was_written(scope, tmp_path):
 
 def broken_archive(path: Path, scope: Scope, name: str) -> None:
     arrays: dict[str, Any] = {key: np.asarray(getattr(scope, key)) for key in type(scope).__dataclass_fields__}
+    arrays["names"] = np.array(MEASURES)
     if name == "text":
         path.write_text("no archive", encoding="utf-8")
     elif name == "empty":
@@ -220,6 +221,12 @@ def broken_archive(path: Path, scope: Scope, name: str) -> None:
 def test_what_is_no_whole_scope_is_refused(scope, tmp_path, name):
     broken_archive(tmp_path / "scope.npz", scope, name)
     with pytest.raises(InputError, match=r"scope\.npz is not a scope"):
+        read_scope(tmp_path / "scope.npz")
+
+
+def test_a_scope_of_other_measures_is_refused(scope, tmp_path):
+    broken_archive(tmp_path / "scope.npz", scope, "names")
+    with pytest.raises(InputError, match="written for other measures"):
         read_scope(tmp_path / "scope.npz")
 
 
