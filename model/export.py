@@ -23,6 +23,7 @@ from model.held_out import (
     figures_by_kind,
     judge_held_out,
     perturbed_figures,
+    served_network,
     style_figures,
 )
 from model.labels import Label
@@ -163,7 +164,6 @@ def export_run(
     BundleError
         If the folder exists.
     """
-    from model.network import join_members
     from model.train import splits_of
 
     check_new(out, config.name, config.version)
@@ -172,10 +172,7 @@ def export_run(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     draft = _Draft(f"{config.name}-{config.version}", config.input_size, part / KERAS_FILE, part / LITERT_FILE)
-    network = members[0].network
-    if len(members) > 1:
-        network = join_members([member.network for member in members], config.input_size)
-    _write_network(network, draft)
+    _write_network(served_network([member.network for member in members], config), draft)
     held = judge_held_out(members, config, reader)
     write_validation(part / VALIDATION_FILE, held.targets, held.logits)
     scope = _scope(pictures, reader)

@@ -59,6 +59,13 @@ class HeldOut:
     sample: NDArray[np.float32]
 
 
+def served_network(networks: Sequence[keras.Model], config: TrainingConfig) -> keras.Model:
+    """The network of some members as it serves: float32, plain layers, one input size; the notebook's is that already."""
+    from model.network import join_members
+
+    return join_members(networks, config.input_size) if config.network.kind == "residual" else networks[0]
+
+
 def judge_held_out(
     members: Sequence[Member],
     config: TrainingConfig,
@@ -70,7 +77,7 @@ def judge_held_out(
     targets, logits, style, samples = [], [], [], []
     for member in members:
         films = load_films(member.split.validation, config.input_size, reader)
-        logits.append(predict_logits(member.network, films.pixels))
+        logits.append(predict_logits(served_network([member.network], config), films.pixels))
         targets.append(films.targets.astype(np.float64))
         if config.input_size >= SMALLEST_PX:
             style.append(style_features(films.pixels))
@@ -98,11 +105,12 @@ def perturbed_figures(
 
     originals = [[reader(picture.path) for picture in member.split.validation] for member in members]
     targets = np.array([picture.label.target for member in members for picture in member.split.validation])
+    networks = [served_network([member.network], config) for member in members]
     rows = []
     for name, change in PERTURBATIONS.items():
         logits = [
-            predict_logits(member.network, np.stack([prepare(change(film), config.input_size) for film in films]))
-            for member, films in zip(members, originals, strict=True)
+            predict_logits(network, np.stack([prepare(change(film), config.input_size) for film in films]))
+            for network, films in zip(networks, originals, strict=True)
         ]
         probabilities = calibration.probabilities(np.concatenate(logits))
         called = probabilities >= threshold

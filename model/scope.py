@@ -175,7 +175,7 @@ def _discriminant(pictures: NDArray[np.float32]) -> tuple[NDArray[np.float64], f
 def write_scope(scope: Scope, path: Path) -> None:
     """Write a scope as a NumPy archive without pickled objects."""
     arrays: dict[str, Any] = {name: np.asarray(getattr(scope, name)) for name in Scope.__dataclass_fields__}
-    np.savez(path, **arrays)
+    np.savez(path, names=np.array(MEASURES), **arrays)
 
 
 def read_scope(path: Path) -> Scope:
@@ -189,6 +189,7 @@ def read_scope(path: Path) -> Scope:
     try:
         # Opened here: NumPy leaves the file of a broken archive open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            names = tuple(arrays["names"].tolist())
             scope = Scope(
                 **{name: arrays[name] for name in ("mean", "components", "variances", "upright", "limits")},
                 noise=float(arrays["noise"]),
@@ -197,6 +198,8 @@ def read_scope(path: Path) -> Scope:
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a scope: copy or export the bundle again") from error
+    if names != MEASURES:
+        raise InputError(f"{path} was written for other measures: use the Auscult it came with, or train it again")
     pixels = (SIDE * SIDE,)
     wanted = (pixels, pixels, (len(scope.variances), *pixels), (len(MEASURES),))
     if (scope.mean.shape, scope.upright.shape, scope.components.shape, scope.limits.shape) != wanted:
