@@ -94,7 +94,8 @@ class Spool:
                 stamp = self._next_ns()
                 os.utime(file.fileno(), ns=(stamp, stamp))
                 os.fsync(file.fileno())
-            tmp.rename(new)
+                # Before the file is closed and with it unlocked: a sweep would take an unlocked file for abandoned.
+                tmp.rename(new)
             fsync_folder(self._new)
             safe = True
         except OSError as exc:
