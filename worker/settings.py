@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt, doubling")
     heartbeat_s: float = Field(default=5.0, ge=0.1, description="how often a worker says in SQL that it lives")
     task_limit_s: float = Field(default=300.0, ge=10, description="hard limit for one message's work")
-    model: str = Field(default="notebook-1", description="the bundle that the very first start activates")
+    model: str = Field(default="auscult-1", description="the bundle that the very first start activates")
     models_dir: Path | None = Field(default=None, description="folder of further bundles; default: models in home")
     store_dir: Path | None = Field(default=None, description="stored objects and films; default: in home")
     unlike_policy: UnlikePolicy = Field(

@@ -91,6 +91,7 @@ def test_a_missing_bundle_is_named(site: Site, verb: str) -> None:
 @pytest.mark.parametrize("verb", ["listen", "up"])
 def test_a_bundle_that_was_tampered_with_is_refused(site: Site, verb: str) -> None:
     bundle = site.home / "models" / "notebook-1"
+    site.env["AUSCULT_MODEL"] = "notebook-1"
     shutil.copytree(builtin_folder() / "notebook-1", bundle)
     weights = bytearray((bundle / "model.tflite").read_bytes())
     weights[len(weights) // 2] ^= 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
+#: The active model at first, of which the others are made.
+FIRST = "notebook-1"
 WHO, WHY = "dr.second", "the audit said so"
 SHADOWED = "SELECT * FROM shadow_comparison ORDER BY created_at"
 EVENTS = (
@@ -35,12 +37,12 @@ USAGE = 2
 def stack(request: pytest.FixtureRequest) -> Iterator[Running]:
     """``auscult up`` with the bundles notebook-2 to notebook-4 at hand, on either database."""
     if request.param == "sqlite":
-        with new_site() as site:
+        with new_site(model=FIRST) as site:
             yield from _up(site)
         return
     server = request.getfixturevalue("postgres_server")
     url = server.create_database()
-    with own_redis() as redis, new_site(database_url=url, broker_url=redis.url) as site:
+    with own_redis() as redis, new_site(database_url=url, broker_url=redis.url, model=FIRST) as site:
         site.run("migrate")
         yield from _up(site)
     server.drop_database(url)
@@ -151,7 +153,7 @@ def test_the_worklist_with_a_shadow_is_row_for_row_the_one_without(films: Path) 
     """Without any worker too: ``ingest`` gives the shadow its turn when the studies are done."""
     worklists = []
     for shadow in ("", "notebook-2"):
-        with new_site() as site:
+        with new_site(model=FIRST) as site:
             second_bundle(site.home / "models", threshold=0.2)
             if shadow:
                 site.run("model", "shadow", shadow)
@@ -165,7 +167,7 @@ def test_the_worklist_with_a_shadow_is_row_for_row_the_one_without(films: Path) 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with new_site() as site:
+    with new_site(model=FIRST) as site:
         second_bundle(site.home / "models", threshold=0.2)
         yield site
 
@@ -204,7 +206,7 @@ def test_what_cannot_be_done_is_one_line_that_says_why(site_with_a_history: Site
 @pytest.fixture(scope="module")
 def site_with_a_history() -> Iterator[Site]:
     """A site whose active model is notebook-1 and where notebook-2 is retired."""
-    with new_site() as site:
+    with new_site(model=FIRST) as site:
         second_bundle(site.home / "models", threshold=0.2)
         site.run("model", "activate", "notebook-1")
         site.run("model", "retire", "notebook-2", "--why", WHY)
@@ -218,7 +220,7 @@ def test_a_retired_model_scores_no_rerun(site_with_a_history: Site) -> None:
 
 def test_a_bundle_goes_to_another_site_and_is_active_there(site: Site, tmp_path: Path) -> None:
     site.run("model", "export", "notebook-2", tmp_path / "n.zip")
-    with new_site() as other:
+    with new_site(model=FIRST) as other:
         other.run("model", "import", tmp_path / "n.zip")
         other.run("model", "activate", "notebook-2")
         (active,) = [row for row in other.json("model", "list") if row["state"] == "ACTIVE"]

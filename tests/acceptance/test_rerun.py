@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 FILMS = 30
 WHO, WHY = "dr.second", "new operating point"
-SETTINGS = {"AUSCULT_LEASE_S": "3"}
+SETTINGS = {"AUSCULT_LEASE_S": "3", "AUSCULT_MODEL": "notebook-1"}
 HISTORY = "SELECT * FROM result_history ORDER BY result_id"
 
 Rows = list[dict[str, Any]]

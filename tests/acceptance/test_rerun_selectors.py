@@ -29,7 +29,7 @@ ADULT = "045Y"
 def site() -> Iterator[Site]:
     """Six children of six days and one adult, who is refused; taken in in two goes, and no worker runs."""
     folder = Path(tempfile.mkdtemp(prefix="auscult-select-", dir="/tmp"))
-    site = Site(folder / "home", {"AUSCULT_MODELS_DIR": str(folder / "models")})
+    site = Site(folder / "home", {"AUSCULT_MODELS_DIR": str(folder / "models"), "AUSCULT_MODEL": "notebook-1"})
     films = [
         chest_film(number / FILMS, AccessionNumber=f"A{number}", StudyDate=f"2024010{number + 1}")
         for number in range(FILMS)
