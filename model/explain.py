@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from model.calibrate import UNCALIBRATED
 from model.engine import load_network
 from model.errors import EngineError
 from model.manifest import VALIDATION_FILE, read_validation
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.bundle import Bundle
+    from model.calibrate import Calibration
     from model.engine import NetworkFiles
 
 
@@ -78,6 +80,12 @@ class Explanation:
         """
         return np.asarray(sum(stretched(each, shape) for each in self.maps), dtype=np.float32)
 
+    def calibrated(self, calibration: Calibration) -> Explanation:
+        """The same evidence in logits of the calibrated probability: the intercept belongs to no place."""
+        slope, intercept = calibration.slope, calibration.intercept
+        maps = tuple(slope * each for each in self.maps)
+        return Explanation(self.method, maps, slope * self.logit + intercept, slope * self.bias + intercept)
+
 
 def full_evidence(bundle: Bundle) -> float:
     """How much evidence counts as full on a bundle's pictures: one scale for all films, so that films can be compared.
@@ -90,11 +98,12 @@ def full_evidence(bundle: Bundle) -> float:
     Returns
     -------
     float
-        Logits: the 95th percentile of the sizes of the validation films' logits, to one digit, at least 1. A place of
+        Calibrated logits: the 95th percentile of their sizes over the validation films, to one digit, at least 1. A place of
         full evidence looks as a whole film looks of which the network is surer than of nineteen in twenty.
     """
     _, logits = read_validation(bundle.path / VALIDATION_FILE)
-    size = float(np.percentile(np.abs(logits), 95))
+    calibration = bundle.calibration or UNCALIBRATED
+    size = float(np.percentile(np.abs(calibration.slope * logits + calibration.intercept), 95))
     return max(1.0, float(f"{size:.0e}"))
 
 

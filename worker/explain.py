@@ -12,6 +12,7 @@ from dicom_io.film import is_picture
 from dicom_io.header import facts_of, read_facts
 from dicom_io.store import Store
 from dicom_io.wrap import wrap_picture
+from model.calibrate import UNCALIBRATED
 from model.engine import Classifier, open_engine
 from model.explain import Explainer, Explanation, Method, full_evidence
 from worker.bootstrap import active_bundle
@@ -121,6 +122,6 @@ def _explained(settings: Settings, bundle: Bundle, subject: _Subject, method: Me
         flags=judgement.flags,
         score=score,
         model=bundle.label,
-        explanation=Explainer(bundle).explain(film.pixels, method),
+        explanation=Explainer(bundle).explain(film.pixels, method).calibrated(bundle.calibration or UNCALIBRATED),
         full=full_evidence(bundle),
     )

@@ -56,7 +56,7 @@ def facts_of(explained: Explained) -> dict[str, str]:
         "Threshold": f"{score.threshold:.3f}",
         "Band": score.band or "",
         "Unlikeness": "" if score.unlikeness is None else f"{score.unlikeness:.2f}",
-        "Logit": f"{score.logit:+.2f}",
+        "Logit": f"{explanation.logit:+.2f}",
         "Flags": ", ".join(explained.flags),
         "Model": explained.model,
         "Method": METHODS[explanation.method],
