@@ -15,6 +15,7 @@ import psutil
 from sqlalchemy import create_engine, text
 
 from tests.waiting import wait_until
+from worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +33,10 @@ QUICK = {
     "AUSCULT_HEARTBEAT_S": "0.5",
     "AUSCULT_RETRY_BACKOFF_S": "0.2",
     "AUSCULT_LOG_FORMAT": "json",
+    # It knows no scope: most tests draw films of any shape and size, which the default network rightly refuses.
+    "AUSCULT_MODEL": "notebook-1",
 }
+DEFAULT_MODEL = str(Settings.model_fields["model"].default)
 
 
 @dataclass(slots=True)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from dicom_io.wrap import wrap_picture
 from model.labels import Label
+from tests.running import DEFAULT_MODEL
 from tests.sites import new_site, new_stack, push
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def pushed(test_data: Path, dcmtk: Peers) -> Iterator[dict[str, Pushed]]:
     """The public films by the distinguishing part of their names, once Auscult is done with them."""
     films = sorted((test_data / "dicom" / "chest_xray").rglob("*.dcm"))
     headers = {path: dcmread(path, stop_before_pixels=True) for path in films}
-    with new_stack() as stack:
+    with new_stack(model=DEFAULT_MODEL) as stack:
         for path, header in headers.items():
             push(dcmtk, stack.port, [path], header.file_meta.TransferSyntaxUID)
         studies = stack.site.wait_terminal(len({header.StudyInstanceUID for header in headers.values()}))
@@ -70,7 +72,7 @@ def test_all_validation_films_are_judged_and_at_least_thirteen_of_sixteen_rightl
     folder = test_data / "chest_xray" / "val"
     truth = {str(wrap_picture(path).StudyInstanceUID): path.parent.name for path in folder.glob("*/*.jpeg")}
     assert len(truth) == 16
-    with new_site() as site:
+    with new_site(model=DEFAULT_MODEL) as site:
         site.run("demo", "--films", folder, "--once")
         results = site.query("SELECT study_uid, outcome, flags FROM result_history")
         labels = {uid: row["label"] for uid, row in site.worklist().items()}
@@ -80,3 +82,22 @@ def test_all_validation_films_are_judged_and_at_least_thirteen_of_sixteen_rightl
     assert [row["outcome"] for row in results] == ["OK"] * 16
     assert {row["study_uid"] for row in results} == set(truth)
     assert right >= 13
+
+
+@pytest.mark.parametrize("name", ["RG3_J2KR.dcm", "US1_J2KI.dcm", "MR2_J2KI.dcm", "CT2_J2KR"])
+def test_what_is_no_chest_is_refused_for_its_looks_when_its_header_calls_it_one(
+    test_data: Path, tmp_path: Path, name: str
+) -> None:
+    (path,) = (path for path in (test_data / "dicom").rglob("*") if path.name.endswith(name))
+    header = dcmread(path)
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    header.Modality, header.BodyPartExamined, header.ViewPosition, header.PatientAge = "DX", "CHEST", "AP", "003Y"
+    header.PresentationIntentType, header.ImageType = "FOR PRESENTATION", ["ORIGINAL", "PRIMARY"]
+    for keyword in ("StudyDescription", "SeriesDescription", "ProtocolName", "PatientBirthDate", "NumberOfFrames"):
+        if keyword in header:
+            delattr(header, keyword)
+    header.save_as(tmp_path / "blanked.dcm", enforce_file_format=True)
+    with new_site(model=DEFAULT_MODEL) as site:
+        (answer,) = site.json("classify", tmp_path / "blanked.dcm")
+    assert (answer["outcome"], answer["reason"], answer["probability"]) == ("NOT_APPLICABLE", "UNLIKE_TRAINING", None)
+    assert answer["unlikeness"] > 1

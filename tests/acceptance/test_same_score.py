@@ -16,7 +16,7 @@ from dicom_io.film import film_of_picture
 from dicom_io.wrap import wrap_picture
 from model.engine import Classifier, open_engine
 from tests.helpers_bundle import shipped_bundle
-from tests.running import Site
+from tests.running import DEFAULT_MODEL, Site
 from tests.studies import push
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def classified(site: Site, known: list[Known], paths: Iterable[Path], *options: 
 @contextmanager
 def new_site(**env: str) -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="auscult-way-", dir="/tmp"))
-    yield Site(folder / "home", env)
+    yield Site(folder / "home", {"AUSCULT_MODEL": DEFAULT_MODEL} | env)
     shutil.rmtree(folder, ignore_errors=True)
 
 
