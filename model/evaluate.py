@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.dataset import Picture, read_picture, scan_folder
+from model.dataset import Picture, read_picture
 from model.errors import DataError
 from model.intervals import Interval, auc_interval, wilson
 from model.metrics import auc, expected_calibration_error
@@ -143,24 +143,6 @@ def evaluate_probabilities(
     )
 
 
-def evaluate_logits(
-    targets: NDArray[np.floating[Any]],
-    logits: NDArray[np.floating[Any]],
-    threshold: float,
-    model: str,
-    version: str,
-) -> Evaluation:
-    """All figures of a set of logits; see ``evaluate_probabilities``.
-
-    Raises
-    ------
-    DataError
-        If one of the two classes has no film.
-    """
-    probabilities = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64)))
-    return evaluate_probabilities(targets, probabilities, threshold, model, version)
-
-
 @dataclass(frozen=True, slots=True)
 class ScoredFilm:
     """A labelled film and a network's answer.
@@ -184,35 +166,6 @@ class ScoredFilm:
     def is_out_of_scope(self) -> bool:
         """Whether the film is too unlike the training films for the network to judge, as far as it can tell."""
         return self.score.unlikeness is not None and self.score.unlikeness > 1
-
-
-def evaluate_folder(
-    classifier: Classifier,
-    folder: Path,
-    reader: Callable[[Path], NDArray[np.uint8]] = read_picture,
-) -> Evaluation:
-    """Evaluate a classifier on a folder of labelled films, by the way a film takes in serving.
-
-    Parameters
-    ----------
-    classifier : Classifier
-        A bundle and its engine.
-    folder : Path
-        Holds ``NORMAL/`` and ``PNEUMONIA/``.
-    reader : callable, optional
-        Gives the grey film (uint8, MONOCHROME2) of a path.
-
-    Returns
-    -------
-    Evaluation
-
-    Raises
-    ------
-    DataError
-        If the folder cannot be used.
-    """
-    (films,) = score_pictures([classifier], scan_folder(folder), reader)
-    return evaluate_films(films, classifier.bundle.name, classifier.bundle.version)
 
 
 def evaluate_films(films: Sequence[ScoredFilm], model: str, version: str) -> Evaluation:

@@ -10,8 +10,9 @@ from PIL import Image
 
 from model.bundle import Bundle, builtin_folder, derive, load_bundle
 from model.config import Stage, config_path, load_config
-from model.evaluate import evaluate_logits
+from model.evaluate import evaluate_probabilities
 from model.labels import Label
+from model.logistic import sigmoid
 from model.manifest import FILES, write_manifest
 from model.preprocess import PREPROCESS_VERSION
 
@@ -92,7 +93,7 @@ def manifest_by_hand(**changes: Any) -> dict[str, Any]:
             "members": [],
         },
         "engine_difference": {"logit": 0.0, "probability": 0.0},
-        "metrics": evaluate_logits(targets, logits, 0.5, "hand", "1").as_dict(),
+        "metrics": evaluate_probabilities(targets, sigmoid(logits), 0.5, "hand", "1").as_dict(),
         **changes,
     }
 

@@ -17,7 +17,7 @@ from model.config import NetworkSpec, Stage, config_path, load_config
 from model.dataset import read_picture, scan_folder
 from model.engine import Classifier, open_engine
 from model.errors import BundleError, ExportError, TrainingError
-from model.evaluate import evaluate_folder
+from model.evaluate import evaluate_films, score_pictures
 from model.export import export_run, train_bundle
 from model.run import read_state
 from tests.helpers_bundle import drawn_folder, shipped_bundle
@@ -117,7 +117,8 @@ def test_training_ends_in_a_bundle_that_tells_drawn_films_apart(trained, films):
     assert bundle.metrics.n == 16
     assert bundle.metrics.auc > 0.9
     classifier = Classifier(bundle, open_engine(bundle, "litert"))
-    found = evaluate_folder(classifier, films)
+    (answers,) = score_pictures([classifier], scan_folder(films))
+    found = evaluate_films(answers, bundle.name, bundle.version)
     assert found.n == 64
     assert found.auc > 0.9
     card = bundle.card_path.read_text(encoding="utf-8")

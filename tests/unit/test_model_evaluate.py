@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from model.errors import DataError
-from model.evaluate import Evaluation, evaluate_logits, evaluate_probabilities
-from model.metrics import expected_calibration_error
+from model.evaluate import Evaluation, evaluate_probabilities
 
 TARGETS = np.array([0, 0, 0, 1, 1, 1, 1, 1.0])
 PROBABILITIES = np.array([0.1, 0.3, 0.6, 0.4, 0.7, 0.8, 0.9, 0.95])
@@ -31,14 +30,6 @@ def test_a_film_at_the_threshold_is_called_pneumonia():
 def test_the_auc_of_one_class_is_refused():
     with pytest.raises(DataError, match="films of both labels"):
         evaluate_probabilities(np.ones(3), np.array([0.1, 0.2, 0.3]), 0.5, "hand", "1")
-
-
-def test_logits_and_their_probabilities_give_the_same_figures():
-    logits = np.log(PROBABILITIES / (1 - PROBABILITIES))
-    found = evaluate_logits(TARGETS, logits, 0.5, "hand", "1")
-    assert found.auc == pytest.approx(14 / 15)
-    assert found.confusion == ((2, 1), (1, 4))
-    assert found.ece == pytest.approx(expected_calibration_error(TARGETS, PROBABILITIES))
 
 
 def test_an_evaluation_survives_json_and_has_the_promised_keys():
