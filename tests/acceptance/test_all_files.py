@@ -12,7 +12,7 @@ import pytest
 from pydicom import config, dcmread
 
 from dicom_io.scu import SendResult, send
-from tests.running import DEFAULT_MODEL, TERMINAL
+from tests.running import TERMINAL
 from tests.sites import LOCAL, PROPOSE, answers_echo, make_study, new_site, new_stack, pids, push
 from tests.waiting import wait_until
 
@@ -93,7 +93,7 @@ def _header(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def pushed(files: list[Known], dcmtk: Peers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PushedAll]:
-    with new_stack(model=DEFAULT_MODEL) as stack:
+    with new_stack() as stack:
         wait_until(lambda: stack.site.query("SELECT id FROM worker"), 90, "the worker's heartbeat")
         before = pids(stack)
         by_ours = _push_all(stack, dcmtk, files)
@@ -151,7 +151,7 @@ def _door(site: Site) -> Counter[Ending]:
 
 @pytest.fixture(scope="module")
 def ingested(test_data: Path) -> Iterator[IngestedAll]:
-    with new_site(model=DEFAULT_MODEL) as site:
+    with new_site() as site:
         summary = site.run("ingest", test_data / "dicom", "--json", check=None)
         yield IngestedAll(summary.returncode, json.loads(summary.stdout), _endings(site))
 

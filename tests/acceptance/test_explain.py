@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sqlite3
 import stat
@@ -63,11 +62,6 @@ def words_of(path: Path) -> dict[str, str]:
         return {str(name): str(text) for name, text in picture.info.items()}
 
 
-def shown_logit(probability: float) -> str:
-    """The calibrated logit, as the picture says it."""
-    return f"{math.log(probability / (1 - probability)):+.2f}"
-
-
 def test_the_film_that_decides_is_explained_by_the_model_that_judged_it(known: Known, tmp_path: Path) -> None:
     path = tmp_path / "why.png"
     plain = known.site.json("show", "ACC-1")
@@ -76,7 +70,7 @@ def test_the_film_that_decides_is_explained_by_the_model_that_judged_it(known: K
     (row,) = known.site.query("SELECT * FROM result_history WHERE sop_uid = :uid", uid=known.decisive)
     assert words["SOP Instance UID"] == known.decisive
     assert words["Model"] == f"{row['model_name']}-{row['model_version']}"
-    assert (words["Label"], words["Logit"]) == (row["label"], shown_logit(row["probability"]))
+    assert (words["Label"], words["Logit"]) == (row["label"], f"{row['logit']:+.2f}")
     assert (words["Film version"], words["Method"], words["Notice"]) == (str(FILM_VERSION), "HiResCAM", NOTICE)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert f"wrote {path}" in done.stderr
@@ -110,7 +104,7 @@ def test_a_picture_file_is_explained_on_the_spot(tmp_path: Path) -> None:
     with new_site() as site:
         (answer,) = site.json("classify", tmp_path / "Wilhelmine.png", "--explain", tmp_path / "why.png")
     words = words_of(tmp_path / "why.png")
-    assert (words["Label"], words["Logit"]) == (answer["label"], shown_logit(answer["probability"]))
+    assert (words["Label"], words["Logit"]) == (answer["label"], f"{answer['logit']:+.2f}")
     assert "Wilhelmine" not in " ".join(words.values())
 
 

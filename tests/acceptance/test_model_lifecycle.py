@@ -103,6 +103,7 @@ def test_the_whole_life_of_models_without_a_restart(stack: Running) -> None:
 
     listed = {item["bundle"]: item for item in site.json("model", "list")}
     assert {name: item["state"] for name, item in listed.items()} == {
+        "auscult-1": "AVAILABLE",
         "notebook-1": "SHADOW",
         "notebook-2": "ACTIVE",
         "notebook-3": "AVAILABLE",
@@ -178,7 +179,7 @@ def test_a_start_never_changes_the_model_and_says_how_to(site: Site, films: Path
     done = site.run("ingest", films)
     assert "notebook-2 is the active model and stays so: run 'auscult model activate notebook-1'" in done.stderr
     assert {row["model_version"] for row in site.query("SELECT * FROM result_history")} == {"2"}
-    del site.env["AUSCULT_MODEL"]
+    site.env["AUSCULT_MODEL"] = "notebook-2"
     assert {row["version"] for row in site.json("classify", films / "0.dcm")} == {"2"}
     assert "AUSCULT_MODEL" not in site.run("ingest", films).stderr
 

@@ -14,8 +14,8 @@ import pytest
 
 from dicom_io.film import film_of_picture
 from dicom_io.wrap import wrap_picture
+from model.bundle import builtin_folder, load_bundle
 from model.engine import Classifier, open_engine
-from tests.helpers_bundle import shipped_bundle
 from tests.running import DEFAULT_MODEL, Site
 from tests.studies import push
 
@@ -48,7 +48,7 @@ class Known:
 @pytest.fixture(scope="session")
 def uncertain(test_data: Path) -> Iterator[list[Known]]:
     """Films of which the model is not sure, as pictures and wrapped as DICOM; where it is sure, an error would hide."""
-    bundle = shipped_bundle()
+    bundle = load_bundle(builtin_folder() / DEFAULT_MODEL)
     classifier = Classifier(bundle, open_engine(bundle, "litert"))
     pictures = sorted((test_data / "chest_xray" / "train").rglob("*.jpeg"))
     random.Random(1).shuffle(pictures)

@@ -14,7 +14,6 @@ import typer
 from worker.cli.output import AsJson, opened_once, print_facts, print_json, print_table
 from worker.errors import UsageError
 from worker.progress import counted
-from worker.readers import read_labelled
 from worker.settings import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -45,6 +44,7 @@ def model_train(
     from model.config import config_path, load_config
     from model.export import train_bundle
     from model.listing import scan
+    from worker.readers import read_labelled
 
     opened_once()
     quiet_tensorflow()
@@ -71,6 +71,7 @@ def model_stress(  # noqa: PLR0917 - typer calls it by name
     from model.config import Stage, config_path, load_config
     from model.listing import scan
     from model.stress import as_evidence, hold_outs, stress
+    from worker.readers import read_labelled
 
     opened_once()
     quiet_tensorflow()
