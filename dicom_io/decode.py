@@ -20,7 +20,7 @@ from dicom_io.errors import FilmError, HeaderUnreadable, NotDicom
 from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS
 from dicom_io.part10 import parse, read_preface, uncompressed_syntax_of
 from dicom_io.reasons import Reason
-from dicom_io.syntaxes import CODINGS, Coding
+from dicom_io.syntaxes import CODINGS, Coding, Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,13 @@ _PIXEL_DATA, _FLOAT_PIXELS, _DOUBLE_PIXELS = 0x7FE00010, 0x7FE00008, 0x7FE00009
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"})
 _PALETTE = "PALETTE COLOR"
+
+_DECODERS = {
+    Coding.JPEG: Decoder.LIBJPEG_TURBO,
+    Coding.JPEG_LS: Decoder.CHARLS,
+    Coding.JPEG_2000: Decoder.OPENJPEG,
+    Coding.HTJ2K: Decoder.OPENJPH,
+}
 
 # RuntimeError is the base of imagecodecs' errors; none of their texts is ever shown.
 _DECODER_ERRORS = (RuntimeError, MemoryError, *CONVERSION_ERRORS)
@@ -95,6 +102,8 @@ class Stored:
         (a negative value in two's complement). Colour: shape (rows, columns, 3), uint8 or uint16.
     is_rgb : bool
         Whether a colour picture is RGB already; else it is YBR full range.
+    decoder : Decoder
+        What read the pixels.
     header : PixelHeader
         The pixel description.
     elements : Elements
@@ -103,6 +112,7 @@ class Stored:
 
     pixels: NDArray[np.uint8 | np.uint16]
     is_rgb: bool
+    decoder: Decoder
     header: PixelHeader
     elements: Elements
 
@@ -230,8 +240,8 @@ def _native(data: bytes, header: PixelHeader, elements: Elements, syntax: str) -
     else:
         flat = np.frombuffer(data, "u1", count)
     if is_subsampled:
-        return Stored(_expanded_422(flat, header), is_rgb=False, header=header, elements=elements)
-    return _stored(_shaped(flat, header), header, elements, is_rgb=header.photometric == "RGB")
+        return _stored(_expanded_422(flat, header), header, elements, Decoder.NUMPY, is_rgb=False)
+    return _stored(_shaped(flat, header), header, elements, Decoder.NUMPY, is_rgb=header.photometric == "RGB")
 
 
 def _encapsulated(data: bytes, header: PixelHeader, elements: Elements, coding: Coding) -> Stored:
@@ -250,7 +260,7 @@ def _encapsulated(data: bytes, header: PixelHeader, elements: Elements, coding: 
     pixels = _decoded(frame, header, coding, declared)
     # The colour transforms of JPEG 2000 are undone by the decoder, that of JPEG is by libjpeg-turbo
     is_rgb = header.photometric != "YBR_FULL" or coding is Coding.JPEG
-    return _stored(_fitted(pixels, header, declared), header, elements, is_rgb=is_rgb)
+    return _stored(_fitted(pixels, header, declared), header, elements, _DECODERS[coding], is_rgb=is_rgb)
 
 
 def _decoded(frame: bytes, header: PixelHeader, coding: Coding, declared: Declared) -> NDArray[Any]:
@@ -293,7 +303,7 @@ def _rle(frame: bytes, header: PixelHeader, elements: Elements) -> Stored:
     flat = np.frombuffer(data, dtype)
     planes = flat.reshape(header.samples, header.rows, header.columns)
     pixels = planes[0] if header.samples == 1 else np.moveaxis(planes, 0, -1)
-    return _stored(_shifted(pixels, header), header, elements, is_rgb=header.photometric == "RGB")
+    return _stored(_shifted(pixels, header), header, elements, Decoder.PACKBITS, is_rgb=header.photometric == "RGB")
 
 
 def _shaped(flat: NDArray[Any], header: PixelHeader) -> NDArray[Any]:
@@ -335,6 +345,6 @@ def _expanded_422(flat: NDArray[Any], header: PixelHeader) -> NDArray[Any]:
     return np.dstack((luma, chroma))
 
 
-def _stored(pixels: NDArray[Any], header: PixelHeader, elements: Elements, *, is_rgb: bool) -> Stored:
+def _stored(pixels: NDArray[Any], header: PixelHeader, elements: Elements, decoder: Decoder, *, is_rgb: bool) -> Stored:
     dtype = np.uint8 if header.bits_allocated == 8 else np.uint16
-    return Stored(pixels.astype(dtype, copy=False), is_rgb=is_rgb, header=header, elements=elements)
+    return Stored(pixels.astype(dtype, copy=False), is_rgb, decoder, header, elements)

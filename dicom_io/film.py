@@ -28,6 +28,7 @@ from dicom_io.greyscale import grey_table
 from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
+from dicom_io.syntaxes import Decoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,7 @@ FILM_VERSION = 1
 #: A film's shortest side is not reduced below this.
 _SHORTEST_SIDE_PX = 256
 _VERSION_KEY = "auscult-film-version"
+_DECODER_KEY = "auscult-decoder"
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 # What Pillow raises for damaged pictures; UnidentifiedImageError is an OSError.
 _PICTURE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, MemoryError)
@@ -68,10 +70,13 @@ class Film:
         Shape (rows, columns), uint8, MONOCHROME2 (0 is black).
     version : int
         The ``FILM_VERSION`` of the code that made it.
+    decoder : str
+        What read the original's pixels, a ``Decoder``'s name; "" where that is not known.
     """
 
     pixels: Grey
     version: int = FILM_VERSION
+    decoder: str = ""
 
     @property
     def sha256(self) -> str:
@@ -106,8 +111,8 @@ def film_of_dicom(path: Path) -> Film:
     quiet_libraries()
     stored = read_stored(path)
     if stored.header.is_grey:
-        return _film(grey_table(stored, _block_of(stored.pixels.shape))[stored.pixels])
-    return _film(_grey_of_colour(stored))
+        return _film(grey_table(stored, _block_of(stored.pixels.shape))[stored.pixels], stored.decoder)
+    return _film(_grey_of_colour(stored), stored.decoder)
 
 
 def film_of_picture(path: Path) -> Film:
@@ -130,7 +135,7 @@ def film_of_picture(path: Path) -> Film:
     OSError
         If the file cannot be read.
     """
-    return _film(grey_of_picture(path))
+    return _film(grey_of_picture(path), Decoder.PILLOW)
 
 
 def is_picture(path: Path) -> bool:
@@ -201,6 +206,7 @@ def write_png(film: Film, path: Path) -> None:
     """
     notes = PngImagePlugin.PngInfo()
     notes.add_text(_VERSION_KEY, str(film.version))
+    notes.add_text(_DECODER_KEY, film.decoder)
     picture = io.BytesIO()
     # the films are small and many: the fastest level costs a tenth more room and saves most of the time
     Image.fromarray(np.ascontiguousarray(film.pixels)).save(picture, "PNG", pnginfo=notes, compress_level=1)
@@ -251,7 +257,7 @@ def read_png(path: Path) -> Film:
     Returns
     -------
     Film
-        The film, with the version of the code that made it.
+        The film, with the version of the code that made it and the decoder's name.
 
     Raises
     ------
@@ -267,12 +273,13 @@ def read_png(path: Path) -> Film:
             if picture.mode != "L":
                 raise FilmError(Reason.UNREADABLE)
             picture.load()
-            return Film(np.asarray(picture), int(picture.info[_VERSION_KEY]))
+            version, decoder = int(picture.info[_VERSION_KEY]), str(picture.info.get(_DECODER_KEY, ""))
+            return Film(np.asarray(picture), version, decoder)
     except (KeyError, *_PICTURE_ERRORS):
         raise FilmError(Reason.UNREADABLE) from None
 
 
-def _film(grey: Grey) -> Film:
+def _film(grey: Grey, decoder: Decoder) -> Film:
     """Reduce full-size greys to a film.
 
     Pillow's ``reduce`` takes the rounded mean of each block; the blocks at the right and lower edge hold what is left
@@ -284,7 +291,7 @@ def _film(grey: Grey) -> Film:
     pixels = np.asarray(Image.fromarray(np.ascontiguousarray(grey)).reduce(block)) if block > 1 else grey
     if pixels.min() == pixels.max():
         raise FilmError(Reason.CONSTANT_PICTURE)
-    return Film(np.ascontiguousarray(pixels))
+    return Film(np.ascontiguousarray(pixels), decoder=decoder.value)
 
 
 def _block_of(shape: tuple[int, ...]) -> int:

@@ -8,7 +8,20 @@ Extended of 12 bits, and on nothing that imagecodecs cannot read was it found to
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
+
+
+class Decoder(StrEnum):
+    """What read the pixels of a film; recorded with every result, for two decoders may differ in the last bits."""
+
+    NUMPY = "numpy"
+    PACKBITS = "packbits"
+    LIBJPEG_TURBO = "libjpeg-turbo"
+    CHARLS = "CharLS"
+    OPENJPEG = "OpenJPEG"
+    OPENJPH = "OpenJPH"
+    #: Pictures that are no DICOM objects.
+    PILLOW = "Pillow"
 
 
 class Coding(Enum):

@@ -20,7 +20,7 @@ from dicom_io.decode import read_stored
 from dicom_io.errors import FilmError
 from dicom_io.film import film_of_dicom, film_of_picture
 from dicom_io.reasons import Reason
-from dicom_io.syntaxes import CODINGS, Coding
+from dicom_io.syntaxes import CODINGS, Coding, Decoder
 from tests.films import film, ramp, save
 
 if TYPE_CHECKING:
@@ -151,6 +151,21 @@ def test_signed_values_come_through_an_unsigned_coding(tmp_path: Path) -> None:
     code = bytes(imagecodecs.jpegls_encode((signed & 0xFFF).astype(np.uint16)))
     pixels = read_stored(compressed(tmp_path, signed, JPEG_LS, code, BitsStored=12)).pixels
     assert np.array_equal(pixels, signed.view(np.uint16) & 0xFFF)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "encode", "decoder"),
+    [
+        (JPEG, imagecodecs.jpeg8_encode, Decoder.LIBJPEG_TURBO),
+        (JPEG_LS, imagecodecs.jpegls_encode, Decoder.CHARLS),
+        (JPEG_2000, lambda a: imagecodecs.jpeg2k_encode(a, codecformat="j2k"), Decoder.OPENJPEG),
+        (HTJ2K, imagecodecs.htj2k_encode, Decoder.OPENJPH),
+    ],
+)
+def test_a_film_says_which_decoder_read_it(syntax: str, encode: Any, decoder: Decoder, tmp_path: Path) -> None:
+    path = compressed(tmp_path, BYTES, syntax, encode(BYTES))
+    assert read_stored(path).decoder is decoder
+    assert film_of_dicom(path).decoder == decoder.value
 
 
 def test_a_frame_in_several_fragments_is_put_together(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from dicom_io.errors import FilmError
 from dicom_io.film import (
@@ -71,7 +71,7 @@ def test_a_pixel_of_the_film_is_the_mean_of_its_block_also_at_the_edges(tmp_path
 def test_the_hash_is_over_size_and_pixels() -> None:
     assert Film(GREYS).sha256 == hashlib.sha256(b"300x200\n" + GREYS.tobytes()).hexdigest()
     assert Film(GREYS).sha256 != Film(GREYS.reshape(200, 300)).sha256
-    assert Film(GREYS, version=9).sha256 == Film(GREYS).sha256
+    assert Film(GREYS, version=9, decoder="CharLS").sha256 == Film(GREYS).sha256
 
 
 def test_the_hash_does_not_hang_on_the_layout_in_memory() -> None:
@@ -80,11 +80,25 @@ def test_the_hash_does_not_hang_on_the_layout_in_memory() -> None:
 
 def test_a_film_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "film.png"
-    write_png(Film(GREYS, version=7), path)
+    write_png(Film(GREYS, version=7, decoder="CharLS"), path)
     again = read_png(path)
     assert np.array_equal(again.pixels, GREYS)
     assert again.version == 7
+    assert again.decoder == "CharLS"
     assert Film(GREYS).version == FILM_VERSION
+
+
+def test_a_film_of_an_older_release_names_no_decoder(tmp_path: Path) -> None:
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("auscult-film-version", "1")
+    Image.fromarray(GREYS).save(tmp_path / "film.png", pnginfo=notes)
+    again = read_png(tmp_path / "film.png")
+    assert (again.version, again.decoder) == (1, "")
+
+
+def test_a_film_names_what_read_the_pixels(tmp_path: Path) -> None:
+    assert film_of_picture(picture(tmp_path, GREYS)).decoder == "Pillow"
+    assert film_of_dicom(save(film(GREYS), tmp_path)).decoder == "numpy"
 
 
 def test_a_film_on_disk_is_the_owners_alone(tmp_path: Path) -> None:
