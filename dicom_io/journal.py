@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 from uuid import uuid4
 
 from dicom_io.errors import SpoolError
@@ -56,6 +56,8 @@ class RefusalRecord:
     #: Only ever a valid UID, else "": what a sender puts in a UI element may be a name.
     study_uid: str = ""
     sop_uid: str = ""
+    #: How often the same was refused since the last record of it, this time included.
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,14 @@ class Drained:
     files: tuple[Path, ...]
 
 
-def now_and_uid() -> dict[str, str]:
+class Stamp(TypedDict):
+    """What makes a record one of its own."""
+
+    uid: str
+    at: str
+
+
+def now_and_uid() -> Stamp:
     """Return the fields ``uid`` and ``at`` of a record that is made now."""
     return {"uid": uuid4().hex, "at": datetime.now(UTC).isoformat()}
 

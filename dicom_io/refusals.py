@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dicom_io.errors import DicomIoError
+from dicom_io.facts import Identity
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
 
@@ -42,18 +43,26 @@ class Refusals:
         if len(self._noted_at) >= _MAX_CALLERS:
             self._noted_at.clear()
         self._noted_at[caller] = now
-        self._note(RefusalKind.ASSOCIATION, reason, sender, {})
+        self._note(RefusalKind.ASSOCIATION, reason, sender, Identity())
 
     def object(self, refusal: ObjectRefused, sender: Sender) -> None:
         """Note an object that was answered with a failure."""
-        identity = refusal.identity
-        uids = {"study_uid": identity.study_uid, "sop_uid": identity.sop_uid} if identity else {}
-        self._note(RefusalKind.OBJECT, refusal.status.reason or Reason.INTERNAL_ERROR, sender, uids)
+        reason = refusal.status.reason or Reason.INTERNAL_ERROR
+        self._note(RefusalKind.OBJECT, reason, sender, refusal.identity or Identity())
 
-    def _note(self, kind: RefusalKind, reason: Reason, sender: Sender, uids: dict[str, str]) -> None:
-        who = {"calling_aet": sender.calling_aet, "called_aet": sender.called_aet, "peer": sender.host}
+    def _note(self, kind: RefusalKind, reason: Reason, sender: Sender, identity: Identity) -> None:
+        record = RefusalRecord(
+            kind=kind,
+            reason=reason,
+            calling_aet=sender.calling_aet,
+            called_aet=sender.called_aet,
+            peer=sender.host,
+            study_uid=identity.study_uid,
+            sop_uid=identity.sop_uid,
+            **now_and_uid(),
+        )
         try:
-            self._journal.append(RefusalRecord(kind=kind, reason=reason, **now_and_uid(), **who, **uids))
+            self._journal.append(record)
         except DicomIoError as exc:
             logger.error(
                 "A refusal could not be noted", extra={"action": "journal_failed", "error": type(exc).__name__}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import psycopg
@@ -29,8 +30,8 @@ CONTRACT = {
     "reason flags label probability logit threshold model_name model_version engine film_sha256 film_version attempts "
     "batch_id batch_who batch_why is_current supersedes_result_id previous_result_id previous_outcome previous_label "
     "previous_probability previous_model_name previous_model_version decode_ms inference_ms created_at "
-    "band unlikeness",
-    "refused": "source at kind reason study_uid sop_uid calling_aet called_aet peer",
+    "band unlikeness decoder",
+    "refused": "source at kind reason study_uid sop_uid calling_aet called_aet peer times",
     "batch_progress": "batch_id who why selector model_name model_version keep_current created_at closed_at n_tasks "
     "n_done n_failed n_cancelled n_open kind",
     "shadow_comparison": "batch_id study_uid sop_uid active_model_name active_model_version active_outcome active_reason "
@@ -183,6 +184,20 @@ def test_refusals_of_door_and_gate_stand_side_by_side(site):
         ("gate", "LATERAL_VIEW", "1.4.1"),
     ]
     assert [row["at"] for row in door] == [datetime(2026, 1, 1, 10, tzinfo=UTC)]
+
+
+def test_a_refusal_tells_how_often_it_was_repeated(site):
+    at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
+    often = RefusalRecord("b", at, RefusalKind.ASSOCIATION, Reason.CALLING_AE_NOT_ALLOWED, "EVIL", count=41)
+    with site.sessions.begin() as session:
+        add_refusals(session, [often])
+    with site.sessions() as session:
+        assert [row["times"] for row in queries.refused(session)] == [41]
+
+
+def test_the_history_names_the_decoder_of_each_film(site):
+    site.finish(site.receive("1.1", "1.1.1").task_id, replace(scored(0.1), decoder="OpenJPEG"))
+    assert [row["decoder"] for row in site.rows("SELECT decoder FROM result_history")] == ["OpenJPEG"]
 
 
 def test_the_health_of_the_queue(site):

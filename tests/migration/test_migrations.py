@@ -222,6 +222,12 @@ def held(engine) -> dict[str, list[dict]]:
         }
 
 
+REFUSAL_OF_0001 = (
+    "INSERT INTO refusal (uid, at, kind, reason_code, calling_aet, called_aet, peer, study_uid, sop_uid) VALUES "
+    "('u', '2026-01-01 00:00:00', 'association', 'CALLING_AE_NOT_ALLOWED', 'EVIL', 'AUSCULT', '10.0.0.1', '', '')"
+)
+
+
 def with_rows(engine, direction, revision: str) -> None:
     """A step on a database that holds rows, as `auscult migrate` makes it."""
     with _exclusive(engine) as connection:
@@ -256,6 +262,23 @@ def test_what_0001_held_survives_0002_there_back_and_there_again(engine):
     migrate(engine)
     if engine.dialect.name == "sqlite":
         assert rows_of(engine, "pragma_foreign_key_check") == []
+
+
+def test_what_0002_held_survives_0003_there_back_and_there_again(engine):
+    with_rows(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for statement in (*ROWS_OF_0001, REFUSAL_OF_0001):
+            connection.execute(text(statement))
+    with_rows(engine, command.upgrade, "0002")
+    before, refusals = held(engine), rows_of(engine, "refusal")
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0003")
+        assert rows_of(engine, "refusal") == [{**row, "times": 1} for row in refusals]
+        assert held(engine)["result"] == [{**row, "decoder": None} for row in before["result"]]
+        assert [row["times"] for row in rows_of(engine, "refused")] == [1]
+        assert [row["decoder"] for row in rows_of(engine, "result_history")] == [None, None]
+        with_rows(engine, command.downgrade, "0002")
+        assert (held(engine), rows_of(engine, "refusal")) == (before, refusals)
 
 
 def rows_of(engine, table: str) -> list[dict]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def record(**fields: str) -> RefusalRecord:
+def record(**fields: Any) -> RefusalRecord:
     return RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.SOP_MISMATCH, **now_and_uid(), **fields)
 
 
@@ -27,7 +27,7 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_records_come_back_as_they_were(journal: Journal) -> None:
     written = [
-        record(study_uid="1.2", sop_uid="3.4"),
+        record(study_uid="1.2", sop_uid="3.4", count=7),
         record(calling_aet="PACS", called_aet='"\\\n', peer="::1"),
         RefusalRecord(kind=RefusalKind.ASSOCIATION, reason=Reason.ADDRESS_NOT_ALLOWED, **now_and_uid()),
     ]
@@ -121,3 +121,10 @@ def test_the_journal_is_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatc
 def test_modes_let_nobody_else_in(journal: Journal, tmp_path: Path) -> None:
     journal.append(record())
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_record_of_an_older_release_counts_once(journal: Journal, tmp_path: Path) -> None:
+    journal.append(record())
+    file = next(tmp_path.rglob("journal.jsonl"))
+    file.write_text(file.read_text(encoding="ascii").replace(', "count": 1', ""), encoding="ascii")
+    assert [kept.count for kept in journal.drain().records] == [1]

@@ -327,6 +327,7 @@ def add_refusals(session: Session, records: Iterable[RefusalRecord]) -> None:
             "peer": record.peer,
             "study_uid": record.study_uid,
             "sop_uid": record.sop_uid,
+            "times": record.count,
         }
         for record in records
     ]

@@ -43,6 +43,7 @@ class ResultRow:
     engine: str | None = None
     band: Band | None = None
     unlikeness: float | None = None
+    decoder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def record(session: Session, subject: Subject, row: ResultRow) -> None:
             engine=row.engine,
             band=row.band,
             unlikeness=row.unlikeness,
+            decoder=row.decoder,
             is_current=counts,
             supersedes_id=current.id if counts and current else None,
             compared_id=current.id if current else None,

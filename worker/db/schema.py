@@ -7,7 +7,6 @@ clock. Both are set by the database, so that no worker's wrong clock matters. Pa
 from __future__ import annotations
 
 from datetime import date, datetime
-from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
@@ -17,46 +16,21 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
-from worker.db.states import BatchKind, ModelChange, ModelState, StudyState, TaskState
+from worker.db.base import Base, one_of
+from worker.db.site import Model, ModelEvent, Refusal, Worker
+from worker.db.states import BatchKind, StudyState, TaskState
 from worker.db.types import CodeList, EnumText, UtcDateTime
 
-NAMING_CONVENTION = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-# SQLite counts up only a column that is declared INTEGER.
-Id = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _one_of(column: str, values: type[StrEnum], name: str) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=name)
-
-
-class Base(DeclarativeBase):
-    """Base of all tables."""
-
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-1, comment="number of the row")
-
-    def __repr__(self) -> str:
-        """Show the row's number alone: reprs end in logs, and rows hold patient data."""
-        return f"<{type(self).__name__} {self.__dict__.get('id')}>"
+__all__ = ["Base", "Batch", "Image", "Model", "ModelEvent", "Refusal", "Result", "Study", "Task", "Worker"]
 
 
 class Study(Base):
@@ -64,13 +38,13 @@ class Study(Base):
 
     __tablename__ = "study"
     __table_args__ = (
-        _one_of("state", StudyState, "state"),
-        _one_of("label", Label, "label"),
+        one_of("state", StudyState, "state"),
+        one_of("label", Label, "label"),
         CheckConstraint("label IS NULL OR label <> 'NORMAL' OR state = 'FINAL'", name="normal_only_when_final"),
         CheckConstraint("state <> 'FINAL' OR label IS NOT NULL", name="final_has_label"),
         CheckConstraint("label IS NULL OR state NOT IN ('FAILED', 'NOT_APPLICABLE')", name="no_label_without_answer"),
         CheckConstraint("label IS NULL OR (probability IS NOT NULL AND threshold IS NOT NULL)", name="label_has_score"),
-        _one_of("band", Band, "band"),
+        one_of("band", Band, "band"),
         CheckConstraint("band IS NULL OR label IS NOT NULL", name="band_has_label"),
         CheckConstraint("ready_at_ms <= force_at_ms", name="ready_by_force"),
         Index(
@@ -156,60 +130,12 @@ class Image(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when these bytes came first")
 
 
-class Model(Base):
-    """A model bundle that tasks name."""
-
-    __tablename__ = "model"
-    __table_args__ = (
-        UniqueConstraint("name", "version"),
-        _one_of("state", ModelState, "state"),
-        Index(
-            "uq_model_in_use",
-            "state",
-            unique=True,
-            postgresql_where=text("state IN ('ACTIVE', 'SHADOW')"),
-            sqlite_where=text("state IN ('ACTIVE', 'SHADOW')"),
-        ),
-        {"comment": "a model bundle that tasks name"},
-    )
-
-    name: Mapped[str] = mapped_column(String(64), comment="name of the bundle")
-    version: Mapped[str] = mapped_column(String(32), comment="version of the bundle")
-    weights_sha256: Mapped[str] = mapped_column(String(64), comment="of the weights")
-    preprocess_version: Mapped[int] = mapped_column(Integer, comment="version of film to input")
-    digest: Mapped[str] = mapped_column(String(64), comment="of calibration and threshold")
-    threshold: Mapped[float] = mapped_column(Double, comment="operating point; a film at it is PNEUMONIA")
-    min_age_years: Mapped[int] = mapped_column(Integer, comment="youngest age judged, completed years")
-    max_age_years: Mapped[int] = mapped_column(Integer, comment="oldest age judged, completed years")
-    state: Mapped[ModelState] = mapped_column(
-        EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
-    )
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
-
-
-class ModelEvent(Base):
-    """A change of a model's state: who ordered it, why and when; rows are only added."""
-
-    __tablename__ = "model_event"
-    __table_args__ = (
-        _one_of("event", ModelChange, "event"),
-        Index("ix_model_event_model_id", "model_id"),
-        {"comment": "a change of a model's state: who ordered it, why and when; rows are only added"},
-    )
-
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
-    event: Mapped[ModelChange] = mapped_column(EnumText(ModelChange, 16), comment="what was done with it")
-    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
-    why: Mapped[str] = mapped_column(Text, comment="why")
-    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")
-
-
 class Batch(Base):
     """One re-run, or the work of one shadow model: who ordered it, why, and for which images."""
 
     __tablename__ = "batch"
     __table_args__ = (
-        _one_of("kind", BatchKind, "kind"),
+        one_of("kind", BatchKind, "kind"),
         CheckConstraint("kind = 'RERUN' OR keep_current", name="shadow_never_counts"),
         Index(
             "uq_batch_open",
@@ -244,7 +170,7 @@ class Task(Base):
 
     __tablename__ = "task"
     __table_args__ = (
-        _one_of("state", TaskState, "state"),
+        one_of("state", TaskState, "state"),
         CheckConstraint("kind IN ('SCORE')", name="kind"),
         CheckConstraint(
             "(state = 'CLAIMED') = (lease_owner IS NOT NULL AND lease_until_ms IS NOT NULL)", name="claimed_has_lease"
@@ -306,8 +232,8 @@ class Result(Base):
 
     __tablename__ = "result"
     __table_args__ = (
-        _one_of("outcome", Outcome, "outcome"),
-        _one_of("label", Label, "label"),
+        one_of("outcome", Outcome, "outcome"),
+        one_of("label", Label, "label"),
         CheckConstraint(
             "(outcome = 'OK') = (probability IS NOT NULL AND threshold IS NOT NULL AND label IS NOT NULL)",
             name="ok_has_label",
@@ -315,7 +241,7 @@ class Result(Base):
         CheckConstraint("(outcome = 'OK') = (reason_code IS NULL)", name="reason_unless_ok"),
         CheckConstraint("probability >= 0 AND probability <= 1", name="probability_range"),
         CheckConstraint("(label = 'PNEUMONIA') = (probability >= threshold)", name="label_by_threshold"),
-        _one_of("band", Band, "band"),
+        one_of("band", Band, "band"),
         CheckConstraint("band IS NULL OR outcome = 'OK'", name="band_if_ok"),
         CheckConstraint("unlikeness >= 0", name="unlikeness_range"),
         Index(
@@ -359,41 +285,4 @@ class Result(Base):
     unlikeness: Mapped[float | None] = mapped_column(
         Double, comment="from the training films; above 1 is out of the model's scope"
     )
-
-
-class Refusal(Base):
-    """What was turned away at the door."""
-
-    __tablename__ = "refusal"
-    __table_args__ = (
-        Index("ix_refusal_at", "at"),
-        {"comment": "an association or object that was turned away at the door"},
-    )
-
-    uid: Mapped[str] = mapped_column(String(64), unique=True, comment="the journal's id: reading it twice adds nothing")
-    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when, by the listener's clock")
-    kind: Mapped[str] = mapped_column(String(16), comment="association or object")
-    reason_code: Mapped[str] = mapped_column(String(40), comment="why")
-    calling_aet: Mapped[str] = mapped_column(String(64), comment="AE title of the sender")
-    called_aet: Mapped[str] = mapped_column(String(64), comment="AE title it called")
-    peer: Mapped[str] = mapped_column(String(64), comment="address of the sender")
-    study_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
-    sop_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
-
-
-class Worker(Base):
-    """A process that works on tasks, by its heartbeat; an orderly end removes the row."""
-
-    __tablename__ = "worker"
-    __table_args__ = ({"comment": "a process that works on tasks, by its heartbeat"},)
-
-    name: Mapped[str] = mapped_column(String(160), unique=True, comment="host:pid:random")
-    host: Mapped[str] = mapped_column(String(128), comment="its machine")
-    pid: Mapped[int] = mapped_column(Integer, comment="its process")
-    kind: Mapped[str] = mapped_column(String(16), comment="how it gets its work")
-    started_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="first heartbeat")
-    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="last heartbeat")
-    model: Mapped[str] = mapped_column(String(97), comment="name-version of its model")
-    engine: Mapped[str] = mapped_column(String(16), comment="litert or keras")
-    task_id: Mapped[int | None] = mapped_column(ForeignKey("task.id"), comment="what it works on")
-    tasks_done: Mapped[int] = mapped_column(Integer, comment="since it started")
+    decoder: Mapped[str | None] = mapped_column(String(32), comment="what read the film's pixel data")

@@ -84,6 +84,7 @@ RESULT_HISTORY = _view(
     created_at=UtcDateTime(),
     band=String(),
     unlikeness=Double(),
+    decoder=String(),
 )
 REFUSED = _view(
     "refused",
@@ -96,6 +97,7 @@ REFUSED = _view(
     calling_aet=String(),
     called_aet=String(),
     peer=String(),
+    times=BigInteger(),
 )
 BATCH_PROGRESS = _view(
     "batch_progress",

@@ -1,0 +1,104 @@
+"""The tables of the site itself: its models, what it turned away at the door, its workers.
+
+`schema` has the tables a study goes through; import from there.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.db.base import Base, one_of
+from worker.db.states import ModelChange, ModelState
+from worker.db.types import EnumText, UtcDateTime
+
+
+class Model(Base):
+    """A model bundle that tasks name."""
+
+    __tablename__ = "model"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        one_of("state", ModelState, "state"),
+        Index(
+            "uq_model_in_use",
+            "state",
+            unique=True,
+            postgresql_where=text("state IN ('ACTIVE', 'SHADOW')"),
+            sqlite_where=text("state IN ('ACTIVE', 'SHADOW')"),
+        ),
+        {"comment": "a model bundle that tasks name"},
+    )
+
+    name: Mapped[str] = mapped_column(String(64), comment="name of the bundle")
+    version: Mapped[str] = mapped_column(String(32), comment="version of the bundle")
+    weights_sha256: Mapped[str] = mapped_column(String(64), comment="of the weights")
+    preprocess_version: Mapped[int] = mapped_column(Integer, comment="version of film to input")
+    digest: Mapped[str] = mapped_column(String(64), comment="of calibration and threshold")
+    threshold: Mapped[float] = mapped_column(Double, comment="operating point; a film at it is PNEUMONIA")
+    min_age_years: Mapped[int] = mapped_column(Integer, comment="youngest age judged, completed years")
+    max_age_years: Mapped[int] = mapped_column(Integer, comment="oldest age judged, completed years")
+    state: Mapped[ModelState] = mapped_column(
+        EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
+
+
+class ModelEvent(Base):
+    """A change of a model's state: who ordered it, why and when; rows are only added."""
+
+    __tablename__ = "model_event"
+    __table_args__ = (
+        one_of("event", ModelChange, "event"),
+        Index("ix_model_event_model_id", "model_id"),
+        {"comment": "a change of a model's state: who ordered it, why and when; rows are only added"},
+    )
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
+    event: Mapped[ModelChange] = mapped_column(EnumText(ModelChange, 16), comment="what was done with it")
+    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
+    why: Mapped[str] = mapped_column(Text, comment="why")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")
+
+
+class Refusal(Base):
+    """What was turned away at the door."""
+
+    __tablename__ = "refusal"
+    __table_args__ = (
+        Index("ix_refusal_at", "at"),
+        {"comment": "an association or object that was turned away at the door"},
+    )
+
+    uid: Mapped[str] = mapped_column(String(64), unique=True, comment="the journal's id: reading it twice adds nothing")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when, by the listener's clock")
+    kind: Mapped[str] = mapped_column(String(16), comment="association or object")
+    reason_code: Mapped[str] = mapped_column(String(40), comment="why")
+    calling_aet: Mapped[str] = mapped_column(String(64), comment="AE title of the sender")
+    called_aet: Mapped[str] = mapped_column(String(64), comment="AE title it called")
+    peer: Mapped[str] = mapped_column(String(64), comment="address of the sender")
+    study_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
+    sop_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
+    times: Mapped[int] = mapped_column(
+        Integer, server_default="1", comment="how often the same was turned away since its last row"
+    )
+
+
+class Worker(Base):
+    """A process that works on tasks, by its heartbeat; an orderly end removes the row."""
+
+    __tablename__ = "worker"
+    __table_args__ = ({"comment": "a process that works on tasks, by its heartbeat"},)
+
+    name: Mapped[str] = mapped_column(String(160), unique=True, comment="host:pid:random")
+    host: Mapped[str] = mapped_column(String(128), comment="its machine")
+    pid: Mapped[int] = mapped_column(Integer, comment="its process")
+    kind: Mapped[str] = mapped_column(String(16), comment="how it gets its work")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="first heartbeat")
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="last heartbeat")
+    model: Mapped[str] = mapped_column(String(97), comment="name-version of its model")
+    engine: Mapped[str] = mapped_column(String(16), comment="litert or keras")
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("task.id"), comment="what it works on")
+    tasks_done: Mapped[int] = mapped_column(Integer, comment="since it started")
