@@ -190,6 +190,7 @@ def _record(bench: Bench, claim: Claim, judgement: Judgement) -> Outcome | None:
         engine=bench.engine if judgement.inference_ms is not None else None,
         band=score.band if score else None,
         unlikeness=judgement.unlikeness,
+        decoder=film.decoder or None if film else None,
     )
     if not claims.finish(bench.sessions, claim, row):
         logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})

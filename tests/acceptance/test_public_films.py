@@ -64,6 +64,7 @@ def test_the_film_of_a_patient_of_unknown_age_is_judged_and_flagged(pushed: dict
     assert film.study["ai_status"] == "FINAL"
     assert film.study["label"] in set(Label)
     assert "AGE_UNKNOWN" in film.study["flags"]
+    assert film.result["decoder"] == "OpenJPEG"
 
 
 def test_all_validation_films_are_judged_and_at_least_thirteen_of_sixteen_rightly(

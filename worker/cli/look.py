@@ -42,6 +42,7 @@ RESULT_COLUMNS = {
     "probability": "Probability",
     "band": "Band",
     "unlikeness": "Unlikeness",
+    "decoder": "Decoder",
     "is_current": "Current",
     "supersedes_id": "Supersedes",
 }
