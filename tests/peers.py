@@ -1,7 +1,8 @@
-"""Programs of other makers that the tests talk to or look with: dcmtk's storescu and echoscu, and strace.
+"""Programs of other makers that the tests talk to or look with: dcmtk's, strace, and those that other fixtures name.
 
-They are looked up on the PATH; else installed by apt-get where we are root; else unpacked from the same packages into
-the user's cache folder. Where none of this works the test is skipped by name, and fails where CI is set.
+They are looked up on the PATH; else unpacked from Debian's packages into the user's cache folder, and never installed:
+a package may bring a service, which would start and stay. Where neither works the test is skipped by name, and fails
+where CI is set.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PROGRAMS = ("storescu", "echoscu", "strace")
 PACKAGES = ("dcmtk", "strace")
@@ -58,68 +59,71 @@ class Peers:
 @pytest.fixture(scope="session")
 def dcmtk() -> Peers:
     """dcmtk's programs and strace."""
-    peers = _on_path() or _installed() or _unpacked()
+    return provided(PROGRAMS, PACKAGES)
+
+
+def provided(programs: Sequence[str], packages: Sequence[str]) -> Peers:
+    """Find programs, or unpack the Debian packages that hold them; without both the test is skipped by name."""
+    peers = _found_in(_path(), dict(os.environ), programs) or _unpacked(programs, packages)
     if peers is None:
-        (pytest.fail if IN_CI else pytest.skip)("dcmtk and strace are neither installed nor to be had by apt-get")
+        message = f"{', '.join(programs)}: not on the PATH, and not to be had from Debian's {', '.join(packages)}"
+        (pytest.fail if IN_CI else pytest.skip)(message)
     return peers
 
 
-def _on_path() -> Peers | None:
-    # Not from our own environment: pynetdicom brings programs of the same names.
+def _path() -> str:
+    # Not from our own environment: pynetdicom brings programs of dcmtk's names. Servers are where users seldom look.
     ours = Path(sys.executable).parent
     folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder and Path(folder) != ours]
-    return _found_in(os.pathsep.join(folders), dict(os.environ))
+    return os.pathsep.join([*folders, "/usr/local/sbin", "/usr/sbin"])
 
 
-def _found_in(path: str, environment: dict[str, str]) -> Peers | None:
-    found = {program: where for program in PROGRAMS if (where := shutil.which(program, path=path))}
-    return Peers(found, environment) if len(found) == len(PROGRAMS) else None
+def _found_in(path: str, environment: dict[str, str], programs: Sequence[str]) -> Peers | None:
+    found = {program: where for program in programs if (where := shutil.which(program, path=path))}
+    return Peers(found, environment) if len(found) == len(programs) else None
 
 
-def _installed() -> Peers | None:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return None
-    with _one_at_a_time():
-        if peers := _on_path():
-            return peers
-        _apt("update", "-qq")
-        _apt("install", "-y", "-qq", "--no-install-recommends", *PACKAGES)
-    return _on_path()
-
-
-def _unpacked() -> Peers | None:
+def _unpacked(programs: Sequence[str], packages: Sequence[str]) -> Peers | None:
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         return None
     with _one_at_a_time():
         root = _cache() / "root"
-        if not (peers := _peers_under(root)):
-            _unpack(root)
-            peers = _peers_under(root)
+        peers = _peers_under(root, programs)
+        if peers is None:
+            _unpack(root, packages)
+            peers = _peers_under(root, programs)
     return peers
 
 
-def _unpack(root: Path) -> None:
+def _unpack(root: Path, packages: Sequence[str]) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    for package in _missing_packages():
-        _apt("download", package, folder=_cache())
-    for archive in _cache().glob("*.deb"):
-        subprocess.run(["dpkg", "-x", archive, root], check=False, capture_output=True, timeout=APT_TIMEOUT_S)
+    if os.geteuid() == 0:  # others take the lists as they are
+        _apt("update", "-qq")
+    missing = _missing_packages(packages)
+    _apt("download", *missing, folder=_cache())
+    archives = list(_cache().glob("*.deb"))
+    # A program without one of its libraries would be found, and could not run.
+    if len(archives) >= len(missing):
+        for archive in archives:
+            subprocess.run(["dpkg", "-x", archive, root], check=False, capture_output=True, timeout=APT_TIMEOUT_S)
+    for archive in archives:
         archive.unlink()
 
 
-def _missing_packages() -> list[str]:
-    """The packages and what they need beyond what the system has, as apt-get would fetch them."""
-    listed = _apt("install", "-y", "--no-install-recommends", "--print-uris", *PACKAGES)
-    files = [line.split()[1] for line in listed.splitlines() if line.startswith("'")]
-    return [file.partition("_")[0] for file in files]
+def _missing_packages(packages: Sequence[str]) -> list[str]:
+    """The packages and what they need beyond what the system has, as apt-get would install them."""
+    # Not --print-uris, which leaves out what lies in apt's own cache.
+    steps = _apt("install", "-s", "--no-install-recommends", *packages)
+    return [step.split()[1] for step in steps.splitlines() if step.startswith("Inst ")]
 
 
-def _peers_under(root: Path) -> Peers | None:
+def _peers_under(root: Path, programs: Sequence[str]) -> Peers | None:
     libraries = sorted({str(library.parent) for library in root.rglob("lib*.so*")})
     environment = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)}
     if dictionaries := sorted(root.rglob("dicom.dic")):
         environment["DCMDICTPATH"] = str(dictionaries[0])
-    return _found_in(str(root / "usr" / "bin"), environment)
+    own = [str(root / "usr" / folder) for folder in ("bin", "sbin")]
+    return _found_in(os.pathsep.join([*own, _path()]), environment, programs)
 
 
 def _apt(*arguments: str, folder: Path | None = None) -> str:
@@ -141,14 +145,14 @@ def _apt(*arguments: str, folder: Path | None = None) -> str:
 
 def _cache() -> Path:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "auscult-tests" / "dcmtk"
+    folder = home / "auscult-tests" / "debian"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Keep parallel test processes from installing at the same time."""
+    """Keep parallel test processes from unpacking at the same time."""
     with (_cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
