@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,18 @@ if TYPE_CHECKING:
     from pynetdicom.events import Event
 
 
-class Connection(socket.socket):
+class _Unforgotten(socket.socket):
+    """What pynetdicom cannot forget to close."""
+
+    def shutdown(self, how: int) -> None:
+        """End the connection, if the other side has not done so."""
+        # pynetdicom calls shutdown() and close() in one `try`: an error of the first would leave the socket open.
+        # Not super(): the one of TLS would have a thread that still reads take ciphered bytes for plain ones.
+        with suppress(OSError):
+            socket.socket.shutdown(self, how)
+
+
+class Connection(_Unforgotten):
     """A connected TCP socket that sends at once and that pynetdicom cannot forget to close.
 
     Parameters
@@ -21,18 +33,24 @@ class Connection(socket.socket):
 
     def __init__(self, plain: socket.socket) -> None:
         super().__init__(fileno=plain.detach())
-        # Nagle's algorithm against the other side's delayed ACK would hold back each message for some 40 ms.
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_at_once(self)
 
-    def shutdown(self, how: int) -> None:
-        """End the connection, if the other side has not done so."""
-        # pynetdicom calls shutdown() and close() in one `try`: an error of the first would leave the socket open.
-        with suppress(OSError):
-            super().shutdown(how)
+
+class TlsConnection(_Unforgotten, ssl.SSLSocket):
+    """The same with TLS; made by the `ssl.SSLContext` of `dicom_io.tls` around a plain socket."""
+
+
+def send_at_once(connection: socket.socket) -> None:
+    """Switch Nagle's algorithm off: against the other side's delayed ACK it would hold back each message for 40 ms."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def take_over(event: Event) -> None:
     """Handle pynetdicom's EVT_CONN_OPEN of an association we request: put a `Connection` in its socket's place."""
     transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
+    if transport is None or transport.socket is None:
+        return
+    if isinstance(transport.socket, ssl.SSLSocket):
+        send_at_once(transport.socket)
+    else:
         transport.socket = Connection(transport.socket)

@@ -8,6 +8,7 @@
     ├── FilmError           no film can be made; carries the coded reason
     ├── SpoolError          the inbox or the store cannot be written
     │   └── SpoolFull       ... because there is no space left
+    ├── TlsInvalid          a file of the TLS settings is missing or does not fit
     ├── PortBusy            the listener's port is taken
     └── PeerUnreachable     a peer does not answer
 
