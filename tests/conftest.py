@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers import postgres, redis_server
+from tests.postgres import postgres
+from tests.redis_server import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.servers import ExternalPostgres, ExternalRedis, PostgresServer, RedisServer
+    from tests.postgres import ExternalPostgres, PostgresServer
+    from tests.redis_server import ExternalRedis, RedisServer
 
 DATA = "AUSCULT_TEST_DATA"
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
@@ -124,7 +126,7 @@ def auscult_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer | ExternalPostgres]:
-    """One PostgreSQL for the session; a test that stops or kills it takes `tests.servers.own_postgres()` instead."""
+    """One PostgreSQL for the session; a test that stops or kills it takes `tests.postgres.own_postgres()` instead."""
     with postgres() as server:
         yield server
 

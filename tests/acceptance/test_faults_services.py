@@ -12,8 +12,9 @@ import pytest
 import redis
 
 from dicom_io.scu import echo
+from tests.postgres import own_postgres
+from tests.redis_server import own_redis
 from tests.running import Site
-from tests.servers import own_postgres, own_redis
 from tests.studies import LOCAL, chest_film, push
 from tests.waiting import wait_until
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+    from tests.postgres import PostgresServer
+    from tests.redis_server import RedisServer
     from tests.running import Running
-    from tests.servers import PostgresServer, RedisServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 

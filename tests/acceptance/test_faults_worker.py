@@ -22,7 +22,7 @@ from worker.db.types import NOW_MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.servers import ExternalPostgres, PostgresServer
+    from tests.postgres import ExternalPostgres, PostgresServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers_bundle import second_bundle
-from tests.servers import own_redis
+from tests.redis_server import own_redis
 from tests.sites import new_site
 from tests.studies import chest_film, push
 from tests.waiting import wait_until

@@ -22,7 +22,7 @@ from tests.studies import push
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from tests.servers import ExternalPostgres, PostgresServer
+    from tests.postgres import ExternalPostgres, PostgresServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.data, pytest.mark.timeout(300)]
 

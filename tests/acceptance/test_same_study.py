@@ -11,8 +11,8 @@ from pydicom import dcmread
 from dicom_io.scu import send
 from tests.films import film, save
 from tests.listening import association_to, store
+from tests.redis_server import own_redis
 from tests.running import TERMINAL
-from tests.servers import own_redis
 from tests.sites import LOCAL, PROPOSE, make_study, new_site, new_stack, picture, push
 from tests.waiting import wait_until
 

@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError, ProgrammingError, StatementError
 
 from tests.database import BOTH, fresh_site
-from tests.servers import own_postgres
+from tests.postgres import own_postgres
 from worker.db import engine as engines
 from worker.db.engine import in_transaction, make_engine, read_session_factory, session_factory
 from worker.db.schema import Study
