@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from dicom_io.wrap import wrap_picture
 from worker.bootstrap import Database, open_database
 from worker.cli.output import complain, console, print_table
 from worker.db import queries
-from worker.errors import UsageError
+from worker.db.states import StudyState
+from worker.errors import UsageError, WorkerError
 from worker.progress import progress
 from worker.settings import Settings, load_settings
 from worker.sources import existing, walk
@@ -28,6 +30,8 @@ from worker.up import running_stack, wait_until_listening
 #: What a demo has otherwise than a hospital, unless it is set: it need not wait, and the worklist is what to read.
 DEMO_SETTINGS = {"quiet_s": 2.0, "log": "warning"}
 POLL_S = 0.25
+#: Without any study's state changing for so long, nothing will: the quiet time is 2 s, a film takes milliseconds.
+STALLED_S = 120.0
 #: Films sent over one association, and rows shown of a large push.
 CHUNK = 64
 SHOWN = 50
@@ -45,6 +49,12 @@ COLUMNS = {
     "model_version": "Version",
     "study_uid": "Study Instance UID",
 }
+
+
+class DemoStalled(WorkerError):
+    """The films were taken, but the work on them does not go on."""
+
+    exit_code = 1
 
 
 @dataclass(slots=True)
@@ -65,7 +75,7 @@ def run_demo(settings: Settings, films: Path | None, *, once: bool) -> int:
         port = wait_until_listening(settings, supervisor)
         pushed = _push(items, settings, port)
         database = open_database(settings)
-        _wait(database, list(pushed.study_uids), supervisor)
+        wait_judged(database, list(pushed.study_uids), supervisor)
         _show(settings, database, list(pushed.study_uids), port)
         database.dispose()
         if not once:
@@ -117,8 +127,12 @@ def _source(item: Dataset | Path) -> tuple[Dataset | Path, str] | None:
         return None
 
 
-def _wait(database: Database, study_uids: Sequence[str], supervisor: Supervisor) -> None:
-    """Until every study of the demo is terminal, or somebody stops it."""
+def wait_judged(
+    database: Database, study_uids: Sequence[str], supervisor: Supervisor, stalled_s: float = STALLED_S
+) -> None:
+    """Until every study is terminal, or somebody stops it; raises DemoStalled when nothing moves for ``stalled_s``."""
+    seen: Mapping[str, StudyState] = {}
+    moved_at = time.monotonic()
     with progress("judging", len(study_uids)) as advance:
         while not supervisor.stopping.is_set():
             with database.reads() as session:
@@ -128,6 +142,14 @@ def _wait(database: Database, study_uids: Sequence[str], supervisor: Supervisor)
             if done == len(study_uids):
                 return
             supervisor.check()
+            if states != seen:
+                seen, moved_at = states, time.monotonic()
+            elif time.monotonic() - moved_at > stalled_s:
+                msg = (
+                    f"{done} of {len(study_uids)} studies are judged and nothing has moved for {stalled_s:g} s: "
+                    "see 'auscult status' and the log above; a data folder of another release is one cause"
+                )
+                raise DemoStalled(msg)
             supervisor.stopping.wait(POLL_S)
 
 
