@@ -22,11 +22,14 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 
+from dicom_io.association import Caller
 from dicom_io.connection import take_over
+from dicom_io.echo import echo
 from dicom_io.journal import Journal
 from dicom_io.listener import Listener
 from dicom_io.network_log import quiet_network_libraries
 from dicom_io.options import ListenerOptions
+from dicom_io.peer import Peer
 from dicom_io.spool import Spool
 from tests.waiting import wait_until
 
@@ -173,6 +176,11 @@ def association_to(port: int, *contexts: tuple[str, list[str]], **more: Any) -> 
     finally:
         if association.is_established:
             association.release()
+
+
+def answers(port: int, calling_aet: str = "TESTSCU") -> bool:
+    """Whether a listener answers C-ECHO with success."""
+    return echo(Peer("AUSCULT", LOCAL, port), Caller(calling_aet)).is_answered
 
 
 def store(association: Association, path: Path) -> tuple[int, str]:

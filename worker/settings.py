@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from dicom_io.options import is_loopback
 from worker.errors import SettingsError
+from worker.peers import named_peers
 
 PREFIX = "AUSCULT_"
 CONFIG_FILE = "auscult.toml"
@@ -54,6 +55,10 @@ class Settings(BaseSettings):
     any_caller: bool = Field(default=False, description="listen beyond loopback without an allow-list")
     check_called_aet: bool = Field(default=False, description="refuse associations addressed to another AE title")
     max_associations: int = Field(default=64, ge=1, le=1000, description="associations open at once")
+    peers: Texts = Field(
+        default=(),
+        description="other systems by name, comma separated: NAME=AET@HOST:PORT or NAME=dicom-tls://AET@HOST:PORT",
+    )
     quiet_s: float = Field(default=30.0, ge=0, le=86400, description="quiet time after which a study is complete")
     max_wait_s: float = Field(default=900.0, ge=1, description="longest wait for a study that never falls quiet")
     lease_s: float = Field(default=60.0, ge=1, description="lease of a claimed task, on the database's clock")
@@ -77,9 +82,12 @@ class Settings(BaseSettings):
         default="auto", description="auto: text on a terminal, else json"
     )
 
-    @field_validator("allowed_aets", "allowed_hosts", mode="before")
+    @field_validator("allowed_aets", "allowed_hosts", "peers", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            # A table of auscult.toml.
+            return tuple(f"{name}={entry}" for name, entry in value.items())
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("allowed_hosts")
@@ -87,6 +95,12 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             ipaddress.ip_network(text, strict=False)
+        return value
+
+    @field_validator("peers")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        named_peers(value)
         return value
 
     @field_validator("home", "models_dir", "store_dir")

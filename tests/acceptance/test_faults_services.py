@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from dicom_io.scu import echo
+from tests.listening import answers
 from tests.postgres import own_postgres
 from tests.redis_server import own_redis
 from tests.running import Site
-from tests.studies import LOCAL, chest_film, push
+from tests.studies import chest_film, push
 from tests.waiting import wait_until
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
 
@@ -159,7 +159,7 @@ def test_pushes_are_answered_with_success_while_postgresql_is_down_and_registere
         push(sent, stack.port, stop_in_the_middle)
         assert stack.postgres.process is None
         assert len(list((stack.site.home / "spool" / "new").iterdir())) >= 8
-        assert echo(LOCAL, stack.port)
+        assert answers(stack.port)
         stack.postgres.start()
         stack.assert_each_judged_once(sent)
     wait_until(lambda: not list((stack.site.home / "spool" / "new").iterdir()), 30, "an empty spool")
@@ -171,7 +171,7 @@ def test_a_listener_started_without_its_database_serves_and_registers_once_it_is
     stack.postgres.stop()
     try:
         with other.running("listen", log="other.log") as listener:
-            assert echo(LOCAL, listener.port)
+            assert answers(listener.port)
             push(sent, listener.port)
             assert len(list((other.home / "spool" / "new").iterdir())) == 2
             stack.postgres.start()

@@ -13,9 +13,8 @@ import pytest
 
 from dicom_io.header import read_facts
 from dicom_io.options import ListenerOptions
-from dicom_io.scu import echo
 from dicom_io.spool import Spool
-from tests.listening import LOCAL, SlowPeer, association_to, listener_process, listening, store, store_made
+from tests.listening import LOCAL, SlowPeer, answers, association_to, listener_process, listening, store, store_made
 from tests.objects import CR, EXPLICIT_LE, Made
 from tests.tracing import whole_calls
 from tests.waiting import wait_until
@@ -117,7 +116,7 @@ def test_a_peer_that_leaves_in_the_middle_of_an_object_leaves_nothing(how: str, 
         assert served.told.closed == [(1, how == "release")]
         assert served.leftovers() == []
         assert served.listener.open_studies() == frozenset()
-        assert echo(LOCAL, served.port)
+        assert answers(served.port)
 
 
 def test_sigterm_lets_an_object_on_its_way_be_stored_and_answered(tmp_path: Path) -> None:
@@ -203,7 +202,7 @@ def test_connections_beyond_the_limit_are_closed_and_the_listener_goes_on(tmp_pa
         finally:
             for connection in silent:
                 connection.close()
-        assert wait_until(lambda: echo(LOCAL, served.port), what="an answer to C-ECHO")
+        assert wait_until(lambda: answers(served.port), what="an answer to C-ECHO")
 
 
 def test_noise_on_the_port_is_survived(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from dicom_io.journal import RefusalKind
 from dicom_io.listener import CannotListen
 from dicom_io.options import ListenerOptions
 from dicom_io.reasons import Reason
-from dicom_io.scu import PeerRefused, echo, send
+from dicom_io.scu import send
 from dicom_io.spool import Spool
-from tests.listening import LOCAL, association_to, listener_process, listening, store, store_made
+from tests.listening import LOCAL, answers, association_to, listener_process, listening, store, store_made
 from tests.objects import CR, EXPLICIT_LE, Elements, Made, new_uid
 from tests.waiting import wait_until
 
@@ -127,7 +127,7 @@ def test_an_error_of_our_own_is_answered_and_logged_without_its_text(
 
     with listening(tmp_path / "spool", spool=Broken(tmp_path / "spool")) as served:
         assert store_made(served.port, tmp_path, Made())[0] == 0x0110
-        assert echo(LOCAL, served.port)
+        assert answers(served.port)
     (crash,) = [record for record in caplog.records if getattr(record, "action", "") == "store_crashed"]
     assert crash.__dict__["error"] == "RuntimeError"
     assert any("receive.py" in frame for frame in crash.__dict__["frames"])
@@ -168,8 +168,7 @@ def test_an_unknown_calling_ae_is_rejected_and_noted(tmp_path: Path, dcmtk: Peer
 def test_the_same_refusal_again_is_not_noted_again(tmp_path: Path) -> None:
     with listening(tmp_path, allowed_aets=frozenset({"PACS"})) as served:
         for calling_aet in ("INTRUDER", "INTRUDER", "OTHER"):
-            with pytest.raises(PeerRefused):
-                echo(LOCAL, served.port, calling_aet=calling_aet)
+            assert not answers(served.port, calling_aet)
         assert [record.calling_aet for record in served.journal.drain().records] == ["INTRUDER", "OTHER"]
 
 
@@ -215,7 +214,7 @@ def test_associations_beyond_the_limit_are_rejected_until_one_ends(tmp_path: Pat
             with association_to(served.port, context) as third:
                 assert third.is_rejected
         wait_until(lambda: len(served.told.closed) == 2, what="two associations to close")
-        assert echo(LOCAL, served.port)
+        assert answers(served.port)
 
 
 def test_a_busy_port_and_a_foreign_address_are_told_apart(tmp_path: Path) -> None:

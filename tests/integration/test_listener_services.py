@@ -18,8 +18,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID
 from dicom_io.header import dataset_sha256, read_facts
-from dicom_io.scu import echo, send
-from tests.listening import LOCAL, Recorder, Tap, association_to, listening, store_made
+from dicom_io.scu import send
+from tests.listening import LOCAL, Recorder, Tap, answers, association_to, listening, store_made
 from tests.objects import CR, EXPLICIT_LE, Made
 from tests.waiting import wait_until
 
@@ -76,7 +76,7 @@ def test_echo_is_answered(tmp_path: Path, dcmtk: Peers) -> None:
         done = dcmtk.run("echoscu", "-v", LOCAL, served.port)
         assert done.returncode == 0, done.stderr
         assert "Success" in done.stdout + done.stderr
-        assert echo(LOCAL, served.port)
+        assert answers(served.port)
 
 
 @pytest.mark.data
@@ -119,7 +119,7 @@ def test_nothing_in_the_test_data_harms_the_listener(test_data: Path, tmp_path: 
         results = send(files, LOCAL, served.port)
         assert len(served.spool.keys()) == sum(result.status == 0 for result in results) >= 250
         assert {result.status for result in results if result.problem is None} <= {0x0000, 0xC211}
-        assert echo(LOCAL, served.port)
+        assert answers(served.port)
 
 
 def test_four_associations_at_once_lose_nothing(tmp_path: Path, dcmtk: Peers) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from dicom_io.errors import DicomIoError
 from dicom_io.quiet import quiet_libraries
 from model.errors import ModelError
-from worker.cli import batches, data, look, measures, models, serve, training
+from worker.cli import batches, data, look, measures, models, peers, serve, training
 from worker.cli.output import complain
 from worker.errors import WorkerError
 
@@ -35,6 +35,7 @@ app = typer.Typer(
 serve.add_to(app)
 batches.add_to(app)
 look.add_to(app)
+peers.add_to(app)
 training.add_to(models.app)
 measures.add_to(models.app)
 data.add_to(models.app)

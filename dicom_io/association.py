@@ -1,0 +1,187 @@
+"""Opening an association to a peer: shared by all that Auscult asks of others (echo, send, query, retrieve, report)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from pynetdicom import AE, evt
+from pynetdicom.transport import AddressInformation, AssociationSocket
+
+from dicom_io.elements import clean_text
+from dicom_io.errors import PeerUnreachable
+from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_io.link import CannotConnect, LinkProblem, Stage, Step, Steps, open_link
+from dicom_io.network_log import quiet_network_libraries
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pynetdicom.association import Association
+    from pynetdicom.presentation import PresentationContext
+    from pynetdicom.transport import T_CONNECT
+
+    from dicom_io.peer import Peer
+
+CALLING_AET = "AUSCULT_SCU"
+#: How long to wait for a connection and for an answer.
+TIMEOUT_S = 30.0
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_MAX_PDU = 131072
+
+_RESULTS = {1: "rejected for good", 2: "rejected for now"}
+#: Source and reason of PS3.8 Table 9-21, in words.
+_REASONS = {
+    (1, 1): "no reason given",
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognised, the peer does not know ours",
+    (1, 7): "called AE title not recognised, the peer has another one",
+    (2, 1): "no reason given by its association service",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded, too many associations",
+}
+
+
+class PeerRefused(PeerUnreachable):
+    """The peer rejects the association (A-ASSOCIATE-RJ).
+
+    Parameters
+    ----------
+    result, source, reason : int
+        Of PS3.8 Table 9-21.
+    """
+
+    def __init__(self, result: int, source: int, reason: int) -> None:
+        words = _REASONS.get((source, reason), f"source {source}, reason {reason}")
+        super().__init__(f"The peer refuses the association: {words} ({_RESULTS.get(result, 'rejected')}).")
+        self.rejection = (result, source, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """How we present ourselves."""
+
+    aet: str = CALLING_AET
+    #: From `dicom_io.tls.client_context`; needed for peers with TLS.
+    tls: ssl.SSLContext | None = None
+    #: For the connection and the association.
+    timeout_s: float = TIMEOUT_S
+    #: For each answer to a request.
+    answer_s: float = TIMEOUT_S
+
+
+@contextmanager
+def association(
+    peer: Peer,
+    contexts: Sequence[PresentationContext],
+    caller: Caller,
+    *,
+    roles: Sequence[Any] = (),
+    handlers: Sequence[Any] = (),
+    on_step: Callable[[Step], None] | None = None,
+) -> Iterator[Association]:
+    """Open an association, and release it at the end.
+
+    Parameters
+    ----------
+    peer : Peer
+        Whom to call.
+    contexts : sequence of PresentationContext
+        What to propose, 1 to 128.
+    caller : Caller
+        Who calls.
+    roles : sequence of SCP_SCU_RoleSelectionNegotiation, optional
+        Where we want to be the SCP (PS3.7 D.3.3.4).
+    handlers : sequence, optional
+        pynetdicom's event handlers.
+    on_step : callable, optional
+        Told of each stage.
+
+    Yields
+    ------
+    Association
+        Established, but where the peer refused every single context: then `Association.is_established` is false.
+
+    Raises
+    ------
+    CannotConnect
+        If there is no connection, no TLS or no answer.
+    PeerRefused
+        If the peer rejects the association.
+    """
+    quiet_network_libraries()
+    steps = Steps(on_step)
+    link = open_link(peer, caller.tls, caller.timeout_s, steps)
+    made = _Ae(caller, link).associate(
+        link.getpeername()[0],
+        peer.port,
+        contexts=list(contexts),
+        ae_title=peer.aet,
+        max_pdu=_MAX_PDU,
+        ext_neg=list(roles),
+        evt_handlers=list(handlers),
+    )
+    _check(made, peer, is_late=steps.waited_s >= caller.timeout_s)
+    steps.done(Stage.ASSOCIATED, implementation_of(made))
+    try:
+        yield made
+    finally:
+        made.release()
+
+
+def implementation_of(made: Association) -> str:
+    """Return the peer's implementation version name, or its class UID where it gave no name."""
+    acceptor = made.acceptor
+    return clean_text(str(acceptor.implementation_version_name or acceptor.implementation_class_uid or ""), 64)
+
+
+def _check(made: Association, peer: Peer, *, is_late: bool) -> None:
+    if made.is_rejected:
+        answer = cast("Any", made.acceptor.primitive)
+        raise PeerRefused(answer.result, answer.result_source, answer.diagnostic)
+    if made.is_established or made.rejected_contexts:
+        return
+    if is_late:
+        raise CannotConnect(LinkProblem.TIMED_OUT)
+    raise CannotConnect(LinkProblem.TLS_CLOSED if peer.is_tls else LinkProblem.CLOSED)
+
+
+class _Ae(AE):
+    """An application entity that requests one association over a connection that is open already."""
+
+    def __init__(self, caller: Caller, link: socket.socket) -> None:
+        super().__init__(caller.aet)
+        self.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self.acse_timeout = caller.timeout_s
+        self.dimse_timeout = self.network_timeout = caller.answer_s
+        self._link = link
+
+    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: object) -> AssociationSocket:  # noqa: ARG002 - pynetdicom's signature
+        return _Linked(assoc, address, self._link)
+
+
+class _Linked(AssociationSocket):
+    """pynetdicom's socket around a connection that is open already."""
+
+    def __init__(self, assoc: Association, address: AddressInformation, link: socket.socket) -> None:
+        self._link = link
+        super().__init__(assoc, address=address)
+
+    def _create_socket(self, address: AddressInformation) -> socket.socket:  # noqa: ARG002 - pynetdicom's signature
+        self._is_connected = False
+        return self._link
+
+    def connect(self, primitive: T_CONNECT) -> None:
+        """Say that there is a connection, where pynetdicom would make one."""
+        self.assoc.requestor.address_info = AddressInformation.from_tuple(self._link.getsockname())
+        self._is_connected = True
+        evt.trigger(self.assoc, evt.EVT_CONN_OPEN, {"address": primitive.address_info.as_tuple})
+        primitive.result = "Evt2"
+        self.provider_queue.put(primitive)
+        self._ready.set()
