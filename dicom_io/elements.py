@@ -1,7 +1,7 @@
 """Tolerant reading of single elements: whatever stands in a header, one gets a clean value or an empty one.
 
-pydicom's own conversions warn, raise and now and then quote the value they dislike. Here numbers, dates, codes and
-UIDs are read from the element's bytes directly; only free text goes through pydicom's character sets.
+pydicom's own conversions warn, raise and now and then quote the value they dislike. Here everything is read
+from the element's bytes directly, free text by ``charsets``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import unicodedata
 from datetime import date
 from typing import TYPE_CHECKING
 
-from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+
+from dicom_io.charsets import CharacterSets, declared_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +28,19 @@ if TYPE_CHECKING:
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _DATE = re.compile(r"\s*(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})", re.ASCII)
 _CODE = re.compile(r"[A-Z0-9 _]{1,16}", re.ASCII)
-# Control characters, surrogates and unassigned code points: NUL breaks PostgreSQL text, a lone surrogate breaks UTF-8.
-_UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
-_TEXT_DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C, 0x5C}
-_NAME_DELIMITERS = {0x5E, 0x3D, 0x5C}
+# Line ends and blanks of other widths; the ideographic space parts Japanese names and stays.
+_BLANKS = re.compile(r"(?!\u3000)\s")
+# Control characters (NUL breaks PostgreSQL text), lone surrogates (they break UTF-8), format characters (bidirectional
+# overrides show a text as another one). The joiners are letters' business in Persian and Indian names.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Cf"})
+_JOINERS = frozenset("\u200c\u200d")
+# NFC would also replace the variants of ideographs that Japanese and Korean names are told apart by.
+_COMPOSED = re.compile("[^\uf900-\ufaff\U0002f800-\U0002fa1f]+")
+#: Of a longer value no column holds the rest, whatever its coding.
+_TEXT_BYTES = 8192
+_TEXT_DELIMITERS = b"\r\n\t\f\\"
+_NAME_DELIMITERS = b"^=\\\r\n\t\f"
+_PATIENT_NAME = 0x00100010
 _BINARY_INTEGERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l"}
 # What pydicom raises when it converts a damaged element; none of the texts is ever shown.
 CONVERSION_ERRORS = (
@@ -78,14 +88,21 @@ def clean_text(text: str, limit: int) -> str:
     Returns
     -------
     str
-        The text without control characters, surrogates and outer blanks, cut to ``limit`` characters.
+        The text composed (NFC) and without control and format characters, surrogates and outer blanks, cut to
+        ``limit`` characters. Ideographs keep their variant, which NFC would change.
     """
-    kept = "".join(" " if char in "\r\n\t\f" else char for char in text if char in "\r\n\t\f" or _is_safe(char))
-    return kept.strip()[:limit].rstrip()
+    if text.isascii() and text.isprintable():
+        return text.strip()[:limit].rstrip()
+    kept = "".join(filter(_is_safe, _BLANKS.sub(" ", text[:_TEXT_BYTES])))
+    composed = _COMPOSED.sub(lambda found: unicodedata.normalize("NFC", found[0]), kept)
+    return composed.strip()[:limit].rstrip()
 
 
 def _is_safe(char: str) -> bool:
-    return unicodedata.category(char) not in _UNSAFE_CATEGORIES
+    if unicodedata.category(char) in _UNSAFE_CATEGORIES:
+        return char in _JOINERS
+    # noncharacters; a code point that is merely unassigned may be an ideograph younger than this Python
+    return ord(char) & 0xFFFE != 0xFFFE and not "\ufdd0" <= char <= "\ufdef"
 
 
 class Elements:
@@ -95,11 +112,14 @@ class Elements:
     ----------
     ds : pydicom.dataset.Dataset
         The data set; values still undecoded from a file, or Python values of a data set made in memory.
+    inherited : CharacterSets, optional
+        Those of the data set around this item (PS3.5 7.5.3).
     """
 
-    def __init__(self, ds: Dataset) -> None:
+    def __init__(self, ds: Dataset, inherited: CharacterSets | None = None) -> None:
         self._ds = ds
-        self._encodings = _encodings_of(ds, self._element(0x00080005))
+        declared = self.plain(0x00080005) if self._element(0x00080005) is not None else None
+        self._sets = inherited if inherited and declared is None else declared_sets(declared or "")
 
     @property
     def dataset(self) -> Dataset:
@@ -115,8 +135,8 @@ class Elements:
         """Free text (LO, SH, PN, ...) in Unicode, cleaned and cut to ``limit`` characters."""
         value = self._value(tag)
         if isinstance(value, bytes):
-            delimiters = _NAME_DELIMITERS if self._is_name(tag) else _TEXT_DELIMITERS
-            value = _decode(value, self._encodings, delimiters)
+            delimiters = _NAME_DELIMITERS if tag == _PATIENT_NAME else _TEXT_DELIMITERS
+            value = self._sets.decode(value[:_TEXT_BYTES].rstrip(b" \0"), delimiters)
         return clean_text(_joined(value), limit)
 
     def code(self, tag: int) -> str:
@@ -173,7 +193,7 @@ class Elements:
                 return
         if element is not None and isinstance(element.value, Sequence):
             for item in element.value:
-                yield Elements(item)
+                yield Elements(item, self._sets)
 
     def raw(self, tag: int) -> object:
         """The value as it stands: bytes from a file, a Python value in memory, None when absent."""
@@ -197,36 +217,10 @@ class Elements:
         element = self._element(tag)
         return None if element is None else element.value
 
-    def _is_name(self, tag: int) -> bool:
-        return tag == 0x00100010
-
-
-def _encodings_of(ds: Dataset, charset: DataElement | RawDataElement | None) -> list[str]:
-    if charset is None or charset.value in (None, b"", ""):
-        return []
-    encoding = ds.original_character_set
-    encodings = [encoding] if isinstance(encoding, str) else list(encoding)
-    try:
-        return convert_encodings(encodings) if encodings else []
-    except CONVERSION_ERRORS:
-        return []
-
-
-def _decode(value: bytes, encodings: list[str], delimiters: set[int]) -> str:
-    """Decode by the declared character sets; bytes that declare none are UTF-8 if they can be, else Latin-1."""
-    if not encodings:
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            return value.decode("latin-1")
-    try:
-        return decode_bytes(value, encodings, delimiters)
-    except (ValueError, LookupError):
-        return value.decode("latin-1")
-
 
 def _joined(value: object) -> str:
-    if value is None:
+    if value is None or isinstance(value, Sequence):
+        # a text element coded as a sequence says nothing
         return ""
     if isinstance(value, MultiValue | list | tuple):
         return "\\".join(str(part) for part in value)

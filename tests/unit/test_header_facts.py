@@ -423,23 +423,3 @@ def test_every_file_of_the_collection_is_read_or_said_to_be_no_dicom(test_data: 
             except (NotDicom, HeaderUnreadable) as error:
                 unread.append((path.name, type(error).__name__))
     assert unread == [("src__pydicom__data__test_files__no_meta.dcm", "NotDicom")]
-
-
-@pytest.mark.data
-@pytest.mark.parametrize(
-    ("name", "patient"),
-    [
-        ("chrArab", "قباني^لنزار"),
-        ("chrFren", "Buc^Jérôme"),
-        ("chrGreek", "Διονυσιος"),
-        ("chrH31", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
-        ("chrHbrw", "שרון^דבורה"),
-        ("chrI2", "Hong^Gildong=洪^吉洞=홍^길동"),
-        ("chrRuss", "Люкceмбypг"),
-        ("chrX1", "Wang^XiaoDong=王^小東="),
-        ("chrX2", "Wang^XiaoDong=王^小东="),
-    ],
-)
-def test_the_standards_own_examples_of_character_sets_are_read(name: str, patient: str, test_data: Path) -> None:
-    path = next((test_data / "dicom" / "charset").rglob(f"*{name}.dcm"))
-    assert read_facts(path).patient_name == patient
