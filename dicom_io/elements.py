@@ -42,6 +42,7 @@ _TEXT_DELIMITERS = b"\r\n\t\f\\"
 _NAME_DELIMITERS = b"^=\\\r\n\t\f"
 _PATIENT_NAME = 0x00100010
 _BINARY_INTEGERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l"}
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 # What pydicom raises when it converts a damaged element; none of the texts is ever shown.
 CONVERSION_ERRORS = (
     ValueError,
@@ -203,6 +204,11 @@ class Elements:
         """The byte order of the element's bytes."""
         element = self._element(tag)
         return element.is_little_endian if isinstance(element, RawDataElement) else True
+
+    def is_undefined_length(self, tag: int) -> bool:
+        """Whether the element came without a length: a sequence, or pixel data in fragments."""
+        element = self._element(tag)
+        return isinstance(element, RawDataElement) and element.length == _UNDEFINED_LENGTH
 
     def is_word(self, tag: int) -> bool:
         """Whether the element's bytes are coded as 16-bit words (OW)."""

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from dicom_io.decode import PixelHeader, Stored
+    from dicom_io.decode import Stored
     from dicom_io.elements import Elements
+    from dicom_io.pixel_header import PixelHeader
 
 _RESCALE_INTERCEPT, _RESCALE_SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _WINDOW_CENTER, _WINDOW_WIDTH, _VOI_FUNCTION, _VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010

@@ -35,6 +35,7 @@ PREFERRED_TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.201",  # HTJ2K lossless
     "1.2.840.10008.1.2.4.202",  # HTJ2K lossless RPCL
     "1.2.840.10008.1.2.5",  # RLE
+    "1.2.840.10008.1.2.8.1",  # Deflated Image Frame Compression
     "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
     "1.2.840.10008.1.2.2",  # Explicit VR Big Endian
     "1.2.840.10008.1.2.4.50",  # JPEG baseline

@@ -16,6 +16,7 @@ class Decoder(StrEnum):
 
     NUMPY = "numpy"
     PACKBITS = "packbits"
+    ZLIB = "zlib"
     LIBJPEG_TURBO = "libjpeg-turbo"
     CHARLS = "CharLS"
     OPENJPEG = "OpenJPEG"
@@ -31,6 +32,8 @@ class Coding(Enum):
     NATIVE = "native"
     #: RLE Lossless: imagecodecs' packbits.
     RLE = "rle"
+    #: Deflated frames: zlib.
+    DEFLATED = "deflated"
     #: JPEG baseline, extended (12 bits) and lossless: imagecodecs' libjpeg-turbo 3.
     JPEG = "jpeg"
     #: JPEG-LS: imagecodecs' CharLS.
@@ -48,6 +51,7 @@ CODINGS: dict[str, Coding] = {
     "1.2.840.10008.1.2.1.99": Coding.NATIVE,
     "1.2.840.10008.1.2.2": Coding.NATIVE,
     "1.2.840.10008.1.2.5": Coding.RLE,
+    "1.2.840.10008.1.2.8.1": Coding.DEFLATED,
     "1.2.840.10008.1.2.4.50": Coding.JPEG,
     "1.2.840.10008.1.2.4.51": Coding.JPEG,
     "1.2.840.10008.1.2.4.57": Coding.JPEG,

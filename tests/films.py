@@ -10,6 +10,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from dicom_io.file_meta import ObjectUids, Sender, encode_file_meta
+from dicom_io.part10 import read_preface
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -66,10 +69,22 @@ def film(pixels: NDArray[Any] | None = None, *, syntax: str = ExplicitVRLittleEn
 
 def save(ds: Dataset, folder: Path, name: str = "film.dcm") -> Path:
     """Write the data set as a DICOM file."""
-    path = folder / name
+    path, syntax = folder / name, UID(ds.file_meta.TransferSyntaxUID)
+    if not syntax.is_transfer_syntax:  # younger than pydicom
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ds.save_as(path, enforce_file_format=True)
+    return path if syntax.is_transfer_syntax else declare(path, syntax)
+
+
+def declare(path: Path, syntax: str) -> Path:
+    """Let a file's meta information name another transfer syntax; the data set stays as it is."""
+    with path.open("rb") as fp:
+        read_preface(fp)
+        data_set = fp.read()
+    uids = ObjectUids(DX, "1.2.3.4.5", syntax)
+    path.write_bytes(encode_file_meta(uids, Sender("TEST", "", "127.0.0.1"), "TEST") + data_set)
     return path
 
 

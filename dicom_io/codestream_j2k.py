@@ -1,0 +1,215 @@
+"""The structure of a JPEG 2000 or HTJ2K code stream, read before any decoder sees it (ITU-T T.800 annex A, T.814).
+
+A code stream of a hundred bytes can ask for millions of tiles, precincts or code-blocks, for each of which a decoder
+takes memory before it looks for data; so they are counted first. And OpenJPH fills up what is missing of a stream with
+grey and says nothing, so an HTJ2K stream must reach from tile part to tile part to its very end.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from dicom_io.declared import Declared
+from dicom_io.errors import FilmError
+from dicom_io.reasons import Reason
+
+_START = b"\xff\x4f\xff\x51"
+_JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
+_COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
+_FIRST_MARKER = 0xFF01
+_SHORTEST_TILE_PART = 14
+# Rsiz, bit 14: T.814 is needed to decode it
+_NEEDS_HT = 0x40
+_MAX_LEVELS = 32
+#: No radiograph needs more: 64 million pixels in tiles of 64 x 64, in code-blocks of 12 x 12.
+_MAX_TILES = 1 << 14
+_MAX_BLOCKS = 1 << 19
+_MAX_PACKETS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """The SIZ marker segment (A.5.1), checked."""
+
+    rows: int
+    columns: int
+    tiles: int
+    tile_width: int
+    tile_height: int
+    components: int
+    precision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolution:
+    """One resolution of a tile (B.5 to B.7): its size, and how it is cut up."""
+
+    width: int
+    height: int
+    is_lowest: bool
+    #: The exponents of a precinct's sides.
+    across: int
+    down: int
+
+    @property
+    def precincts(self) -> int:
+        """How many there are."""
+        return _parts(self.width, self.across) * _parts(self.height, self.down)
+
+    def blocks(self, across: int, down: int) -> int:
+        """How many code-blocks there are at most; a block is never larger than its precinct's share of a sub-band."""
+        if self.is_lowest:
+            return _parts(self.width, min(across, self.across)) * _parts(self.height, min(down, self.down))
+        width, height = (self.width + 1) // 2, (self.height + 1) // 2
+        return 3 * _parts(width, min(across, self.across - 1)) * _parts(height, min(down, self.down - 1))
+
+
+def _parts(length: int, exponent: int) -> int:
+    return (length >> max(exponent, 0)) + 1
+
+
+def starts_like_j2k(data: bytes) -> bool:
+    """Whether the bytes begin a JPEG 2000 code stream, or the JP2 file that some writers put in its place.
+
+    Parameters
+    ----------
+    data : bytes
+        One frame.
+
+    Returns
+    -------
+    bool
+        True for every kind of JPEG 2000.
+    """
+    return data.startswith((_START, _JP2_SIGNATURE))
+
+
+def is_high_throughput(data: bytes) -> bool:
+    """Whether a JPEG 2000 code stream says that its blocks are coded after T.814.
+
+    Parameters
+    ----------
+    data : bytes
+        One frame that ``starts_like_j2k``.
+
+    Returns
+    -------
+    bool
+        True for HTJ2K.
+    """
+    start = data.find(_START)
+    return start >= 0 and len(data) > start + 6 and bool(data[start + 6] & _NEEDS_HT)
+
+
+def declared_by_j2k(data: bytes, *, must_be_whole: bool) -> Declared:
+    """Read and check the structure of a code stream.
+
+    Parameters
+    ----------
+    data : bytes
+        One frame.
+    must_be_whole : bool
+        Whether its tile parts must follow one another up to the end of code stream.
+
+    Returns
+    -------
+    Declared
+        What the stream says of itself.
+
+    Raises
+    ------
+    FilmError
+        DECODE_FAILED if it contradicts itself, is cut short or asks for too much.
+    struct.error, IndexError
+        If a marker segment is cut short.
+    """
+    start = _start_of(data)
+    size = _size_of(data, start)
+    at = _checked_segments(data, start + 2, size, until=_SOT)
+    while _marker_at(data, at) == _SOT:
+        _checked_segments(data, at + 12, size, until=_SOD)
+        length = struct.unpack_from(">L", data, at + 6)[0]
+        # a last tile part may leave its length out
+        at = at + length if length else data.rfind(b"\xff\xd9")
+        if 0 < length < _SHORTEST_TILE_PART:
+            raise FilmError(Reason.DECODE_FAILED)
+    if must_be_whole and _marker_at(data, at) != _EOC:
+        raise FilmError(Reason.DECODE_FAILED)
+    return Declared(size.rows, size.columns, size.components, size.precision)
+
+
+def _start_of(data: bytes) -> int:
+    """Where the code stream begins; some writers put the whole JP2 file into the element (T.800 I.4)."""
+    at = 0
+    if data.startswith(_JP2_SIGNATURE):
+        while True:
+            length, kind = struct.unpack_from(">L4s", data, at)
+            header = 8
+            if length == 1:
+                length, header = struct.unpack_from(">Q", data, at + 8)[0], 16
+            if kind == b"jp2c":
+                at += header
+                break
+            if length < header:
+                raise FilmError(Reason.DECODE_FAILED)
+            at += length
+    if data[at : at + 4] != _START:
+        raise FilmError(Reason.DECODE_FAILED)
+    return at
+
+
+def _size_of(data: bytes, start: int) -> _Size:
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, components = struct.unpack_from(
+        ">8LH", data, start + 8
+    )
+    if not (tile_left <= left < right and tile_top <= top < bottom and tile_width and tile_height and components):
+        raise FilmError(Reason.DECODE_FAILED)
+    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
+    # depth and sign, then the subsampling across and down, of each component
+    kinds = {bytes(data[at : at + 3]) for at in range(start + 42, start + 42 + 3 * components, 3)}
+    depth, *subsampling = kinds.pop()
+    if kinds or subsampling != [1, 1] or tiles > _MAX_TILES:
+        raise FilmError(Reason.DECODE_FAILED)
+    rows, columns = bottom - top, right - left
+    return _Size(rows, columns, tiles, min(tile_width, columns), min(tile_height, rows), components, (depth & 0x7F) + 1)
+
+
+def _marker_at(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 2], "big")
+
+
+def _checked_segments(data: bytes, at: int, size: _Size, *, until: int) -> int:
+    """Walk the marker segments of a header, and return where the marker stands that ends it."""
+    while (marker := _marker_at(data, at)) != until:
+        length = struct.unpack_from(">H", data, at + 2)[0]
+        if marker < _FIRST_MARKER or length < 2:
+            raise FilmError(Reason.DECODE_FAILED)
+        body = data[at + 4 : at + 2 + length]
+        if marker == _COD:
+            _check_style(body[1:5], body[5:], size, has_precincts=bool(body[0] & 1))
+        elif marker == _COC:
+            _check_style(b"", body[2:], size, has_precincts=bool(body[1] & 1))
+        at += 2 + length
+    return at
+
+
+def _check_style(general: bytes, style: bytes, size: _Size, *, has_precincts: bool) -> None:
+    """Count what a COD or COC marker segment asks for (A.6.1, A.6.2)."""
+    layers = int.from_bytes(general[1:3], "big") or 1
+    levels, block = style[0], ((style[1] & 0xF) + 2, (style[2] & 0xF) + 2)
+    if levels > _MAX_LEVELS:
+        raise FilmError(Reason.DECODE_FAILED)
+    precincts = style[5 : 6 + levels] if has_precincts else b"\xff" * (levels + 1)
+    resolutions = [_resolution(size, levels, at, precinct) for at, precinct in enumerate(precincts)]
+    times = size.tiles * size.components
+    blocks = times * sum(resolution.blocks(*block) for resolution in resolutions)
+    packets = times * layers * sum(resolution.precincts for resolution in resolutions)
+    if len(resolutions) <= levels or blocks > _MAX_BLOCKS or packets > _MAX_PACKETS:
+        raise FilmError(Reason.DECODE_FAILED)
+
+
+def _resolution(size: _Size, levels: int, at: int, precinct: int) -> _Resolution:
+    halved = levels - at
+    width, height = (size.tile_width >> halved) + 1, (size.tile_height >> halved) + 1
+    return _Resolution(width, height, at == 0, across=precinct & 0xF, down=precinct >> 4)
