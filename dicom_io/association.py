@@ -32,6 +32,7 @@ TIMEOUT_S = 30.0
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _MAX_PDU = 131072
+_CLOSE_S = 2.0
 
 _RESULTS = {1: "rejected for good", 2: "rejected for now"}
 #: Source and reason of PS3.8 Table 9-21, in words.
@@ -117,8 +118,8 @@ def association(
     quiet_network_libraries()
     steps = Steps(on_step)
     link = open_link(peer, caller.tls, caller.timeout_s, steps)
-    made = _Ae(caller, link).associate(
-        link.getpeername()[0],
+    made = _Ae(caller, link.socket).associate(
+        link.address,
         peer.port,
         contexts=list(contexts),
         ae_title=peer.aet,
@@ -126,12 +127,15 @@ def association(
         ext_neg=list(roles),
         evt_handlers=list(handlers),
     )
-    _check(made, peer, is_late=steps.waited_s >= caller.timeout_s)
-    steps.done(Stage.ASSOCIATED, implementation_of(made))
     try:
+        _check(made, peer, is_late=steps.waited_s >= caller.timeout_s)
+        steps.done(Stage.ASSOCIATED, implementation_of(made))
         yield made
     finally:
         made.release()
+        # Where the association failed pynetdicom may forget the socket.
+        made.dul.join(_CLOSE_S)
+        link.socket.close()
 
 
 def implementation_of(made: Association) -> str:

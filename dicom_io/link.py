@@ -104,7 +104,16 @@ class Steps:
         self._since = time.monotonic()
 
 
-def open_link(peer: Peer, tls: ssl.SSLContext | None, timeout_s: float, steps: Steps) -> socket.socket:
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An open connection."""
+
+    socket: socket.socket
+    #: Of the peer, numerical.
+    address: str
+
+
+def open_link(peer: Peer, tls: ssl.SSLContext | None, timeout_s: float, steps: Steps) -> Link:
     """Connect to a peer, with TLS where its address says so.
 
     Parameters
@@ -120,8 +129,8 @@ def open_link(peer: Peer, tls: ssl.SSLContext | None, timeout_s: float, steps: S
 
     Returns
     -------
-    socket.socket
-        Connected.
+    Link
+        Open; the caller closes it.
 
     Raises
     ------
@@ -132,14 +141,14 @@ def open_link(peer: Peer, tls: ssl.SSLContext | None, timeout_s: float, steps: S
         raise CannotConnect(LinkProblem.TLS_NOT_SET_UP)
     addresses = _addresses(peer)
     steps.done(Stage.RESOLVED, ", ".join(dict.fromkeys(str(address[0]) for _, address in addresses)))
-    connection = _connected(addresses, timeout_s)
-    steps.done(Stage.CONNECTED, f"{connection.getpeername()[0]} port {peer.port}")
+    connection, address = _connected(addresses, timeout_s)
+    steps.done(Stage.CONNECTED, f"{address} port {peer.port}")
     if not peer.is_tls or tls is None:
-        return connection
+        return Link(connection, address)
     secured = _secured(connection, tls, peer.host)
     cipher = secured.cipher()
     steps.done(Stage.TLS, f"{secured.version()} {cipher[0] if cipher else ''}".strip())
-    return secured
+    return Link(secured, address)
 
 
 def _addresses(peer: Peer) -> list[tuple[int, tuple[str, int]]]:
@@ -151,7 +160,7 @@ def _addresses(peer: Peer) -> list[tuple[int, tuple[str, int]]]:
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
 
 
-def _connected(addresses: list[tuple[int, tuple[str, int]]], timeout_s: float) -> Connection:
+def _connected(addresses: list[tuple[int, tuple[str, int]]], timeout_s: float) -> tuple[Connection, str]:
     problem = LinkProblem.NO_ROUTE
     for family, address in addresses:
         plain = socket.socket(family, socket.SOCK_STREAM)
@@ -165,7 +174,7 @@ def _connected(addresses: list[tuple[int, tuple[str, int]]], timeout_s: float) -
             connection = Connection(plain)
             # Also inside a PDU, where pynetdicom's own timers do not run.
             connection.settimeout(timeout_s)
-            return connection
+            return connection, str(address[0])
     raise CannotConnect(problem)
 
 
