@@ -22,7 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PROGRAMS = ("storescu", "echoscu", "strace")
+PROGRAMS = ("storescu", "echoscu", "movescu", "strace")
 PACKAGES = ("dcmtk", "strace")
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 APT_TIMEOUT_S = 300
@@ -60,6 +60,12 @@ class Peers:
 def dcmtk() -> Peers:
     """dcmtk's programs and strace."""
     return provided(PROGRAMS, PACKAGES)
+
+
+@pytest.fixture(scope="session")
+def orthanc_program() -> Peers:
+    """Orthanc, for `tests.orthanc`."""
+    return provided(("Orthanc",), ("orthanc",))
 
 
 def provided(programs: Sequence[str], packages: Sequence[str]) -> Peers:

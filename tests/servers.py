@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Self
 
 READY_TIMEOUT_S = 60.0
@@ -52,9 +52,11 @@ class NotOursError(RuntimeError):
     """A server given by the environment cannot be stopped or killed by a test."""
 
 
-def launch(command: Sequence[str], *, death_signal: int, log: Path, user: int = -1) -> subprocess.Popen[bytes]:
+def launch(
+    command: Sequence[str], *, death_signal: int, log: Path, user: int = -1, environment: Mapping[str, str] = os.environ
+) -> subprocess.Popen[bytes]:
     """Start `command` in the folder `/`, without PG* variables, tied to the life of the calling thread."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    environment = {name: value for name, value in environment.items() if not name.startswith("PG")}
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(user), str(int(death_signal))]
     with log.open("ab") as sink:
         return subprocess.Popen(
@@ -92,6 +94,7 @@ def package_folder(name: str) -> Path | None:
 
 
 def free_port() -> int:
+    """Return a port that nobody has now; somebody may be quicker than its user."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -106,9 +109,10 @@ class OwnServer(ABC):
     stop_signal: ClassVar[signal.Signals]
     kill_signal: ClassVar[signal.Signals]
 
-    def __init__(self, prefix: str, *, user: int = -1) -> None:
+    def __init__(self, prefix: str, *, user: int = -1, environment: Mapping[str, str] = os.environ) -> None:
         self.root = _short_folder(prefix)
         self._user = user
+        self._environment = environment
         self._log = self.root / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -121,7 +125,13 @@ class OwnServer(ABC):
         """Start the server and wait until it answers; the address is that of the last run."""
         if self._process is not None:
             return
-        self._process = launch(self._command(), death_signal=self.kill_signal, log=self._log, user=self._user)
+        self._process = launch(
+            self._command(),
+            death_signal=self.kill_signal,
+            log=self._log,
+            user=self._user,
+            environment=self._environment,
+        )
         _wait_ready(self._process, self._answers, self._log, self.name)
 
     def stop(self) -> None:
