@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TAKE = 200
+#: The dispatcher is woken after so many objects: each of its turns is several transactions, which a burst would wait for.
+WAKE_EVERY = 20
 IDLE_S = 1.0
 
 
@@ -117,8 +119,12 @@ class Registrar(Loop):
         self._push_open()
         self._book_refusals()
         keys = self._spool.keys(TAKE)
-        for key in keys:
-            self._file(self._filing, key)
+        for start in range(0, len(keys), WAKE_EVERY):
+            try:
+                for key in keys[start : start + WAKE_EVERY]:
+                    self._file(self._filing, key)
+            finally:
+                self._on_registered()
         return len(keys) == TAKE
 
     def _file(self, filing: Filing, key: str) -> None:
@@ -144,7 +150,6 @@ class Registrar(Loop):
                 "duplicate": entry.is_duplicate,
             },
         )
-        self._on_registered()
 
     def _set_aside(self, key: str, error: DicomIoError | DataError) -> None:
         """An object the listener took but the registrar cannot read stays on disk and on record."""

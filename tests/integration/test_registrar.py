@@ -16,7 +16,7 @@ from dicom_io.store import Store
 from tests.objects import Made
 from worker.bootstrap import Database, connect, ensure_active_model
 from worker.db.migrate import migrate
-from worker.registrar import Filing, Registrar, StudyClock
+from worker.registrar import WAKE_EVERY, Filing, Registrar, StudyClock
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -73,6 +73,14 @@ def test_an_object_becomes_rows_and_leaves_the_spool(bench: Bench, tmp_path: Pat
     assert bench.store.exists(key)
     assert bench.spool.keys() == []
     assert bench.registered == 1
+
+
+def test_a_burst_wakes_the_dispatcher_now_and_then_and_not_for_each_object(bench: Bench, tmp_path: Path) -> None:
+    for _ in range(WAKE_EVERY + 1):
+        bench.put(Made(), tmp_path)
+    bench.registrar().turn()
+    assert len(bench.rows("SELECT id FROM task")) == WAKE_EVERY + 1
+    assert bench.registered == 2
 
 
 def test_an_entry_left_by_a_crash_after_the_commit_is_received_once(bench: Bench, tmp_path: Path) -> None:
