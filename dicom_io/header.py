@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from pydicom.tag import BaseTag
-
 __all__ = ["Facts", "GateFacts", "Identity", "dataset_sha256", "facts_of", "identify", "read_facts", "valid_uid"]
 
 _NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 256
@@ -146,10 +144,10 @@ def identify(data: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
     """
     missing = set(_IDENTITY_TAGS)
 
-    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    def stop(tag: int, _vr: str | None, _length: int) -> bool:
         # parse asks before each value: once every UID is behind, the rest of the header is not our concern
         done = not missing or tag in PIXEL_TAGS
-        missing.discard(int(tag))
+        missing.discard(tag)
         return done
 
     ds = parse(io.BytesIO(data), transfer_syntax_uid, stop_when=stop, wanted=_IDENTITY_TAGS)
@@ -199,7 +197,7 @@ class _PixelWatch:
         self.has_pixel_data = False
         self.encapsulated = False
 
-    def __call__(self, tag: BaseTag, _vr: str | None, length: int) -> bool:
+    def __call__(self, tag: int, _vr: str | None, length: int) -> bool:
         if tag in PIXEL_TAGS:
             self.has_pixel_data = self.has_pixel_data or length > 0
             self.encapsulated = length == UNDEFINED_LENGTH

@@ -1,7 +1,7 @@
 """Where a DICOM file's data set begins, how it is coded, and a bounded parse of it.
 
-pydicom parses the elements; this module only keeps what pydicom does not promise: a file that is no DICOM is told from
-a bare data set, a deflated data set never inflates without bounds, and every failure is one of our own errors.
+Whatever the bytes claim, memory and time are bounded: unwanted values are stepped over (``walk``), a deflated data set
+never inflates without bounds, and every failure is one of our own errors.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -23,24 +21,28 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dicom_io.elements import CONVERSION_ERRORS, valid_uid
+from dicom_io.elements import valid_uid
 from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.quiet import quiet_libraries
+from dicom_io.walk import LONG_VRS, PIXEL_TAGS, UNDEFINED_LENGTH, Walker
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+    from pydicom.dataelem import DataElement, RawDataElement
+    from pydicom.tag import BaseTag
 
-#: Group 7FE0 elements that hold the picture: float, double and integer pixel data.
-PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-UNDEFINED_LENGTH = 0xFFFFFFFF
+__all__ = ["PIXEL_TAGS", "UNDEFINED_LENGTH", "Preface", "parse", "read_preface", "uncompressed_syntax_of"]
 
-#: No header needs an element this long; a longer one is a damaged length or an attack on our memory.
+#: No wanted value is this long; a longer one is a damaged length or an attack on our memory.
 _MAX_VALUE_BYTES = 1 << 20
+#: Without a list of what is wanted longer values are left out, pixels apart; several large LUTs are shorter.
+_MAX_ANY_VALUE_BYTES = 16 << 20
+_MAX_KEPT_BYTES = 64 << 20
+#: File meta information: the longest value that is kept, and the most elements. The standard has 18.
+_MAX_META_VALUE_BYTES = 1 << 10
+_MAX_META_ELEMENTS = 1000
 _INFLATE_STEP = 1 << 20
-_LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"})
-_PARSE_ERRORS = (*CONVERSION_ERRORS, InvalidDicomError, zlib.error)
-
-StopWhen = Callable[[BaseTag, str | None, int], bool]
+_SPECIFIC_CHARACTER_SET = 0x00080005
+StopWhen = Callable[[int, str | None, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Preface:
     transfer_syntax_uid : str
         As the file meta information says, "" when it does not.
     meta : dict of int to bytes
-        The elements of group 0002, undecoded.
+        The elements of group 0002, undecoded; none of more than 1 KiB.
     is_part10 : bool
         Whether the file has the preamble of PS3.10 or at least group 0002; False for a bare data set.
     """
@@ -81,14 +83,18 @@ def read_preface(fp: BinaryIO) -> Preface:
     Raises
     ------
     NotDicom
-        If the file has no preamble and does not begin with group 0002 or 0008 either.
+        If the file has no preamble and does not begin with group 0002 or 0008 either, or group 0002 does not end.
     """
     has_preamble = fp.read(132)[128:] == b"DICM"
     start = 132 if has_preamble else 0
     fp.seek(start)
     meta: dict[int, bytes] = {}
+    read = 0
     while (element := _read_meta_element(fp)) is not None:
-        meta[element[0]] = element[1]
+        meta.update(element)
+        read += 1
+        if read > _MAX_META_ELEMENTS:
+            raise NotDicom
     offset = fp.tell()
     if not has_preamble and not meta and not _begins_like_data_set(fp):
         raise NotDicom
@@ -112,7 +118,8 @@ def parse(
     fp : file-like
         A binary file at the start of the data set.
     transfer_syntax_uid : str
-        How the data set is coded; "" to guess between the three uncompressed codings.
+        How the data set is coded. It tells whether it is deflated; the rest its first element shows, and that is
+        believed, whatever is declared.
     stop_when : callable
         Takes tag, value representation and length of each element before its value is read; True ends the parse.
     wanted : iterable of int, optional
@@ -123,36 +130,52 @@ def parse(
     Returns
     -------
     pydicom.dataset.Dataset
-        The elements before the stop, values undecoded.
+        The elements before the stop, values undecoded, those of sequences too. Of an element that comes twice the first
+        is kept, so that every reader of the file takes it for the same object.
 
     Raises
     ------
     HeaderUnreadable
-        If the elements cannot be told apart, or a wanted one is absurdly long.
+        If the elements cannot be told apart, are too many, or a wanted one is absurdly long.
     """
     quiet_libraries()
-    tags = frozenset(wanted) if wanted is not None else None
-
-    def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
-        if stop_when(tag, vr, length):
-            return True
-        if tags is not None and tag in tags and _MAX_VALUE_BYTES < length < UNDEFINED_LENGTH:
-            raise HeaderUnreadable
-        return False
-
+    tags = frozenset(wanted) | {_SPECIFIC_CHARACTER_SET} if wanted is not None else None
     try:
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             fp = _inflated(fp, inflate_limit)
-        is_implicit, is_little = _encoding(fp, transfer_syntax_uid)
-        return read_dataset(
-            fp,
-            is_implicit,
-            is_little,
-            stop_when=stop,
-            specific_tags=[BaseTag(tag) for tag in tags] if tags is not None else None,
-        )
-    except _PARSE_ERRORS:
+        is_implicit, is_little = _encoding(fp)
+        ds = Dataset(_kept(Walker(fp, is_implicit=is_implicit, is_little=is_little), stop_when, tags))
+    except (zlib.error, struct.error, OverflowError):
         raise HeaderUnreadable from None
+    ds.set_original_encoding(is_implicit, is_little)
+    return ds
+
+
+def _kept(
+    walker: Walker, stop_when: StopWhen, tags: frozenset[int] | None
+) -> dict[BaseTag, DataElement | RawDataElement]:
+    kept: dict[BaseTag, DataElement | RawDataElement] = {}
+    left = _MAX_KEPT_BYTES
+    for head in walker.heads():
+        if stop_when(*head):
+            break
+        if head.tag in kept or (tags is not None and head.tag not in tags):
+            walker.skip(head)
+            continue
+        is_picture = head.tag in PIXEL_TAGS
+        element = walker.value(head, _limit(is_picture=is_picture, is_wanted=tags is not None))
+        if element is not None:
+            kept[element.tag] = element
+            left -= 0 if is_picture else len(element.value or b"")
+        if left < 0 or (element is None and tags is not None):
+            raise HeaderUnreadable
+    return kept
+
+
+def _limit(*, is_picture: bool, is_wanted: bool) -> int:
+    if is_picture:
+        return UNDEFINED_LENGTH
+    return _MAX_VALUE_BYTES if is_wanted else _MAX_ANY_VALUE_BYTES
 
 
 def uncompressed_syntax_of(fp: BinaryIO) -> str:
@@ -161,14 +184,14 @@ def uncompressed_syntax_of(fp: BinaryIO) -> str:
     fp.seek(-len(start), io.SEEK_CUR)
     if len(start) < 6 or not start[4:6].isalpha() or not start[4:6].isupper():
         return str(ImplicitVRLittleEndian)
-    # a little endian group is read as 1024 or more when its bytes are big endian
-    is_little = struct.unpack_from("<H", start)[0] < 0x0400
+    # the first group is small; read in the wrong order it is not
+    is_little = struct.unpack_from("<H", start)[0] < 0x0400 or struct.unpack_from(">H", start)[0] >= 0x0400
     return str(ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian)
 
 
-def _encoding(fp: BinaryIO, transfer_syntax_uid: str) -> tuple[bool, bool]:
-    """Whether the data set is implicit and whether it is little endian."""
-    uid = transfer_syntax_uid or uncompressed_syntax_of(fp)
+def _encoding(fp: BinaryIO) -> tuple[bool, bool]:
+    """Whether the data set is implicit and whether it is little endian: as it is, not as the transfer syntax says."""
+    uid = uncompressed_syntax_of(fp)
     return uid == ImplicitVRLittleEndian, uid != ExplicitVRBigEndian
 
 
@@ -182,8 +205,8 @@ def _inflated(fp: BinaryIO, limit: int) -> BinaryIO:
     return plain
 
 
-def _read_meta_element(fp: BinaryIO) -> tuple[int, bytes] | None:
-    """The next element of group 0002, None (and the position kept) where the group ends.
+def _read_meta_element(fp: BinaryIO) -> dict[int, bytes] | None:
+    """The next element of group 0002 unless its value is long; None (and the position kept) where the group ends.
 
     The group is Explicit VR Little Endian by the standard; a few writers made it implicit.
     """
@@ -193,10 +216,13 @@ def _read_meta_element(fp: BinaryIO) -> tuple[int, bytes] | None:
         element, vr, length = struct.unpack("<2xH2sH", head)
         if not vr.isalpha():
             length = struct.unpack_from("<L", head, 4)[0]
-        elif vr in _LONG_VRS:
+        elif vr in LONG_VRS:
             length = int.from_bytes(fp.read(4), "little")
+        if length <= _MAX_META_VALUE_BYTES:
+            return {0x00020000 | element: fp.read(length)}
         if length <= _MAX_VALUE_BYTES:
-            return 0x00020000 | element, fp.read(length)
+            fp.seek(length, io.SEEK_CUR)
+            return {}
     fp.seek(start)
     return None
 
