@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import string
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dicom_io.errors import DicomIoError
+
+if TYPE_CHECKING:
+    from dicom_io.tls import TlsFiles
+
+#: Of the characters an AE title may have (PS3.5 section 6.2) those that do not structure names, markup or paths.
+_AE_CHARACTERS = frozenset(string.ascii_letters + string.digits + " _-.@#+:")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -45,14 +53,26 @@ class ListenerOptions:
     #: Let an association in that asks for user identity negotiation; the identity is not checked against anything.
     accept_user_identity: bool = False
     max_associations: int = 64
+    #: Of them, from one address.
+    max_per_peer: int = 32
     #: Largest PDU we take, bytes; beyond 64 KiB it buys nothing more, and 0 (unlimited) would be no bound.
     max_pdu: int = 131072
-    #: How long a connection may wait before it asks for an association.
+    #: Largest data set we take, bytes.
+    max_object_bytes: int = 512 << 20
+    #: What objects on their way may hold together, bytes; above it their senders wait, but for one.
+    max_memory_bytes: int = 1 << 30
+    #: How long a connection may wait before it asks for an association, and how long a TLS handshake may take.
     acse_timeout_s: float = 15.0
+    #: Within which a PDU must be whole, from its first byte on.
+    pdu_timeout_s: float = 60.0
+    #: How long an association may last, busy or not.
+    association_timeout_s: float = 86400.0
     #: How long an association may be silent, between objects or inside one.
     network_timeout_s: float = 120.0
     #: How long `Listener.stop` waits for objects on their way.
     stop_timeout_s: float = 20.0
+    #: Speak TLS, and only that, with these certificates.
+    tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
         for title in (self.ae_title, *self.allowed_aets):
@@ -60,12 +80,18 @@ class ListenerOptions:
                 raise ListenerOptionsInvalid("An AE title has 1 to 16 printable ASCII characters and no backslash.")
         if not 0 <= self.port <= 65535:
             raise ListenerOptionsInvalid("A port is a number from 0 to 65535.")
-        if self.max_associations < 1 or self.max_pdu < 4096:
+        if min(self.max_associations, self.max_per_peer) < 1 or self.max_pdu < 4096:
             raise ListenerOptionsInvalid("At least one association and PDUs of 4096 bytes or more are needed.")
-        if min(self.acse_timeout_s, self.network_timeout_s, self.stop_timeout_s) <= 0:
+        if min(self.max_object_bytes, self.max_memory_bytes) < self.max_pdu:
+            raise ListenerOptionsInvalid("The limits of objects and memory are at least one PDU.")
+        if min(self._timeouts()) <= 0:
             raise ListenerOptionsInvalid("A timeout is more than 0 seconds.")
         if not (is_loopback(self.host) or self.allowed_aets or self.allowed_hosts or self.any_caller):
             raise HostUnguarded
+
+    def _timeouts(self) -> tuple[float, ...]:
+        waiting = (self.acse_timeout_s, self.network_timeout_s, self.stop_timeout_s)
+        return (*waiting, self.pdu_timeout_s, self.association_timeout_s)
 
     def admits(self, host: str) -> bool:
         """Whether an address may connect.
@@ -84,6 +110,14 @@ class ListenerOptions:
 def is_ae_title(text: str) -> bool:
     """Whether `text` is an AE title (PS3.5 section 6.2, VR AE) without padding."""
     return 1 <= len(text) <= 16 and text.isascii() and text.isprintable() and "\\" not in text and text == text.strip()
+
+
+def shown_ae_title(text: str) -> str:
+    """Return an AE title as a peer sent it, made fit for logs and rows: what no decent title holds becomes "?".
+
+    A title may be anything of 16 bytes on the wire: control characters that forge lines of a log, or a name.
+    """
+    return "".join(char if char in _AE_CHARACTERS else "?" for char in text.strip()[:16])
 
 
 def plain_address(host: str) -> str:

@@ -80,6 +80,15 @@ class Reason(StrEnum):
     CALLING_AE_NOT_ALLOWED = "CALLING_AE_NOT_ALLOWED"
     ADDRESS_NOT_ALLOWED = "ADDRESS_NOT_ALLOWED"
     CALLED_AE_NOT_RECOGNISED = "CALLED_AE_NOT_RECOGNISED"
+    USER_IDENTITY_REJECTED = "USER_IDENTITY_REJECTED"
+    TOO_MANY_ASSOCIATIONS = "TOO_MANY_ASSOCIATIONS"
+    TOO_MANY_FROM_PEER = "TOO_MANY_FROM_PEER"
+    NO_CONTEXT_ACCEPTED = "NO_CONTEXT_ACCEPTED"
+    TLS_FAILED = "TLS_FAILED"
+    PROTOCOL_ERROR = "PROTOCOL_ERROR"
+    PDU_TOO_LARGE = "PDU_TOO_LARGE"
+    ASSOCIATION_TIMED_OUT = "ASSOCIATION_TIMED_OUT"
+    OBJECT_TOO_LARGE = "OBJECT_TOO_LARGE"
     INVALID_STUDY_UID = "INVALID_STUDY_UID"
     INVALID_SERIES_UID = "INVALID_SERIES_UID"
     INVALID_SOP_UID = "INVALID_SOP_UID"
@@ -198,6 +207,36 @@ _ENTRIES: dict[Reason, _Entry] = {
     ),
     Reason.CALLED_AE_NOT_RECOGNISED: _Entry(
         None, 0, "The sender called another AE title than ours; correct the destination at the sender."
+    ),
+    Reason.USER_IDENTITY_REJECTED: _Entry(
+        None, 0, "The sender asks for user identity negotiation; switch it off there, or allow it in the settings."
+    ),
+    Reason.TOO_MANY_ASSOCIATIONS: _Entry(
+        None, 0, "As many associations or connections are open as the settings allow; the sender may try again later."
+    ),
+    Reason.TOO_MANY_FROM_PEER: _Entry(
+        None, 0, "The sender's address holds as many associations or connections as one may; look at what it does."
+    ),
+    Reason.NO_CONTEXT_ACCEPTED: _Entry(
+        None, 0, "The sender proposed no service that is offered here; correct what it is configured to do with us."
+    ),
+    Reason.TLS_FAILED: _Entry(
+        None,
+        0,
+        "The TLS handshake failed: no certificate or one that is not trusted or expired, no common version or suite, "
+        "or a sender without TLS.",
+    ),
+    Reason.PROTOCOL_ERROR: _Entry(
+        None, 0, "What came is against the DICOM protocol (PS3.7, PS3.8), so the association was aborted."
+    ),
+    Reason.PDU_TOO_LARGE: _Entry(
+        None, 0, "A PDU is larger than was negotiated, or than any may be that comes before; the sender is at fault."
+    ),
+    Reason.ASSOCIATION_TIMED_OUT: _Entry(
+        None, 0, "The sender was silent or too slow for too long, or the association was open longer than one may be."
+    ),
+    Reason.OBJECT_TOO_LARGE: _Entry(
+        None, 0, "The object is larger than the settings allow; raise max_object_mb if such objects are wanted."
     ),
     Reason.INVALID_STUDY_UID: _Entry(
         None, 0, "The Study Instance UID is missing or not a UID; correct the object at its source and resend."

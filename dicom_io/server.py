@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 import socket
-import struct
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pynetdicom.transport import AssociationServer
+from pynetdicom.transport import AddressInformation, AssociationServer, RequestHandler
 
 from dicom_io.connection import Connection
 from dicom_io.options import plain_address
+from dicom_io.reasons import Reason
+from dicom_io.transport import BoundedSocket
+from dicom_io.upper_layer import BoundedAssociation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,58 +22,96 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
     from dicom_io.options import ListenerOptions
+    from dicom_io.upper_layer import Bounds
 
 logger = logging.getLogger(__name__)
 
 
+class Opening(RequestHandler):
+    """Makes an association of a connection."""
+
+    server: Server
+
+    def _create_association(self) -> BoundedAssociation:
+        """Return an association bound as pynetdicom would, with a transport and an upper layer of our own."""
+        server, bounds = self.server, self.server.bounds
+        assoc = BoundedAssociation(self.ae, bounds)
+        assoc._server = server
+        # pynetdicom finds a server's associations by this part of their name.
+        assoc.name = f"AcceptorThread@{datetime.now(UTC):%Y%m%d%H%M%S}"
+        timeout_s = min(bounds.options.pdu_timeout_s, bounds.options.network_timeout_s)
+        assoc.set_socket(BoundedSocket(assoc, self.request, timeout_s))
+        assoc.acceptor.maximum_length = self.ae.maximum_pdu_size
+        assoc.acceptor.ae_title = server.ae_title
+        assoc.acceptor.address_info = self.local
+        assoc.acceptor.implementation_class_uid = self.ae.implementation_class_uid
+        assoc.acceptor.implementation_version_name = self.ae.implementation_version_name
+        assoc.requestor.address_info = self.remote
+        server.bind_handlers(assoc)
+        return assoc
+
+
 class Server(AssociationServer):
-    """Refuses by address before anything is read, and gives every connection the options a receiver needs.
+    """Refuses by address and number before anything is read; all else happens on the connections' own threads.
 
     Parameters
     ----------
     *args, **kwargs
         As pynetdicom passes them.
-    options : ListenerOptions
+    bounds : Bounds
         Whose addresses and limits to keep.
-    on_address_refused : callable
-        Told the address of a connection that was not let in.
+    on_refused : callable
+        Told the reason and the address of a connection that was not let in.
     """
 
     # Of a burst of connections the kernel holds this many; with pynetdicom's 5 the others wait a second and more.
     request_queue_size = 128
 
-    def __init__(
-        self, *args: Any, options: ListenerOptions, on_address_refused: Callable[[str], None], **kwargs: Any
-    ) -> None:
-        self._options = options
-        self._on_address_refused = on_address_refused
+    def __init__(self, *args: Any, bounds: Bounds, on_refused: Callable[[Reason, str], None], **kwargs: Any) -> None:
+        self.bounds = bounds
+        self._on_refused = on_refused
+        self._bindings: list[Any] = kwargs.get("evt_handlers") or []
         super().__init__(*args, **kwargs)
+        self.RequestHandlerClass = Opening
 
     @staticmethod
     def max_connections(options: ListenerOptions) -> int:
         """How many connections may be open, associated or not."""
         return 4 * options.max_associations + 16
 
+    @staticmethod
+    def max_connections_of_peer(options: ListenerOptions) -> int:
+        """Of them, from one address."""
+        return min(2 * options.max_per_peer + 8, Server.max_connections(options))
+
+    def bind_handlers(self, association: Association) -> None:
+        """Bind the listener's handlers to an association."""
+        for binding in self._bindings:
+            association.bind(*binding)
+
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept a connection."""
         accepted, address = super().get_request()
-        connection = Connection(accepted)
-        # pynetdicom's timers do not run while it reads a PDU: a peer that falls silent inside one would stay for ever.
-        timeout = struct.pack("ll", math.ceil(self._options.network_timeout_s), 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-        return connection, address
+        return Connection(accepted), address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's signature
         """Let a connection in or have it closed."""
         host = plain_address(client_address[0])
-        if not self._options.admits(host):
-            self._on_address_refused(host)
-            return False
-        if len(self.active_associations) >= self.max_connections(self._options):
-            logger.warning("Too many connections", extra={"action": "connection_limit", "peer": host})
-            return False
-        return True
+        reason = self._reason_against(host)
+        if reason:
+            self._on_refused(reason, host)
+        return reason is None
+
+    def _reason_against(self, host: str) -> Reason | None:
+        options = self.bounds.options
+        if not options.admits(host):
+            return Reason.ADDRESS_NOT_ALLOWED
+        open_now = [host_of(association) for association in self.active_associations]
+        if len(open_now) >= self.max_connections(options):
+            return Reason.TOO_MANY_ASSOCIATIONS
+        if open_now.count(host) >= self.max_connections_of_peer(options):
+            return Reason.TOO_MANY_FROM_PEER
+        return None
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
         """Log what went wrong with a connection, where socketserver prints a traceback."""
@@ -86,6 +126,12 @@ class Server(AssociationServer):
         # Not pynetdicom's method: that one takes the server off a list of its AE, where only start_server() puts it.
         super(AssociationServer, self).shutdown()
         self.server_close()
+
+
+def host_of(association: Association) -> str:
+    """Return the address of an association's peer."""
+    address: AddressInformation | None = association.requestor.address_info
+    return plain_address(address.address) if address else ""
 
 
 def cut(association: Association) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
     from dicom_io.file_meta import Sender
+    from dicom_io.upper_layer import BoundedAssociation
 
 
 @dataclass(slots=True, eq=False)
@@ -18,11 +19,11 @@ class Session:
     """One association from its request to its end."""
 
     number: int
-    association: Association
+    association: BoundedAssociation
     sender: Sender
+    #: Whether nothing but C-ECHO was asked for.
+    echo_only: bool = False
     established: bool = False
-    #: Requests received whole and not yet answered.
-    unanswered: int = 0
     studies: set[str] = field(default_factory=set)
     #: Whether `has_been_idle` found nothing on its way when it was last asked.
     _was_idle: bool = False
@@ -30,7 +31,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way: no request half received, none without its answer."""
-        return self.unanswered == 0 and self.association.dimse.message is None
+        return self.association.dul.idle
 
     def has_been_idle(self) -> bool:
         """Whether nothing is on its way, now and when this was last asked, nor bytes that no one has read yet.
@@ -38,8 +39,7 @@ class Session:
         Asked twice, because the first bytes of a request are for a moment neither in the socket nor in a message.
         """
         was_idle = self._was_idle
-        transport = self.association.dul.socket
-        self._was_idle = self.idle and not (transport is not None and transport.ready)
+        self._was_idle = self.idle and not self.association.dul.transport.ready
         return was_idle and self._was_idle
 
 
@@ -51,10 +51,10 @@ class Sessions:
         self._numbers = itertools.count(1)
         self._by_association: dict[Association, Session] = {}
 
-    def open(self, association: Association, sender: Sender) -> Session:
+    def open(self, association: BoundedAssociation, sender: Sender, *, echo_only: bool = False) -> Session:
         """Enter an association that has been requested."""
         with self._lock:
-            session = Session(next(self._numbers), association, sender)
+            session = Session(next(self._numbers), association, sender, echo_only)
             self._by_association[association] = session
             return session
 
@@ -73,6 +73,11 @@ class Sessions:
         with self._lock:
             return [session for session in self._by_association.values() if session.established]
 
+    def living(self) -> list[Session]:
+        """Return those that are requested or established, and not closed."""
+        with self._lock:
+            return [session for session in self._by_association.values() if session.association.is_alive()]
+
     def dead(self) -> list[Session]:
         """Return those whose thread has ended without a word: pynetdicom does not tell of every end."""
         with self._lock:
@@ -87,3 +92,9 @@ class Sessions:
         """Return the studies that came over associations that are still open."""
         with self._lock:
             return frozenset().union(*(session.studies for session in self._by_association.values()))
+
+
+def who(session: Session) -> dict[str, object]:
+    """Return what a log record says of an association."""
+    sender = session.sender
+    return {"association": session.number, "calling_aet": sender.calling_aet, "peer": sender.host}

@@ -80,6 +80,12 @@ class StoreStatus(Enum):
         "The SOP Class UID or SOP Instance UID is missing or is no UID; correct the object at its source.",
         Reason.INVALID_SOP_UID,
     )
+    TOO_LARGE = _Entry(
+        0xC214,
+        "object larger than the limit of Auscult",
+        "The object is larger than the settings allow (max_object_mb); nothing of it is kept. Sending it again is no use.",
+        Reason.OBJECT_TOO_LARGE,
+    )
 
     @property
     def code(self) -> int:

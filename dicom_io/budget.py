@@ -1,0 +1,47 @@
+"""The memory that objects on their way may take, of all associations together."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+
+class Budget:
+    """Shares a number of bytes among associations; safe to use from all their threads.
+
+    Over the limit only the oldest object goes on and the others wait with their senders, so that the sum is bounded
+    (by the limit and one object) and there is always one that comes to its end.
+
+    Parameters
+    ----------
+    limit_bytes : int
+        Above this no association reads on but the one whose object began first.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit: Final = limit_bytes
+        self._lock = threading.Lock()
+        # In the order in which their objects began.
+        self._held: dict[object, int] = {}
+        self._total = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes held now."""
+        return self._total
+
+    def may_take(self, holder: object) -> bool:
+        """Whether `holder` may take more."""
+        with self._lock:
+            return self._total < self._limit or next(iter(self._held)) is holder
+
+    def take(self, holder: object, size: int) -> None:
+        """Book `size` more bytes on `holder`."""
+        with self._lock:
+            self._held[holder] = self._held.get(holder, 0) + size
+            self._total += size
+
+    def release(self, holder: object) -> None:
+        """Give back everything that `holder` took."""
+        with self._lock:
+            self._total -= self._held.pop(holder, 0)

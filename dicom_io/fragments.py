@@ -1,0 +1,191 @@
+"""Counts messages while they come in, fragment by fragment (PS3.8 annex E, PS3.7 section 6.3.1).
+
+pynetdicom collects fragments without any bound and dies of some that do not fit together. Everything that comes over an
+association passes here first, as bytes: what is against the rules ends the association, and of an object over the limit
+nothing more is passed on, so that it can still be answered.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dicom_io.reasons import Reason
+from dicom_io.violation import AbortReason, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
+#: A command set is a few hundred bytes; only N-GET's list of attributes is open-ended.
+MAX_COMMAND_BYTES = 16384
+#: Of an object over the limit this many times the limit is taken off the line, to answer it, before it is cut off.
+DRAINED_LIMITS = 2
+
+_COMMAND, _LAST = 1, 2
+_COMMAND_FIELD, _MESSAGE_ID, _DATA_SET_TYPE = 0x0100, 0x0110, 0x0800
+_NO_DATA_SET = 0x0101
+_RESPONSE = 0x8000
+_CANCEL = 0x0FFF
+#: Command Field (0000,0100), PS3.7 annex E.1, without the bit of responses.
+_COMMANDS = frozenset({0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150})
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is to be done with one P-DATA-TF PDU."""
+
+    #: The PDU's body to pass on: as it came, or without the data of an object over the limit.
+    body: bytes
+    #: Whether a request has come in whole, so that an answer is owed.
+    request: bool
+
+
+@dataclass(slots=True)
+class Fragments:
+    """The message that an association is in the middle of.
+
+    Parameters
+    ----------
+    max_object_bytes : int
+        Largest data set that is collected.
+    """
+
+    max_object_bytes: int
+    #: Bytes of the data set so far, those that were dropped included.
+    data_bytes: int = 0
+    #: Whether the object last begun is over the limit: what was collected of it may be forgotten.
+    overrun: bool = False
+    _command: bytearray = field(default_factory=bytearray)
+    _in_data: bool = False
+    _is_request: bool = False
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether no message has begun that has not ended."""
+        return not self._command and not self._in_data
+
+    def take(self, body: bytes, contexts: Container[int]) -> Taken:
+        """Look through the body of a P-DATA-TF PDU.
+
+        Parameters
+        ----------
+        body : bytes
+            What follows the PDU's length.
+        contexts : container of int
+            Ids of the accepted presentation contexts.
+
+        Returns
+        -------
+        Taken
+            What to pass on.
+
+        Raises
+        ------
+        Violation
+            If the items do not fit the PDU or one another, or the object is larger than what is drained.
+        """
+        ended, items = False, []
+        for context_id, control, fragment in _items(body):
+            if context_id not in contexts or ended:
+                raise _broken()
+            ended = self._take_one(control, fragment)
+            items.append((context_id, control, fragment))
+        if not items:
+            raise _broken()
+        if self.overrun:
+            body = b"".join(_emptied(*item) for item in items)
+        return Taken(body, ended and self._is_request)
+
+    def _take_one(self, control: int, fragment: memoryview) -> bool:
+        """Count a fragment; return whether it ends the message."""
+        if control & _COMMAND:
+            return self._take_command(fragment, last=bool(control & _LAST))
+        if not self._in_data:
+            raise _broken(AbortReason.UNEXPECTED_PARAMETER)
+        self.data_bytes += len(fragment)
+        self.overrun = self.data_bytes > self.max_object_bytes
+        if self.data_bytes > DRAINED_LIMITS * self.max_object_bytes:
+            raise Violation(Reason.OBJECT_TOO_LARGE)
+        self._in_data = not control & _LAST
+        return not self._in_data
+
+    def _take_command(self, fragment: memoryview, *, last: bool) -> bool:
+        if self._in_data:
+            raise _broken(AbortReason.UNEXPECTED_PARAMETER)
+        self._command += fragment
+        if len(self._command) > MAX_COMMAND_BYTES:
+            raise _broken()
+        if not last:
+            return False
+        numbers = command_numbers(bytes(self._command))
+        self._command.clear()
+        self.data_bytes, self.overrun = 0, False
+        self._is_request = not numbers[_COMMAND_FIELD] & _RESPONSE and numbers[_COMMAND_FIELD] != _CANCEL
+        self._in_data = numbers[_DATA_SET_TYPE] != _NO_DATA_SET
+        return not self._in_data
+
+
+def command_numbers(command: bytes) -> dict[int, int]:
+    """Return Command Field, Message ID and Command Data Set Type by their element numbers.
+
+    Parameters
+    ----------
+    command : bytes
+        A command set: Implicit VR Little Endian, group 0000 alone.
+
+    Raises
+    ------
+    Violation
+        If it cannot be walked through, an element comes twice, or one that pynetdicom cannot do without is missing.
+    """
+    found: dict[int, bytes] = {}
+    offset = 0
+    while offset < len(command):
+        if len(command) - offset < 8:
+            raise _broken()
+        group, number, length = struct.unpack_from("<HHL", command, offset)
+        offset += 8
+        if group or number in found or length > len(command) - offset:
+            raise _broken()
+        found[number] = command[offset : offset + length]
+        offset += length
+    numbers = {number: _short(found, number) for number in (_COMMAND_FIELD, _DATA_SET_TYPE)}
+    if numbers[_COMMAND_FIELD] & ~_RESPONSE not in _COMMANDS and numbers[_COMMAND_FIELD] != _CANCEL:
+        raise _broken()
+    return numbers
+
+
+def is_response(item: bytes) -> bool:
+    """Whether a presentation data value that we send, control header included, begins a response."""
+    return bool(item) and bool(item[0] & _COMMAND) and bool(command_numbers(item[1:])[_COMMAND_FIELD] & _RESPONSE)
+
+
+def _short(found: dict[int, bytes], number: int) -> int:
+    value = found.get(number, b"")
+    if len(value) != 2:
+        raise _broken()
+    return int.from_bytes(value, "little")
+
+
+def _items(body: bytes) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield context id, message control header and fragment of each presentation data value item."""
+    view, offset = memoryview(body), 0
+    while offset < len(body):
+        if len(body) - offset < 6:
+            raise _broken()
+        (length,) = struct.unpack_from(">L", body, offset)
+        end = offset + 4 + length
+        if length < 2 or end > len(body):
+            raise _broken()
+        yield body[offset + 4], body[offset + 5], view[offset + 6 : end]
+        offset = end
+
+
+def _emptied(context_id: int, control: int, fragment: memoryview) -> bytes:
+    kept = bytes(fragment) if control & _COMMAND else b""
+    return struct.pack(">LBB", len(kept) + 2, context_id, control) + kept
+
+
+def _broken(abort: AbortReason = AbortReason.INVALID_PARAMETER) -> Violation:
+    return Violation(Reason.PROTOCOL_ERROR, abort)
