@@ -83,7 +83,7 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     Returns
     -------
     ssl.SSLContext
-        For pynetdicom's ``tls_args=(context, "")``; its sockets are `TlsConnection`.
+        For pynetdicom's ``tls_args=(context, None)``; its sockets are `TlsConnection`.
 
     Raises
     ------

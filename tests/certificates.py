@@ -17,14 +17,14 @@ class Site:
     """A hospital with an authority of its own; every file lies in `root`."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self._authority = trustme.CA()
 
     def files(self, name: str, not_after: datetime | None = None) -> TlsFiles:
         """Certificate and key for `name`, and the authority's certificate."""
         issued = self._authority.issue_cert(f"{name}.site.example", not_after=not_after)
-        files = TlsFiles(*(self._root / f"{name}.{kind}.pem" for kind in ("cert", "key", "ca")))
+        files = TlsFiles(*(self.root / f"{name}.{kind}.pem" for kind in ("cert", "key", "ca")))
         files.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         files.key.touch(mode=0o600)
         files.key.write_bytes(issued.private_key_pem.bytes())

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from pynetdicom.association import Association
 
+    from dicom_io.reasons import Reason
     from tests.objects import Made
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +71,20 @@ class Served:
     @property
     def port(self) -> int:
         return self.listener.port
+
+    @property
+    def root(self) -> Path:
+        return self.spool.root
+
+    def refusals(self) -> list[tuple[Reason, str, str, int]]:
+        """What the journal says: reason, calling AE title, address and count of each record."""
+        return [
+            (record.reason, record.calling_aet, record.peer, record.count) for record in self.journal.drain().records
+        ]
+
+    def reasons(self) -> list[Reason]:
+        """The reasons in the journal."""
+        return [record.reason for record in self.journal.drain().records]
 
     def leftovers(self) -> list[Path]:
         """Every file in the spool's tmp/ and new/."""

@@ -15,6 +15,7 @@ from dicom_io.listener import CannotListen, Listener
 from dicom_io.options import ListenerOptions
 from dicom_io.spool import Spool
 from dicom_io.store import Store
+from dicom_io.tls import TlsInvalid
 from worker.bootstrap import (
     Database,
     check_first_start,
@@ -85,6 +86,8 @@ class ListenerProcess:
         except PortBusy as error:
             msg = f"port {self._settings.port} is in use by another program: choose another with --port or AUSCULT_PORT"
             raise SettingsError(msg) from error
+        except TlsInvalid as error:
+            raise SettingsError(str(error)) from error
         except CannotListen as error:
             msg = f"cannot listen on {self._settings.host} port {self._settings.port}: not an address of this machine, or a port that needs more rights"
             raise SettingsError(msg) from error
@@ -134,5 +137,15 @@ def _options(settings: Settings) -> ListenerOptions:
         allowed_hosts=tuple(ipaddress.ip_network(text, strict=False) for text in settings.allowed_hosts),
         any_caller=settings.any_caller,
         check_called_aet=settings.check_called_aet,
+        accept_user_identity=settings.accept_user_identity,
         max_associations=settings.max_associations,
+        max_per_peer=settings.max_per_peer,
+        max_pdu=settings.max_pdu,
+        max_object_bytes=settings.max_object_mb << 20,
+        max_memory_bytes=settings.max_memory_mb << 20,
+        acse_timeout_s=settings.request_timeout_s,
+        pdu_timeout_s=settings.pdu_timeout_s,
+        network_timeout_s=settings.network_timeout_s,
+        association_timeout_s=settings.association_timeout_s,
+        tls=settings.tls,
     )

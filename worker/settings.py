@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dicom_io.options import is_loopback
+from dicom_io.tls import TlsFiles
 from worker.errors import SettingsError
 from worker.peers import named_peers
 
@@ -54,7 +55,29 @@ class Settings(BaseSettings):
     allowed_hosts: Texts = Field(default=(), description="addresses or networks that may send; empty: any")
     any_caller: bool = Field(default=False, description="listen beyond loopback without an allow-list")
     check_called_aet: bool = Field(default=False, description="refuse associations addressed to another AE title")
+    accept_user_identity: bool = Field(
+        default=False, description="let associations in that negotiate a user identity, unchecked"
+    )
     max_associations: int = Field(default=64, ge=1, le=1000, description="associations open at once")
+    max_per_peer: int = Field(default=32, ge=1, le=1000, description="of them, associations from one address")
+    max_pdu: int = Field(default=131072, ge=4096, le=1048576, description="largest PDU received, bytes")
+    max_object_mb: int = Field(default=512, ge=1, description="largest object received, MiB; more is answered 0xC214")
+    max_memory_mb: int = Field(
+        default=1024, ge=1, description="objects on their way, all together, MiB; senders wait above"
+    )
+    request_timeout_s: float = Field(
+        default=15.0, gt=0, description="from connection, or TLS, to the association request"
+    )
+    pdu_timeout_s: float = Field(default=60.0, gt=0, description="from the first byte of a PDU to its last")
+    network_timeout_s: float = Field(default=120.0, gt=0, description="longest silence of an association")
+    association_timeout_s: float = Field(
+        default=86400.0, gt=0, description="longest duration of an association, busy or not"
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="own certificate chain, PEM; all three: the port speaks TLS"
+    )
+    tls_key: Path | None = Field(default=None, description="private key of it, PEM without passphrase")
+    tls_ca: Path | None = Field(default=None, description="authorities whose certificates peers must show, PEM")
     peers: Texts = Field(
         default=(),
         description="other systems by name, comma separated: NAME=AET@HOST:PORT or NAME=dicom-tls://AET@HOST:PORT",
@@ -103,7 +126,7 @@ class Settings(BaseSettings):
         named_peers(value)
         return value
 
-    @field_validator("home", "models_dir", "store_dir")
+    @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else value
@@ -118,6 +141,13 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Settings:
+        if len({path is None for path in (self.tls_cert, self.tls_key, self.tls_ca)}) > 1:
+            msg = "TLS needs all of AUSCULT_TLS_CERT, AUSCULT_TLS_KEY and AUSCULT_TLS_CA"
+            raise ValueError(msg)
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -129,6 +159,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over file; no dotenv, no secrets folder."""
         return init_settings, env_settings, _TomlFile(settings_cls)
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files of TLS, for the listener and for peers; None: neither speaks it."""
+        if self.tls_cert and self.tls_key and self.tls_ca:
+            return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
+        return None
 
     @property
     def is_embedded(self) -> bool:

@@ -71,6 +71,7 @@ def test_a_child_gets_the_settings_of_its_parent(monkeypatch: pytest.MonkeyPatch
         ("AUSCULT_HOST", "0.0.0.0", "AUSCULT_ALLOWED_AETS"),
         ("AUSCULT_PROT", "11112", "unknown setting AUSCULT_PROT"),
         ("AUSCULT_QUIET_S", "-1", "setting quiet_s"),
+        ("AUSCULT_TLS_CERT", "/etc/auscult/cert.pem", "AUSCULT_TLS_KEY"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(
