@@ -122,6 +122,8 @@ def _code_stream(frame: bytes, header: PixelHeader, coding: Coding) -> Decoded:
     declared = declared_by(frame, coding)
     if (declared.rows, declared.columns, declared.components) != (header.rows, header.columns, header.samples):
         raise FilmError(Reason.DECODE_FAILED)
+    if declared.precision > header.bits_allocated:
+        raise FilmError(Reason.DECODE_FAILED)
     decoder, decode = _decoder_of(coding, header, declared)
     try:
         pixels = np.asarray(decode(frame))

@@ -141,7 +141,7 @@ def parse(
     quiet_libraries()
     tags = frozenset(wanted) | {_SPECIFIC_CHARACTER_SET} if wanted is not None else None
     try:
-        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian and not _begins_like_data_set(fp):
             fp = _inflated(fp, inflate_limit)
         is_implicit, is_little = _encoding(fp)
         ds = Dataset(_kept(Walker(fp, is_implicit=is_implicit, is_little=is_little), stop_when, tags))
@@ -228,4 +228,6 @@ def _read_meta_element(fp: BinaryIO) -> dict[int, bytes] | None:
 
 
 def _begins_like_data_set(fp: BinaryIO) -> bool:
-    return fp.read(2) in (b"\x08\x00", b"\x00\x08")
+    start = fp.read(2)
+    fp.seek(-len(start), io.SEEK_CUR)
+    return start in (b"\x08\x00", b"\x00\x08")
