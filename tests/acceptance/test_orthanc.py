@@ -72,7 +72,7 @@ def archive(orthanc_program: Peers, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[Running]:
-    with new_stack() as running:
+    with new_stack(allowed_aets=AET) as running:
         yield running
 
 
@@ -172,6 +172,16 @@ def test_what_orthanc_could_not_send_while_the_listener_was_away_arrives_once_wh
             # What came before the end has come again, and is one film.
             films = filed(site, 16)
     assert films == sorted(path.stem for path in study.files)
+
+
+def test_orthanc_under_another_title_is_turned_away_and_named_in_sql(pair: Neighbours, tmp_path: Path) -> None:
+    study = pair.archive.put(make_study(tmp_path).files)
+    report = pair.archive.finished(pair.archive.send(study, LocalAet="INTRUDER"))
+    assert report["State"] == "Failure"
+    wanted = "SELECT reason, peer FROM refused WHERE calling_aet = 'INTRUDER'"
+    rows = wait_until(lambda: pair.site.query(wanted), what="the refusal to be in SQL")
+    assert rows == [{"reason": "CALLING_AE_NOT_ALLOWED", "peer": LOCAL}]
+    assert pair.archive.uid_of(study) not in pair.site.worklist()
 
 
 def test_a_c_move_that_a_third_party_asks_orthanc_for_arrives(pair: Neighbours, dcmtk: Peers, tmp_path: Path) -> None:
