@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dicom_io.peer import Peer, PeerInvalid, parse_peer
-from worker.errors import UsageError
+from worker.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,7 @@ def find_peer(settings: Settings, text: str) -> Peer:
     try:
         return parse_peer(text)
     except PeerInvalid as error:
-        known = f"; AUSCULT_PEERS names {', '.join(sorted(peers))}" if peers else "; AUSCULT_PEERS names none"
-        msg = f"no peer {text}: {error}{known}"
+        msg = f"no peer {text}: {error} AUSCULT_PEERS names {', '.join(sorted(peers)) or 'none'}."
         raise UsageError(msg) from error
 
 
@@ -55,8 +54,13 @@ def peer_with_title(settings: Settings, aet: str) -> Peer | None:
 
 
 def caller_of(settings: Settings, *, aet: str | None = None) -> Caller:
-    """How we call peers: under our own AE title."""
+    """How we call peers: under our own AE title, and with our certificate; raises SettingsError for a bad one."""
     # Here, as settings are read by every command, and most of them need no network library.
     from dicom_io.association import Caller
+    from dicom_io.tls import TlsInvalid, client_context
 
-    return Caller(aet or settings.ae_title)
+    try:
+        tls = client_context(settings.tls) if settings.tls else None
+    except TlsInvalid as error:
+        raise SettingsError(str(error)) from error
+    return Caller(aet or settings.ae_title, tls)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.certificates import Site as Hospital
 from tests.orthanc import AET, Orthanc
 from tests.servers import free_port
 from tests.sites import LOCAL, answers_echo, make_study, new_site, new_stack
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from dicom_io.tls import TlsFiles
     from tests.peers import Peers
     from tests.running import Running, Site
 
@@ -112,6 +114,16 @@ def test_a_study_that_no_rule_names_stays_where_it_is(pair: Neighbours, tmp_path
     assert ankle.uid not in pair.site.worklist()
 
 
+def tls_of_orthanc(files: TlsFiles) -> dict[str, Any]:
+    """Orthanc's configuration to speak TLS as a server, and as a client where a modality asks for it."""
+    return {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(files.certificate),
+        "DicomTlsPrivateKey": str(files.key),
+        "DicomTlsTrustedCertificates": str(files.authorities),
+    }
+
+
 def filed(site: Site, films: int) -> list[str]:
     """The SOP Instance UIDs in the database, once there are so many and the spool is empty."""
 
@@ -191,3 +203,25 @@ def test_a_c_move_that_a_third_party_asks_orthanc_for_arrives(pair: Neighbours, 
     moved = dcmtk.run("movescu", "-S", "-aec", AET, "-aem", "AUSCULT", *asked, LOCAL, pair.archive.port)
     assert moved.returncode == 0, moved.stderr
     assert row_of(pair.site, study.uid, 3)["n_scored"] == 3
+
+
+def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path / "hospital")
+    theirs, ours = hospital.files("archive"), hospital.files("reader")
+    study = make_study(tmp_path, films=3)
+    with Orthanc(orthanc_program, tmp_path, **tls_of_orthanc(theirs)).running() as archive:
+        settings = {"tls_cert": ours.certificate, "tls_key": ours.key, "tls_ca": ours.authorities}
+        peers = f"PACS=dicom-tls://{AET}@{LOCAL}:{archive.port},PLAIN={AET}@{LOCAL}:{archive.port}"
+        with new_site(peers=peers, **{name: str(path) for name, path in settings.items()}) as site:
+            assert site.json("echo", "PACS")["answered"]
+            assert not site.json("echo", "PLAIN", check=1)["answered"]
+            with site.running("listen") as listener:
+                archive.knows(listener.port, UseDicomTls=False)
+                name = archive.put(study.files)
+                assert archive.finished(archive.send(name))["State"] == "Failure"
+                archive.knows(listener.port, UseDicomTls=True)
+                assert archive.finished(archive.send(name))["State"] == "Success"
+                assert filed(site, 3) == sorted(path.stem for path in study.files)
+                reasons = site.query("SELECT DISTINCT reason FROM refused")
+    assert reasons == [{"reason": "TLS_FAILED"}]
+
