@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pynetdicom import AE, evt
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
-from dicom_io.elements import clean_text
+from dicom_io.clean import clean_text
 from dicom_io.errors import PeerUnreachable
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_io.link import CannotConnect, LinkProblem, Stage, Step, Steps, open_link

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-import unicodedata
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from dicom_io.charsets import CharacterSets, declared_sets
+from dicom_io.clean import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _DATE = re.compile(r"\s*(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})", re.ASCII)
 _CODE = re.compile(r"[A-Z0-9 _]{1,16}", re.ASCII)
-# Line ends and blanks of other widths; the ideographic space parts Japanese names and stays.
-_BLANKS = re.compile(r"(?!\u3000)\s")
-# Control characters (NUL breaks PostgreSQL text), lone surrogates (they break UTF-8), format characters (bidirectional
-# overrides show a text as another one). The joiners are letters' business in Persian and Indian names.
-_UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Cf"})
-_JOINERS = frozenset("\u200c\u200d")
-# NFC would also replace the variants of ideographs that Japanese and Korean names are told apart by.
-_COMPOSED = re.compile("[^\uf900-\ufaff\U0002f800-\U0002fa1f]+")
 #: Of a longer value no column holds the rest, whatever its coding.
 _TEXT_BYTES = 8192
 _TEXT_DELIMITERS = b"\r\n\t\f\\"
@@ -76,36 +68,6 @@ def valid_uid(text: str) -> bool:
     return 0 < len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
-def clean_text(text: str, limit: int) -> str:
-    """Text that every database and terminal takes.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-    limit : int
-        The most characters to keep.
-
-    Returns
-    -------
-    str
-        The text composed (NFC) and without control and format characters, surrogates and outer blanks, cut to
-        ``limit`` characters. Ideographs keep their variant, which NFC would change.
-    """
-    if text.isascii() and text.isprintable():
-        return text.strip()[:limit].rstrip()
-    kept = "".join(filter(_is_safe, _BLANKS.sub(" ", text[:_TEXT_BYTES])))
-    composed = _COMPOSED.sub(lambda found: unicodedata.normalize("NFC", found[0]), kept)
-    return composed.strip()[:limit].rstrip()
-
-
-def _is_safe(char: str) -> bool:
-    if unicodedata.category(char) in _UNSAFE_CATEGORIES:
-        return char in _JOINERS
-    # noncharacters; a code point that is merely unassigned may be an ideograph younger than this Python
-    return ord(char) & 0xFFFE != 0xFFFE and not "\ufdd0" <= char <= "\ufdef"
-
-
 class Elements:
     """A data set read without trust: every method answers for any content, "" or None or 0 where there is nothing.
 
@@ -138,7 +100,7 @@ class Elements:
         if isinstance(value, bytes):
             delimiters = _NAME_DELIMITERS if tag == _PATIENT_NAME else _TEXT_DELIMITERS
             value = self._sets.decode(value[:_TEXT_BYTES].rstrip(b" \0"), delimiters)
-        return clean_text(_joined(value), limit)
+        return clean_text(_joined(value)[:_TEXT_BYTES], limit)
 
     def code(self, tag: int) -> str:
         """The first value of a code string (CS) in capitals; "" unless it keeps to the characters of a CS."""

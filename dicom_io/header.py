@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 
 from dicom_io.ages import age_at, age_in_months, age_string
-from dicom_io.elements import Elements, clean_text, valid_uid
+from dicom_io.clean import clean_text
+from dicom_io.elements import Elements, valid_uid
 from dicom_io.errors import NotDicom
 from dicom_io.facts import Facts, GateFacts, Identity
 from dicom_io.part10 import PIXEL_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of

@@ -175,7 +175,7 @@ _ENTRIES: dict[Reason, _Entry] = {
         "The pixel format (photometric interpretation, samples or bits) is missing, contradictory or not supported.",
     ),
     Reason.TOO_LARGE: _Entry(
-        Outcome.BAD_INPUT, 63, "The picture has more pixels than the limit; no radiograph is that large."
+        Outcome.BAD_INPUT, 63, "The file or its picture is larger than the limit; no radiograph is that large."
     ),
     Reason.DECODE_FAILED: _Entry(
         Outcome.BAD_INPUT, 64, "The pixel data are damaged or do not fit the header; send the film again."

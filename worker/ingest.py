@@ -6,7 +6,6 @@ registered by the next one; the operator's own files are only read.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from dicom_io.limits import MAX_FILE_BYTES
 from dicom_io.reasons import Reason
 from dicom_io.spool import SourceUnreadable, Spool
 from dicom_io.store import Store
+from worker.archives import Member, is_archive, members
 from worker.bootstrap import Database, ensure_active_model, study_clock
 from worker.completion import complete, work_off_spare
 from worker.db import queries
@@ -25,15 +25,10 @@ from worker.registrar import Filing
 from worker.sources import existing, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-    from typing import IO
 
     from worker.settings import Settings
-
-#: Bit 0 of a zip member's general purpose flags (APPNOTE.TXT 4.4.4).
-ENCRYPTED = 0x1
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,44 +67,41 @@ class Door:
 
     def take(self, path: Path) -> None:
         """Take a file, or every member of a zip archive."""
-        if zipfile.is_zipfile(path):
-            self._take_archive(path)
-            return
-        reason = door_reason(path)
-        if reason:
-            self._turn(str(path), reason)
-            return
         try:
-            key = self._spool.put_file(path)
+            if is_archive(path):
+                for member in members(path):
+                    self._take_member(member)
+                return
+            reason = door_reason(path)
+            if reason:
+                self._turn(str(path), reason)
+            else:
+                self._admit(self._spool.put_file(path), str(path))
         except SourceUnreadable:
             self._turn(str(path), Reason.UNREADABLE)
-        else:
-            self._register(key, str(path))
 
-    def _take_archive(self, path: Path) -> None:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for member in archive.infolist():
-                    if not member.is_dir():
-                        self._take_member(archive, member, f"{path}!{member.filename}")
-        except (zipfile.BadZipFile, EOFError, NotImplementedError):
-            self._turn(str(path), Reason.UNREADABLE)
-
-    def _take_member(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
+    def _take_member(self, member: Member) -> None:
         """Unpack straight into the spool, under a name of our own: a member's path is never used as one."""
-        if member.file_size > MAX_FILE_BYTES:
-            self._turn(name, Reason.TOO_LARGE)
-        elif member.flag_bits & ENCRYPTED:
-            self._turn(name, Reason.UNREADABLE)
+        if member.reason:
+            self._turn(member.name, member.reason)
+            return
+        try:
+            key = self._spool.put(member.content())
+        except NotDicom:
+            self._turn(member.name, Reason.NOT_DICOM)
+        except SourceUnreadable:
+            self._turn(member.name, Reason.UNREADABLE)
         else:
-            with archive.open(member) as stream:
-                key = self._spool.put(_chunks(stream))
-            reason = door_reason(self._spool.path(key))
-            if reason:
-                self._spool.remove(key)
-                self._turn(name, reason)
-            else:
-                self._register(key, name)
+            self._admit(key, member.name)
+
+    def _admit(self, key: str, name: str) -> None:
+        """Register what lies in the spool; the file it was copied from may have become another meanwhile."""
+        reason = door_reason(self._spool.path(key))
+        if reason:
+            self._spool.remove(key)
+            self._turn(name, reason)
+        else:
+            self._register(key, name)
 
     def _register(self, key: str, name: str) -> None:
         try:
@@ -158,6 +150,8 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Int
 def door_reason(path: Path) -> Reason | None:
     """The same door as the listener's: what is no DICOM object or has no valid UIDs cannot be registered."""
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return Reason.TOO_LARGE
         facts = read_facts(path)
     except NotDicom:
         return Reason.NOT_DICOM
@@ -176,11 +170,6 @@ def _uid_reason(facts: Facts) -> Reason | None:
         (facts.sop_class_uid, Reason.INVALID_SOP_UID),
     )
     return next((reason for uid, reason in uids if not valid_uid(uid)), None)
-
-
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK_BYTES):
-        yield chunk
 
 
 def _finish(settings: Settings, database: Database, intake: Intake) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
+from dicom_io.clean import clean_text
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
@@ -40,6 +42,7 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _frames_only,
+        _one_line,
     ]
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else structlog.processors.JSONRenderer()
@@ -57,6 +60,14 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
     threading.excepthook = _log_thread_death
     for name, least in LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(least)
+
+
+def _one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Nothing a peer says about itself, its AE title for one, moves a terminal's cursor or makes a line of its own."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = clean_text(value, len(value))
+    return event
 
 
 def _log_thread_death(died: threading.ExceptHookArgs) -> None:

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 
 def existing(paths: Sequence[Path]) -> Sequence[Path]:
-    """The paths; raises UsageError that names those that are not there."""
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        msg = f"no such file or folder: {', '.join(missing)}"
+    """The paths; raises UsageError that names those that are not there, or are neither file nor folder.
+
+    A pipe or a device may never end.
+    """
+    wrong = [str(path) for path in paths if not (os.path.isfile(path) or os.path.isdir(path))]  # noqa: PTH112, PTH113
+    if wrong:
+        msg = f"no such file or folder: {', '.join(wrong)}"
         raise UsageError(msg)
     return paths
 
 
 def walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """Every regular file under these paths, in order; below a folder hidden files and links are left out."""
+    """Every regular file under these paths, in order; below a folder hidden files and links are left out.
+
+    A folder that cannot be read is given itself, so that whoever opens it finds out and says so.
+    """
     for path in paths:
         if path.is_dir():
-            found = (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-            yield from sorted(file for file in found if not _is_hidden(file.relative_to(path)))
+            yield from sorted(_below(path))
         else:
             yield path
 
 
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
+def _below(folder: Path) -> Iterator[Path]:
+    """Without recursion: a path may nest deeper than Python does."""
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield Path(entry.path)
+        except OSError:
+            yield here

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_io.charsets import declared_sets
-from dicom_io.elements import Elements, clean_text
+from dicom_io.clean import clean_text
+from dicom_io.elements import Elements
 from dicom_io.header import read_facts
 from dicom_io.part10 import parse, read_preface
 from tests.objects import Made

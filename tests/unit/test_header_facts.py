@@ -23,7 +23,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dicom_io.elements import clean_text, valid_uid
+from dicom_io.clean import clean_text
+from dicom_io.elements import valid_uid
 from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.facts import Facts
 from dicom_io.header import dataset_sha256, facts_of, identify, read_facts

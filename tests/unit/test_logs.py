@@ -64,3 +64,9 @@ def test_a_thread_that_dies_says_where_but_not_what_it_stumbled_over(stream: io.
     assert "DOE" not in stream.getvalue()
     line = json.loads(stream.getvalue())
     assert (line["event"], line["error"]) == ("thread registrar died", "RuntimeError")
+
+
+def test_what_a_peer_calls_itself_makes_no_line_of_its_own(stream: io.StringIO) -> None:
+    logging.getLogger("worker.x").info("refused %s", "\x1b[2JEVIL\n{}", extra={"calling_aet": "A\r\nB\u202eC"})
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["calling_aet"]) == ("refused [2JEVIL {}", "A  BC")

@@ -14,7 +14,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from dicom_io.clean import clean_text
 from worker.logs import configure_logging
 from worker.settings import Settings, load_settings
 
@@ -68,13 +70,18 @@ def login() -> str:
 
 def complain(sentence: str) -> None:
     """One line to stderr."""
-    print(f"auscult: {sentence}", file=sys.stderr)
+    print(f"auscult: {printable(sentence)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text that only shows: a header or a file name may hold what moves a terminal's cursor or turns its letters."""
+    return clean_text(text, len(text))
 
 
 def print_json(document: Any) -> None:
-    """One JSON document to stdout."""
-    json.dump(document, sys.stdout, indent=2, default=_plain, ensure_ascii=False)
-    sys.stdout.write("\n")
+    """One JSON document to stdout; what UTF-8 cannot hold, as in the name of a file, by its escape."""
+    text = json.dumps(document, indent=2, default=_plain, ensure_ascii=False)
+    print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
@@ -95,7 +102,13 @@ def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
     console().print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
+    """A value as text without markup: whatever stands in it, none of it is an order to the terminal or to rich."""
+    text = printable(_words(value))
+    return Text(text, style=STYLES.get(text, ""))
+
+
+def _words(value: Any) -> str:
     if value is None or value in ("", [], ()):
         return "-"
     if isinstance(value, float):
@@ -104,9 +117,7 @@ def _cell(value: Any) -> str:
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    text = str(value)
-    style = STYLES.get(text)
-    return f"[{style}]{text}[/{style}]" if style else text.replace("[", r"\[")
+    return str(value)
 
 
 def _plain(value: Any) -> Any:
