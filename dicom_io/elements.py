@@ -144,7 +144,11 @@ class Elements:
 
     def numbers(self, tag: int) -> list[float]:
         """Finite numbers of a text element (DS, IS) or of a data set made in memory."""
-        return [number for part in self.plain(tag).split("\\") for number in _finite(part)]
+        return [number for number in self.numbers_by_place(tag) if number is not None]
+
+    def numbers_by_place(self, tag: int) -> list[float | None]:
+        """As ``numbers``, with None in the place of each value that is no finite number."""
+        return [next(_finite(part), None) for part in self.plain(tag).split("\\")]
 
     def items(self, tag: int) -> Iterator[Elements]:
         """The items of a sequence; none when the element is no sequence."""

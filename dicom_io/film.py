@@ -1,9 +1,9 @@
 """Step 6 of the flow: the film, the one decoded form that everything later uses.
 
 A film is 8-bit grey, MONOCHROME2, its shortest side 256 to 512 pixels (smaller originals keep their size; nothing is
-ever enlarged). It comes from the full-size picture by ``greyscale`` and a mean over blocks of 2, 4, 8, ... pixels a
-side, so that a JPEG and the same JPEG wrapped as DICOM give the same bytes. ``FILM_VERSION`` names this route: whoever
-changes a byte of any film must raise it.
+ever enlarged). It comes from the full-size picture by the tables of ``greyscale``, the mask of ``shutter`` and a mean
+over blocks of 2, 4, 8, ... pixels a side, so that a JPEG and the same JPEG wrapped as DICOM give the same bytes.
+``FILM_VERSION`` names this route: whoever changes a byte of any film must raise it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
-from pydicom.pixels.processing import apply_color_lut
 
+from dicom_io.colour import grey_of_colour
 from dicom_io.decode import Stored, read_stored
-from dicom_io.elements import CONVERSION_ERRORS
 from dicom_io.errors import FilmError
-from dicom_io.greyscale import grey_table
+from dicom_io.greyscale import grey_tables
 from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
+from dicom_io.shutter import visible_pixels
 from dicom_io.syntaxes import Decoder
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dicom_io.shutter import Mask
 
 __all__ = [
     "FILM_VERSION",
@@ -47,10 +49,13 @@ __all__ = [
 ]
 
 #: The code and route that made a film.
-FILM_VERSION = 1
+FILM_VERSION = 2
 
 #: A film's shortest side is not reduced below this.
 _SHORTEST_SIDE_PX = 256
+#: A LUT or window of the header that leaves this part of the visible pixels (in percent) within fewer greys than the
+#: least span shows nothing of the picture.
+_SPAN_PERCENT, _LEAST_SPAN = 99, 16
 _VERSION_KEY = "auscult-film-version"
 _DECODER_KEY = "auscult-decoder"
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -87,6 +92,15 @@ class Film:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reduced:
+    """A picture of a film's size, and how many greys apart its visible pixels are: nearly all, and all of them."""
+
+    pixels: Grey
+    span: int
+    is_constant: bool
+
+
 def film_of_dicom(path: Path) -> Film:
     """Make the film of a DICOM file.
 
@@ -109,10 +123,7 @@ def film_of_dicom(path: Path) -> Film:
         If the file cannot be read.
     """
     quiet_libraries()
-    stored = read_stored(path)
-    if stored.header.is_grey:
-        return _film(grey_table(stored, _block_of(stored.pixels.shape))[stored.pixels], stored.decoder)
-    return _film(_grey_of_colour(stored), stored.decoder)
+    return _film_of_stored(read_stored(path))
 
 
 def film_of_picture(path: Path) -> Film:
@@ -135,7 +146,7 @@ def film_of_picture(path: Path) -> Film:
     OSError
         If the file cannot be read.
     """
-    return _film(grey_of_picture(path), Decoder.PILLOW)
+    return _film(_reduced(grey_of_picture(path)), Decoder.PILLOW)
 
 
 def is_picture(path: Path) -> bool:
@@ -279,46 +290,51 @@ def read_png(path: Path) -> Film:
         raise FilmError(Reason.UNREADABLE) from None
 
 
-def _film(grey: Grey, decoder: Decoder) -> Film:
-    """Reduce full-size greys to a film.
+def _film_of_stored(stored: Stored) -> Film:
+    """The film by the first grey table that shows something; where none does, as the header has it."""
+    visible = visible_pixels(stored)
+    if not stored.header.is_grey:
+        return _film(_reduced(grey_of_colour(stored), visible), stored.decoder)
+    tables = grey_tables(stored, _block_of(stored.pixels.shape), visible)
+    pictures = (_reduced(table[stored.pixels], visible) for table in tables)
+    first = next(pictures)
+    if first.span < _LEAST_SPAN:
+        first = next((picture for picture in pictures if picture.span >= _LEAST_SPAN), first)
+    return _film(first, stored.decoder)
+
+
+def _film(reduced: _Reduced, decoder: Decoder) -> Film:
+    if reduced.is_constant:
+        raise FilmError(Reason.CONSTANT_PICTURE)
+    return Film(np.ascontiguousarray(reduced.pixels), decoder=decoder.value)
+
+
+def _reduced(grey: Grey, visible: Mask | None = None) -> _Reduced:
+    """Reduce full-size greys to a film's size.
 
     Pillow's ``reduce`` takes the rounded mean of each block; the blocks at the right and lower edge hold what is left
-    of the picture, so the film has the size rounded up.
+    of the picture, so the film has the size rounded up. What is not visible is black before, so that nothing of it
+    gets into a mean.
     """
     if min(grey.shape) < MIN_SIDE_PX:
         raise FilmError(Reason.TOO_SMALL)
     block = _block_of(grey.shape)
-    pixels = np.asarray(Image.fromarray(np.ascontiguousarray(grey)).reduce(block)) if block > 1 else grey
-    if pixels.min() == pixels.max():
-        raise FilmError(Reason.CONSTANT_PICTURE)
-    return Film(np.ascontiguousarray(pixels), decoder=decoder.value)
+    picture = Image.fromarray(np.ascontiguousarray(grey if visible is None else grey * visible))
+    if block > 1:
+        picture = picture.reduce(block)
+    counts = np.array(picture.histogram() if visible is None else _visible_histogram(picture, visible, block))
+    shares = np.cumsum(counts) / counts.sum()
+    low, high = np.searchsorted(shares, ((100 - _SPAN_PERCENT) / 200, (100 + _SPAN_PERCENT) / 200))
+    return _Reduced(np.asarray(picture), int(high - low), is_constant=np.count_nonzero(counts) == 1)
+
+
+def _visible_histogram(picture: Image.Image, visible: Mask, block: int) -> list[int]:
+    """The greys of the pixels that are visible throughout; of all of them where none is."""
+    mask = Image.fromarray(visible.astype(np.uint8) * 255).reduce(block).point(lambda share: share == 255)
+    counts = picture.histogram(mask)
+    return counts if any(counts) else picture.histogram()
 
 
 def _block_of(shape: tuple[int, ...]) -> int:
     """The largest power of two that keeps the shortest side at 256 pixels or more."""
     return 1 << max(0, (min(shape) // _SHORTEST_SIDE_PX).bit_length() - 1)
-
-
-def _grey_of_colour(stored: Stored) -> Grey:
-    """Colour -> grey by the one formula; window and inversion are not defined for colour (PS3.3 C.11.2)."""
-    pixels = stored.pixels
-    is_rgb, bits = stored.is_rgb, stored.header.bits_stored
-    if stored.header.photometric == "PALETTE COLOR":
-        pixels, is_rgb = _through_palette(stored), True
-        bits = pixels.dtype.itemsize * 8
-    if bits > 8:
-        pixels = (pixels >> (bits - 8)).astype(np.uint8)
-    planes = np.ascontiguousarray(pixels.astype(np.uint8, copy=False))
-    if is_rgb:
-        return np.asarray(Image.fromarray(planes).convert("L"))
-    bands = [Image.fromarray(np.ascontiguousarray(planes[:, :, band])) for band in range(3)]
-    return np.asarray(Image.merge("YCbCr", bands).convert("RGB").convert("L"))
-
-
-def _through_palette(stored: Stored) -> NDArray[np.uint8 | np.uint16]:
-    """Apply the palette (PS3.3 C.7.6.3.1.5, C.7.9)."""
-    try:
-        rgb = apply_color_lut(stored.pixels, stored.elements.dataset)
-    except CONVERSION_ERRORS:
-        raise FilmError(Reason.UNSUPPORTED_PHOTOMETRIC) from None
-    return rgb[:, :, :3]

@@ -3,15 +3,24 @@
 The whole grey-scale chain of DICOM is a function of the stored value alone, so it is computed once for each of the at
 most 65,536 values a pixel can hold and applied by indexing::
 
-    stored value
+    stored value                                                      PS3.3 C.7.6.3, PS3.5 8.1.1
       -> Modality LUT sequence, else rescale slope and intercept      PS3.3 C.11.1
-      -> VOI LUT sequence, else first window, else full range up to 8 bits,
-         else 0.5 to 99.5 percentile window of the picture            PS3.3 C.11.2
+      -> VOI LUT sequence, else window, else full range up to 8 bits,
+         else the automatic window                                    PS3.3 C.11.2
       -> inversion, once, for MONOCHROME1 or Presentation LUT Shape INVERSE
                                                                       PS3.3 C.7.6.3.1.2, C.11.6, PS3.4 N.2
-      -> pixel padding is black                                       PS3.3 C.7.5.1.1.2
+      -> Presentation LUT sequence                                    PS3.3 C.11.4, PS3.4 H.2.1.2
 
-Each transform is applied if it is present and usable, and left out if not.
+Each transform is applied if it is present and usable, and left out if not. MONOCHROME1 and INVERSE say the same thing
+twice, as a DX object must (PS3.3 C.8.11.3); where they contradict each other, either inverts. Not read, for they
+transform nothing: Modality LUT Type and Rescale Type (units), the explanations of windows and LUTs, overlays, and
+Pixel Intensity Relationship (PS3.3 C.8.11.3.1.2: "not intended to be applied for presentation") but for the automatic
+window.
+
+**The automatic window** runs from the 0.5th to the 99.5th percentile of the picture reduced to its film, without
+padding and what the collimator hides. A detector's raw intensities (Pixel Intensity Relationship LIN) are turned into
+their logarithm first, in the direction that the sign tells, as film and every display of radiographs do: on the linear
+scale the air beside the child takes nearly all greys. LOG and DISP are taken as they are.
 """
 
 from __future__ import annotations
@@ -21,111 +30,213 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_io.luts import Floats, first_lut
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dicom_io.decode import Stored
     from dicom_io.elements import Elements
     from dicom_io.pixel_header import PixelHeader
+    from dicom_io.shutter import Mask
 
 _RESCALE_INTERCEPT, _RESCALE_SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _WINDOW_CENTER, _WINDOW_WIDTH, _VOI_FUNCTION, _VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
-_LUT_DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
-_PADDING, _PADDING_LIMIT, _PRESENTATION_SHAPE = 0x00280120, 0x00280121, 0x20500020
+_RELATIONSHIP, _RELATIONSHIP_SIGN = 0x00281040, 0x00281041
+_PRESENTATION_LUT, _PRESENTATION_SHAPE = 0x20500010, 0x20500020
 
-#: The window of a film that brings none: this part of its pixels is cut off at either end, in percent.
+#: The automatic window cuts this part of a film's pixels off at either end, in percent.
 PERCENTILES = (0.5, 99.5)
+#: A rescale slope or intercept beyond these magnitudes is no unit of anything, and would spoil the arithmetic.
+_LEAST_SLOPE, _MOST_SLOPE = 1e-12, 1e12
+#: A picture whose automatic window is narrower, in stored values, has nothing that a useless window could hide.
+_LEAST_CONTRAST = 16
 
-Floats = NDArray[np.float64]
+Table = NDArray[np.uint8]
 
 
-def grey_table(stored: Stored, block: int) -> NDArray[np.uint8]:
-    """The display grey of every possible stored value.
+def grey_table(stored: Stored, block: int, visible: Mask | None = None) -> Table:
+    """The display grey of every possible stored value, as the header has it.
 
     Parameters
     ----------
     stored : Stored
         A grey picture.
     block : int
-        The side of the blocks, in pixels, that will become one pixel of the film: the percentile window is taken from
+        The side of the blocks, in pixels, that will become one pixel of the film: the automatic window is taken from
         the picture so reduced, in which single hot pixels and noise no longer count.
+    visible : numpy.ndarray or None
+        Shape (rows, columns), bool: the pixels that count for the automatic window; None for all.
 
     Returns
     -------
     numpy.ndarray
         Shape (2 ** BitsStored,), uint8, MONOCHROME2; the index is the stored value's bits without sign extension.
     """
-    header, elements = stored.header, stored.elements
-    values = _modality_values(_stored_values(header), elements)
-    padding = _padding_indices(header, elements)
-    greys = _voi_greys(values, elements)
-    if greys is None:
-        low, high = (
-            _full_range(values) if header.bits_stored <= 8 else _percentile_range(stored, values, padding, block)
-        )
-        greys = (values - low) / (high - low) * 255 if high > low else np.zeros_like(values)
-    if header.photometric == "MONOCHROME1" or elements.code(_PRESENTATION_SHAPE) == "INVERSE":
+    return next(grey_tables(stored, block, visible))
+
+
+def grey_tables(stored: Stored, block: int, visible: Mask | None = None) -> Iterator[Table]:
+    """The tables a film may be shown by, best first.
+
+    The parameters are those of ``grey_table``.
+
+    Yields
+    ------
+    numpy.ndarray
+        At least one table as ``grey_table`` returns it: by the first usable VOI LUT, by the first usable window, by
+        the automatic window. A caller goes on where a table shows nothing, for a centre beside the data or an absurd
+        width. After a LUT or window of the header the automatic one is offered only for a picture with contrast: a
+        blank film stays blank.
+    """
+    values = modality_values(stored)
+    is_declared = False
+    for greys in _voi_greys(values, stored.elements):
+        is_declared = True
+        yield _display(greys, stored)
+    automatic = _automatic_greys(stored, values, block, visible, least=_LEAST_CONTRAST if is_declared else 0)
+    if automatic is not None:
+        yield _display(automatic, stored)
+
+
+def _display(greys: Floats, stored: Stored) -> Table:
+    """VOI greys, 0 to 255, through inversion and presentation LUT to the bytes shown."""
+    elements = stored.elements
+    if stored.header.photometric == "MONOCHROME1" or elements.code(_PRESENTATION_SHAPE) == "INVERSE":
         greys = 255 - greys
-    table: NDArray[np.uint8] = np.rint(greys.clip(0, 255)).astype(np.uint8)
-    table[padding] = 0
+    lut = first_lut(elements, _PRESENTATION_LUT)
+    if lut is not None:
+        greys = lut.of_shares(greys / 255) / lut.white * 255
+    table: Table = np.rint(greys.clip(0, 255)).astype(np.uint8)
     return table
 
 
-def _stored_values(header: PixelHeader) -> Floats:
-    """The stored value of each index: two's complement within BitsStored when signed."""
+def stored_values(header: PixelHeader) -> Floats:
+    """The stored value of each index: two's complement within BitsStored when signed.
+
+    Parameters
+    ----------
+    header : PixelHeader
+        The pixel description.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (2 ** BitsStored,), whole numbers.
+    """
     values = np.arange(header.mask + 1, dtype=np.float64)
     if header.is_signed:
         values[(header.mask + 1) // 2 :] -= header.mask + 1
     return values
 
 
-def _modality_values(values: Floats, elements: Elements) -> Floats:
-    """Modality LUT (PS3.3 C.11.1): the sequence, else the rescale, else the values as they are."""
-    lut = _first_lut(elements, _MODALITY_LUT, values)
+def modality_values(stored: Stored) -> Floats:
+    """Modality LUT (PS3.3 C.11.1): the sequence, else the rescale, else the values as they are.
+
+    Parameters
+    ----------
+    stored : Stored
+        A grey picture.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (2 ** BitsStored,), finite: the output for each index of ``grey_table``.
+    """
+    values, elements = stored_values(stored.header), stored.elements
+    lut = first_lut(elements, _MODALITY_LUT)
     if lut is not None:
-        return lut[0]
-    slope = _first(elements.numbers(_RESCALE_SLOPE), 1.0) or 1.0
-    return values * slope + _first(elements.numbers(_RESCALE_INTERCEPT), 0.0)
+        return lut.of(values)
+    slope = next(iter(elements.numbers(_RESCALE_SLOPE)), 1.0)
+    intercept = next(iter(elements.numbers(_RESCALE_INTERCEPT)), 0.0)
+    if not _LEAST_SLOPE <= abs(slope) <= _MOST_SLOPE or abs(intercept) > _MOST_SLOPE:
+        return values
+    return values * slope + intercept
 
 
-def _voi_greys(values: Floats, elements: Elements) -> Floats | None:
-    """VOI LUT (PS3.3 C.11.2) scaled to 0..255: the first LUT, else the first window, None when there is neither."""
-    lut = _first_lut(elements, _VOI_LUT, values)
+def _voi_greys(values: Floats, elements: Elements) -> Iterator[Floats]:
+    """VOI LUT (PS3.3 C.11.2) scaled to 0..255: by the first usable LUT, then by the first usable window."""
+    lut = first_lut(elements, _VOI_LUT)
     if lut is not None:
-        return lut[0] / lut[1] * 255
-    centers, widths = elements.numbers(_WINDOW_CENTER), elements.numbers(_WINDOW_WIDTH)
-    if not centers or not widths:
-        return None
-    return _windowed(values, centers[0], widths[0], elements.code(_VOI_FUNCTION) or "LINEAR")
+        yield lut.of(values) / lut.white * 255
+    function = elements.code(_VOI_FUNCTION)
+    pairs = zip(elements.numbers_by_place(_WINDOW_CENTER), elements.numbers_by_place(_WINDOW_WIDTH), strict=False)
+    window = next(((center, width) for center, width in pairs if center is not None and width and width > 0), None)
+    if window is not None:
+        yield _windowed(values, *window, function)
 
 
-def _windowed(values: Floats, center: float, width: float, function: str) -> Floats | None:
-    """PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3 (SIGMOID, LINEAR_EXACT) to 0..255; None for an impossible width."""
-    if width <= 0 or (function == "LINEAR" and width < 1):
-        return None
+def _windowed(values: Floats, center: float, width: float, function: str) -> Floats:
+    """PS3.3 C.11.2.1.2 (LINEAR, the default) and C.11.2.1.3 (SIGMOID, LINEAR_EXACT) to 0..255.
+
+    LINEAR is not defined below a width of 1; who writes such a width has fractions for values and means LINEAR_EXACT.
+    """
     if function == "SIGMOID":
         # the clip keeps exp() finite far outside the window, where the curve is flat anyway
-        curve: Floats = 255 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
-        return curve
-    if function == "LINEAR_EXACT":
-        return ((values - center) / width + 0.5).clip(0, 1) * 255
-    if width == 1:
-        return np.where(values > center - 0.5, 255.0, 0.0)
-    return ((values - (center - 0.5)) / (width - 1) + 0.5).clip(0, 1) * 255
+        shares: Floats = 1 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
+    elif function == "LINEAR_EXACT" or width < 1:
+        shares = (values - center) / width + 0.5
+    elif width == 1:
+        shares = np.where(values > center - 0.5, 1.0, 0.0)
+    else:
+        shares = (values - (center - 0.5)) / (width - 1) + 0.5
+    return shares.clip(0, 1) * 255
 
 
-def _full_range(values: Floats) -> tuple[float, float]:
-    """Up to 8 bits the stored range is the display range, so that a wrapped picture keeps its greys."""
-    return float(values.min()), float(values.max())
+def _automatic_greys(
+    stored: Stored, values: Floats, block: int, visible: Mask | None, *, least: float
+) -> Floats | None:
+    """Greys without a VOI transform; None for a picture with less contrast than ``least`` stored values.
+
+    Up to 8 bits the stored range is the display range, so that a wrapped picture keeps its greys.
+    """
+    if stored.header.bits_stored <= 8:
+        return _spanned(values, float(values.min()), float(values.max()))
+    values = _logarithmic(values, stored.elements)
+    low, high = percentile_range(stored, values, block, visible)
+    step = (values.max() - values.min()) / stored.header.mask
+    return _spanned(values, low, high) if high - low >= least * step else None
 
 
-def _percentile_range(stored: Stored, values: Floats, padding: NDArray[np.intp], block: int) -> tuple[float, float]:
-    """The window of a picture that brings none, from its block means without padding."""
+def _spanned(values: Floats, low: float, high: float) -> Floats:
+    return (values - low) / (high - low) * 255 if high > low else np.zeros_like(values)
+
+
+def _logarithmic(values: Floats, elements: Elements) -> Floats:
+    """The logarithm of values that are linear in beam intensity (PS3.3 C.8.11.3.1.2), in the same order."""
+    if elements.code(_RELATIONSHIP) != "LIN":
+        return values
+    is_negative = elements.integer(_RELATIONSHIP_SIGN) < 0
+    logarithms: Floats = -np.log(values.max() - values + 1) if is_negative else np.log(values - values.min() + 1)
+    return logarithms
+
+
+def percentile_range(stored: Stored, values: Floats, block: int, visible: Mask | None) -> tuple[float, float]:
+    """The ends of the automatic window, from the means of blocks that are visible throughout.
+
+    Parameters
+    ----------
+    stored : Stored
+        A grey picture.
+    values : numpy.ndarray
+        Shape (2 ** BitsStored,): what each stored value stands for.
+    block, visible
+        As of ``grey_table``.
+
+    Returns
+    -------
+    tuple of float
+        Of these values the one that becomes black and the one that becomes white; the same twice for a picture of one
+        value.
+    """
     narrow = values.astype(np.float32)
-    narrow[padding] = np.nan
     rows, columns = (side // block * block for side in stored.pixels.shape)
-    means = [
-        narrow[stored.pixels[top : top + block, :columns]].reshape(block, columns // block, block).mean(axis=(0, 2))
-        for top in range(0, rows, block)
-    ]
+    means = []
+    for top in range(0, rows, block):
+        strip = narrow[stored.pixels[top : top + block, :columns]]
+        if visible is not None:
+            strip[~visible[top : top + block, :columns]] = np.nan
+        means.append(strip.reshape(block, columns // block, block).mean(axis=(0, 2)))
     sample = np.concatenate(means)
     sample = sample[~np.isnan(sample)]
     if sample.size == 0:
@@ -133,74 +244,3 @@ def _percentile_range(stored: Stored, values: Floats, padding: NDArray[np.intp],
     low, high = (float(edge) for edge in np.percentile(sample, PERCENTILES))
     # a picture almost of one grey: what little it shows lies outside the percentiles
     return (low, high) if high > low else (float(sample.min()), float(sample.max()))
-
-
-def _padding_indices(header: PixelHeader, elements: Elements) -> NDArray[np.intp]:
-    """The table indices of Pixel Padding Value, or of the range to its limit."""
-    first = elements.integers(_PADDING)[:1]
-    if not first:
-        return np.empty(0, dtype=np.intp)
-    ends = [_as_stored(value, header) for value in first + elements.integers(_PADDING_LIMIT)[:1]]
-    known = [end for end in ends if end is not None]
-    if len(known) < len(ends):
-        return np.empty(0, dtype=np.intp)
-    return np.arange(min(known), max(known) + 1, dtype=np.intp) & header.mask
-
-
-def _as_stored(value: int, header: PixelHeader) -> int | None:
-    """A value written as US or SS, read by the sign of the pixels; None when no pixel can hold it."""
-    value &= 0xFFFF
-    if header.is_signed and value >= 0x8000:
-        value -= 0x10000
-    low, high = (-(header.mask + 1) // 2, header.mask >> 1) if header.is_signed else (0, header.mask)
-    return value if low <= value <= high else None
-
-
-def _first_lut(elements: Elements, sequence: int, values: Floats) -> tuple[Floats, float] | None:
-    """Values through the first LUT of a sequence, and the largest output its bits allow; None without a usable LUT.
-
-    Values before the first mapped one get the first entry, those behind the last one the last (PS3.3 C.11.1.1).
-    """
-    item = next(elements.items(sequence), None)
-    if item is None:
-        return None
-    descriptor = item.integers(_LUT_DESCRIPTOR)
-    if len(descriptor) != 3:
-        return None
-    entries = _lut_entries(item, count=descriptor[0] & 0xFFFF or 0x10000, bits=descriptor[2])
-    if entries is None:
-        return None
-    first = descriptor[1] & 0xFFFF
-    # the descriptor is US or SS as the values are; implicit data sets do not tell which
-    if first >= 0x8000 and values.min() < 0:
-        first -= 0x10000
-    at = (np.rint(values) - first).clip(0, entries.size - 1).astype(np.intp)
-    return entries[at].astype(np.float64), _largest_output(int(entries.max()), descriptor[2])
-
-
-def _lut_entries(item: Elements, *, count: int, bits: int) -> NDArray[np.integer] | None:
-    """The entries of LUTData, 8 or 16 bits each; None when they are missing."""
-    data = item.raw(_LUT_DATA)
-    if isinstance(data, bytes):
-        if bits <= 8 and len(data) in (count, count + 1):
-            entries: NDArray[np.integer] = np.frombuffer(data, "u1")
-        else:
-            order = "<" if item.is_little_endian(_LUT_DATA) else ">"
-            entries = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2")
-    else:
-        entries = np.array([number & 0xFFFF for number in item.integers(_LUT_DATA)], dtype=np.uint16)
-    return entries[:count] if entries.size else None
-
-
-def _largest_output(largest: int, bits: int) -> float:
-    """White of a LUT: by its declared bits, unless no entry needs their upper half or one needs more.
-
-    Some writers declare 16 bits for a table of 12; the film would come out all but black.
-    """
-    declared = (1 << bits) - 1 if 8 <= bits <= 16 else 0xFFFF
-    needed = (1 << max(largest, 1).bit_length()) - 1
-    return float(declared if declared // 2 < largest <= declared else needed)
-
-
-def _first(numbers: list[float], default: float) -> float:
-    return numbers[0] if numbers else default

@@ -1,0 +1,81 @@
+"""Step 6b of the flow for colour: stored values -> display greys, by the one formula that every colour here goes by.
+
+Radiographs that were captured from a screen or scanned come as RGB, YBR or with a palette, grey all the same. Modality
+and VOI LUT and polarity are not defined for them (PS3.3 C.11.1, C.11.2); luma is that of Pillow's ``convert("L")``
+(ITU-R BT.601), by which the training films became grey.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.pixels.processing import apply_color_lut
+
+from dicom_io.elements import CONVERSION_ERRORS
+from dicom_io.errors import FilmError
+from dicom_io.greyscale import stored_values
+from dicom_io.luts import read_lut
+from dicom_io.reasons import Reason
+
+if TYPE_CHECKING:
+    from dicom_io.decode import Stored
+
+#: Descriptor and data of the red, green and blue palette.
+_PALETTES = ((0x00281101, 0x00281201), (0x00281102, 0x00281202), (0x00281103, 0x00281203))
+
+Grey = NDArray[np.uint8]
+
+
+def grey_of_colour(stored: Stored) -> Grey:
+    """Show a colour picture in greys.
+
+    Parameters
+    ----------
+    stored : Stored
+        An RGB, YBR or palette picture.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (rows, columns), uint8, MONOCHROME2. Colours of more than 8 bits keep their upper 8.
+
+    Raises
+    ------
+    FilmError
+        UNSUPPORTED_PHOTOMETRIC without a usable palette.
+    """
+    if stored.header.photometric == "PALETTE COLOR":
+        return _grey_table(stored)[stored.pixels]
+    pixels = stored.pixels
+    if stored.header.bits_stored > 8:
+        pixels = (pixels >> (stored.header.bits_stored - 8)).astype(np.uint8)
+    planes = np.ascontiguousarray(pixels.astype(np.uint8, copy=False))
+    if stored.is_rgb:
+        return np.asarray(Image.fromarray(planes).convert("L"))
+    bands = [Image.fromarray(np.ascontiguousarray(planes[:, :, band])) for band in range(3)]
+    return np.asarray(Image.merge("YCbCr", bands).convert("RGB").convert("L"))
+
+
+def _grey_table(stored: Stored) -> Grey:
+    """The grey of every stored value through the palette (PS3.3 C.7.6.3.1.5, C.7.9)."""
+    luts = [read_lut(stored.elements, *tags) for tags in _PALETTES]
+    values = stored_values(stored.header)
+    known = [lut.of(values) for lut in luts if lut is not None]
+    rgb = np.stack(known, axis=-1).astype(np.uint16) if len(known) == len(luts) else _segmented(stored)
+    if rgb.max() > 0xFF:
+        rgb = (rgb >> 8).astype(np.uint16)
+    greys: Grey = np.asarray(Image.fromarray(rgb[None].astype(np.uint8)).convert("L"))[0]
+    return greys
+
+
+def _segmented(stored: Stored) -> NDArray[np.uint16]:
+    """A palette in segments, which pydicom expands (PS3.3 C.7.9.2): every stored value in colour, shape (n, 3)."""
+    indices = np.arange(stored.header.mask + 1, dtype=stored.pixels.dtype)
+    try:
+        rgb = apply_color_lut(indices, stored.elements.dataset)
+    except CONVERSION_ERRORS:
+        raise FilmError(Reason.UNSUPPORTED_PHOTOMETRIC) from None
+    return np.asarray(rgb[..., :3], dtype=np.uint16)
