@@ -11,6 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_io.file_meta import ObjectUids, Sender, encode_file_meta
+from dicom_io.film import film_of_dicom
 from dicom_io.part10 import read_preface
 
 if TYPE_CHECKING:
@@ -96,7 +97,30 @@ def ramp(rows: int = 160, columns: int = 256, dtype: Any = np.uint16, top: int =
 
 def lut(descriptor: list[int], data: list[int]) -> Sequence:
     """The one item of a Modality or VOI LUT sequence."""
+    return Sequence([lut_item(descriptor, data)])
+
+
+def lut_item(descriptor: list[int], data: list[int] | bytes, vr: str = "US") -> Dataset:
+    """An item of a LUT sequence."""
     item = Dataset()
-    item.add_new(0x00283002, "SS" if descriptor[1] < 0 else "US", descriptor)
-    item.add_new(0x00283006, "US", data)
-    return Sequence([item])
+    item.add_new(0x00283002, "SS" if min(descriptor) < 0 else "US", descriptor)
+    item.add_new(0x00283006, vr, data)
+    return item
+
+
+def greys(folder: Path, pixels: NDArray[Any] | None = None, **elements: Any) -> NDArray[np.uint8]:
+    """The film of such a radiograph."""
+    pixels = ramp() if pixels is None else pixels
+    elements.setdefault("BitsStored", 12 if pixels.dtype.itemsize == 2 else 8)
+    return film_of_dicom(save(film(pixels, **elements), folder)).pixels
+
+
+def expected(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """A linear window from ``low`` to ``high``."""
+    shares: NDArray[Any] = ((values.astype(float) - low) / (high - low)).clip(0, 1)
+    return np.asarray(np.rint(shares * 255), dtype=np.uint8)
+
+
+def close(ours: NDArray[np.uint8], theirs: NDArray[Any]) -> bool:
+    """Whether greys differ by one at most."""
+    return bool(np.abs(ours.astype(int) - np.asarray(theirs).astype(int)).max() <= 1)

@@ -224,4 +224,3 @@ def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tm
                 assert filed(site, 3) == sorted(path.stem for path in study.files)
                 reasons = site.query("SELECT DISTINCT reason FROM refused")
     assert reasons == [{"reason": "TLS_FAILED"}]
-

@@ -14,33 +14,16 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from dicom_io.decode import read_stored
 from dicom_io.film import film_of_dicom
 from dicom_io.greyscale import grey_table
-from tests.films import film, lut, ramp, save
+from tests.films import close, expected, film, greys, ramp, save
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
 
 # 160 to 255 pixels on the short side: the film is not reduced, so that greys can be compared one by one.
 SIGNED = (ramp(top=4095).astype(np.int32) - 2048).astype(np.int16)
 BYTES = ramp(dtype=np.uint8, top=255)
 WINDOW: dict[str, Any] = {"WindowCenter": "2048", "WindowWidth": "4096"}
-
-
-def greys(folder: Path, pixels: NDArray[Any] | None = None, **elements: Any) -> NDArray[np.uint8]:
-    pixels = ramp() if pixels is None else pixels
-    elements.setdefault("BitsStored", 12 if pixels.dtype.itemsize == 2 else 8)
-    path = save(film(pixels, **elements), folder)
-    return film_of_dicom(path).pixels
-
-
-def expected(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    shares: NDArray[Any] = ((values - low) / (high - low)).clip(0, 1)
-    return np.asarray(np.rint(shares * 255), dtype=np.uint8)
-
-
-def close(ours: NDArray[np.uint8], theirs: NDArray[Any]) -> bool:
-    return bool(np.abs(ours.astype(int) - np.asarray(theirs).astype(int)).max() <= 1)
 
 
 def test_eight_bit_greys_without_a_window_stay_as_they_are(tmp_path: Path) -> None:
@@ -98,42 +81,6 @@ def test_an_impossible_window_is_as_none(width: str, tmp_path: Path) -> None:
     assert np.array_equal(film_of_dicom(save(ds, tmp_path)).pixels, greys(tmp_path))
 
 
-def test_a_film_without_a_window_spans_its_percentiles(tmp_path: Path) -> None:
-    pixels = ramp(top=1500) + np.uint16(1000)
-    pixels[0, :50], pixels[-1, -50:] = 0, 4095  # a few dead and hot pixels
-    low, high = np.percentile(pixels, (0.5, 99.5))
-    assert close(greys(tmp_path, pixels), expected(pixels, low, high))
-
-
-def test_padding_does_not_count_in_the_percentiles_and_is_black(tmp_path: Path) -> None:
-    pixels = ramp(top=1500) + np.uint16(1000)
-    padded = pixels.copy()
-    padded[:, :60] = 4000
-    ours = greys(tmp_path, padded, PixelPaddingValue=4000, PhotometricInterpretation="MONOCHROME1")
-    assert (ours[:, :60] == 0).all()
-    low, high = np.percentile(pixels[:, 60:], (0.5, 99.5))
-    assert close(ours[:, 60:], 255 - expected(pixels[:, 60:], low, high))
-
-
-def test_a_range_of_padding_is_black(tmp_path: Path) -> None:
-    ours = greys(tmp_path, PixelPaddingValue=3000, PixelPaddingRangeLimit=4095, **WINDOW)
-    assert (ours[ramp() >= 3000] == 0).all()
-    assert np.array_equal(ours[ramp() < 3000], greys(tmp_path, **WINDOW)[ramp() < 3000])
-
-
-def test_negative_padding_of_signed_pixels_is_black(tmp_path: Path) -> None:
-    ds = film(SIGNED, BitsStored=12, WindowCenter="0", WindowWidth="4096", PresentationLUTShape="INVERSE")
-    ds.add_new(0x00280120, "SS", -2048)
-    ours = film_of_dicom(save(ds, tmp_path)).pixels
-    assert (ours[SIGNED == -2048] == 0).all()
-    assert ours[SIGNED == -2047].min() > 250
-
-
-def test_padding_that_no_pixel_can_hold_is_no_padding(tmp_path: Path) -> None:
-    ours = greys(tmp_path, PixelPaddingValue=65535, **WINDOW)
-    assert np.array_equal(ours, greys(tmp_path, **WINDOW))
-
-
 def test_signed_pixels_are_read_in_twos_complement(tmp_path: Path) -> None:
     assert close(greys(tmp_path, SIGNED, WindowCenter="0", WindowWidth="4096"), expected(SIGNED, -2048.0, 2047.0))
 
@@ -160,51 +107,6 @@ def test_the_window_is_applied_after_the_rescale(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rescale", [{"RescaleSlope": "0"}, {"RescaleSlope": None, "RescaleIntercept": "0"}])
 def test_a_useless_rescale_is_as_none(rescale: dict[str, Any], tmp_path: Path) -> None:
     assert np.array_equal(greys(tmp_path, **WINDOW, **rescale), greys(tmp_path, **WINDOW))
-
-
-@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
-def test_a_voi_lut_goes_before_the_window(syntax: str, tmp_path: Path) -> None:
-    table = lut([1024, 500, 12], [int(4095 * (i / 1023) ** 2) for i in range(1024)])
-    ours = greys(tmp_path, syntax=syntax, VOILUTSequence=table, **WINDOW)
-    theirs = apply_voi_lut(ramp(), film(ramp(), BitsStored=12, VOILUTSequence=table))
-    assert close(ours, theirs / 4095 * 255)
-
-
-def test_a_voi_lut_of_signed_values_begins_below_zero(tmp_path: Path) -> None:
-    table = lut([4096, -2048, 16], [16 * i for i in range(4096)])
-    assert close(greys(tmp_path, SIGNED, VOILUTSequence=table), expected(SIGNED, -2048.0, 2047.9))
-
-
-def test_a_lut_of_65536_entries_declares_zero(tmp_path: Path) -> None:
-    table = lut([0, 0, 16], list(range(65536)))
-    full = ramp(top=65535)
-    assert close(greys(tmp_path, full, BitsStored=16, VOILUTSequence=table), expected(full, 0.0, 65535.0))
-
-
-def test_a_lut_of_bytes_may_be_packed(tmp_path: Path) -> None:
-    table = lut([256, 0, 8], [0])
-    table[0].add_new(0x00283006, "OW", bytes(255 - i for i in range(256)))
-    assert np.array_equal(greys(tmp_path, BYTES, VOILUTSequence=table), 255 - BYTES)
-
-
-def test_a_lut_that_declares_more_bits_than_it_uses_is_not_shown_dark(tmp_path: Path) -> None:
-    table = lut([4096, 0, 16], list(range(4096)))
-    assert close(greys(tmp_path, VOILUTSequence=table), expected(ramp(), 0.0, 4095.0))
-
-
-def test_a_broken_lut_is_as_none(tmp_path: Path) -> None:
-    table = lut([256, 0, 8], [0])
-    del table[0][0x00283006]
-    assert np.array_equal(greys(tmp_path, VOILUTSequence=table, **WINDOW), greys(tmp_path, **WINDOW))
-
-
-def test_a_modality_lut_goes_before_the_window(tmp_path: Path) -> None:
-    table = lut([4096, 0, 16], [65535 - 16 * i for i in range(4096)])
-    window: dict[str, Any] = {"WindowCenter": "32768", "WindowWidth": "65536"}
-    ours = greys(tmp_path, ModalityLUTSequence=table, RescaleSlope="7", **window)
-    ds = film(ramp(), BitsStored=12, ModalityLUTSequence=table, **window)
-    theirs = apply_modality_lut(ramp(), ds).astype(float)
-    assert close(ours, expected(theirs, 0.0, 65535.0))
 
 
 @settings(max_examples=40, deadline=None)
