@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pynetdicom import _config, build_context
 
-from dicom_io.association import CALLING_AET, Caller, PeerRefused, association
+from dicom_io.association import Caller, PeerRefused, association
 from dicom_io.outgoing import Outgoing, batches, outgoing_of
 from dicom_io.peer import Peer
 
@@ -62,7 +62,7 @@ def send(
     host: str,
     port: int,
     called_aet: str = CALLED_AET,
-    calling_aet: str = CALLING_AET,
+    caller: Caller | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[SendResult]:
     """Send objects to a peer (C-STORE, PS3.7 section 9.1.1), over as many associations as their kinds need.
@@ -73,8 +73,10 @@ def send(
         DICOM files, sent byte for byte, or data sets with ``file_meta``, encoded as that says.
     host, port
         Where the peer listens.
-    called_aet, calling_aet
-        Its AE title and ours.
+    called_aet
+        Its AE title.
+    caller : Caller, optional
+        Who calls; with TLS where it has that.
     on_progress : callable, optional
         Called with the number of objects done so far, after each.
 
@@ -92,7 +94,8 @@ def send(
     """
     # pynetdicom's way of sending a file without decoding it; it has no other switch than this one.
     _config.STORE_SEND_CHUNKED_DATASET = True
-    peer, caller = Peer(called_aet, host, port), Caller(calling_aet)
+    caller = caller or Caller()
+    peer = Peer(called_aet, host, port, is_tls=caller.tls is not None)
     with tempfile.TemporaryDirectory(prefix="auscult-send-") as scratch:
         items = list(enumerate(outgoing_of(source, Path(scratch)) for source in sources))
         done = _Results(on_progress)

@@ -6,12 +6,14 @@ import socket
 import ssl
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from dicom_io.association import Caller
 from dicom_io.reasons import Reason
+from dicom_io.scu import send
 from dicom_io.tls import TlsFiles, TlsInvalid, client_context
 from tests.certificates import Site
 from tests.listening import LOCAL, Served, association_to, listening, store
@@ -35,7 +37,7 @@ def site(tmp_path: Path) -> Site:
 
 
 @contextmanager
-def secured(tmp_path: Path, site: Site, **options: object) -> Iterator[Served]:
+def secured(tmp_path: Path, site: Site, **options: Any) -> Iterator[Served]:
     """A listener that speaks TLS."""
     with listening(tmp_path / "spool", tls=site.files("listener"), **options) as served:
         yield served
@@ -70,6 +72,13 @@ def test_dcmtk_echoes_and_stores_over_tls(tmp_path: Path, site: Site, dcmtk: Pee
         (key,) = served.spool.keys()
         assert served.spool.path(key).read_bytes().endswith(made.dataset())
         assert served.reasons() == []
+
+
+def test_our_own_sender_shows_its_certificate(tmp_path: Path, site: Site) -> None:
+    caller = Caller(tls=client_context(site.files("demo")))
+    with secured(tmp_path, site) as served:
+        (result,) = send([Made().write(tmp_path / "object.dcm")], LOCAL, served.port, caller=caller)
+    assert (result.status, result.problem) == (0, None)
 
 
 def test_pynetdicom_stores_several_objects_over_tls(tmp_path: Path, site: Site) -> None:

@@ -21,6 +21,7 @@ from worker.cli.output import complain, console, print_table
 from worker.db import queries
 from worker.db.states import StudyState
 from worker.errors import UsageError, WorkerError
+from worker.peers import caller_of
 from worker.progress import progress
 from worker.settings import Settings, load_settings
 from worker.sources import existing, walk
@@ -106,7 +107,8 @@ def _push(items: Sequence[Dataset | Path], settings: Settings, port: int) -> Pus
 def _push_some(items: Sequence[Dataset | Path], settings: Settings, port: int, pushed: Pushed) -> None:
     ready = [source for item in items if (source := _source(item)) is not None]
     pushed.lost += len(items) - len(ready)
-    results = send([item for item, _ in ready], settings.host, port, settings.ae_title, CALLING_AET)
+    sources, caller = [item for item, _ in ready], caller_of(settings, aet=CALLING_AET)
+    results = send(sources, settings.host, port, settings.ae_title, caller)
     for (_, study_uid), result in zip(ready, results, strict=True):
         if result.status == 0:
             pushed.study_uids[study_uid] = None
