@@ -43,7 +43,10 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """All settings with their defaults; every ``description`` is quoted by the documentation."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+    # An empty variable is how a compose file leaves one out.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(default_factory=default_home, description="data folder: database, store, films, spool, broker")
     database_url: str = Field(default="", description="SQLAlchemy URL; default: SQLite in the data folder")

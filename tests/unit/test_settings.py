@@ -46,6 +46,15 @@ def test_the_file_may_write_the_names_with_their_prefix(home: Path) -> None:
     assert load_settings().quiet_s == 7
 
 
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for name in ("HOME", "PORT", "STORE_DIR", "TLS_CERT", "TLS_KEY", "TLS_CA"):
+        monkeypatch.setenv(f"AUSCULT_{name}", "")
+    settings = load_settings()
+    assert (settings.home, settings.port) == (tmp_path / "data" / "auscult", 11112)
+    assert (settings.store_dir, settings.tls) == (None, None)
+
+
 def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUSCULT_ALLOWED_AETS", "PACS1, PACS2")
     monkeypatch.setenv("AUSCULT_ALLOWED_HOSTS", "10.0.0.0/8,192.168.1.7")
