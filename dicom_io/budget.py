@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Final
+
+_MOMENT_S = 1.0
 
 
 class Budget:
@@ -24,16 +27,33 @@ class Budget:
         # In the order in which their objects began.
         self._held: dict[object, int] = {}
         self._total = 0
+        self._wanted_at = float("-inf")
 
     @property
     def total(self) -> int:
         """Bytes held now."""
         return self._total
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether someone waits for others to give back, or did a moment ago."""
+        return time.monotonic() - self._wanted_at < _MOMENT_S
+
     def may_take(self, holder: object) -> bool:
-        """Whether `holder` may take more."""
+        """Whether `holder` may take more; who may not asks again soon."""
         with self._lock:
-            return self._total < self._limit or next(iter(self._held)) is holder
+            may = self._total < self._limit or self._oldest() is holder
+            if not may:
+                self._wanted_at = time.monotonic()
+            return may
+
+    def is_waited_for(self, holder: object) -> bool:
+        """Whether others wait for `holder`."""
+        with self._lock:
+            return self.is_wanted and self._oldest() is holder
+
+    def _oldest(self) -> object:
+        return next(iter(self._held), None)
 
     def take(self, holder: object, size: int) -> None:
         """Book `size` more bytes on `holder`."""

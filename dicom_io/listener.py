@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydicom.uid import UID
-    from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.events import Event
     from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 
@@ -150,9 +149,9 @@ class Listener:
         if not self._stopping.is_set():
             self._door.on_violation(association, reason)
 
-    def on_incomplete(self, association: BoundedAssociation, request: C_STORE) -> StoreStatus:
+    def on_incomplete(self, association: BoundedAssociation) -> StoreStatus:
         """Return what an incomplete request is answered with (`Watcher`)."""
-        return self._storing.on_incomplete(association, request)
+        return self._storing.on_incomplete(association)
 
     def _make_server(self) -> Server:
         options = self._options

@@ -63,7 +63,7 @@ class ListenerOptions:
     max_memory_bytes: int = 1 << 30
     #: How long a connection may wait before it asks for an association, and how long a TLS handshake may take.
     acse_timeout_s: float = 15.0
-    #: Within which a PDU must be whole, from its first byte on.
+    #: Within which a PDU must be whole, from its first byte on; and follow the last one, where others wait for memory.
     pdu_timeout_s: float = 60.0
     #: How long an association may last, busy or not.
     association_timeout_s: float = 86400.0

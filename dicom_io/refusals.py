@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dicom_io.errors import DicomIoError
+from dicom_io.file_meta import Sender
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
 
 if TYPE_CHECKING:
-    from dicom_io.file_meta import Sender
     from dicom_io.receive import ObjectRefused
 
 logger = logging.getLogger(__name__)
@@ -90,13 +90,15 @@ class Refusals:
         self._append(record)
 
     def _known(self, caller: _Caller) -> _Caller:
-        """Return the caller, or the host alone if it calls by too many names."""
+        """Return the caller, or the host alone if it calls by too many names, or no one if too many call."""
         if caller in self._callers:
             return caller
         alike = [one for one in self._callers if (one.reason, one.sender.host) == (caller.reason, caller.sender.host)]
-        if len(alike) < _MAX_TITLES_OF_HOST and len(self._callers) < _MAX_CALLERS:
-            return caller
-        return replace(caller, sender=replace(caller.sender, calling_aet="", called_aet=""))
+        if len(self._callers) >= _MAX_CALLERS:
+            return replace(caller, sender=Sender("", "", ""))
+        if len(alike) >= _MAX_TITLES_OF_HOST:
+            return replace(caller, sender=replace(caller.sender, calling_aet="", called_aet=""))
+        return caller
 
     def _run(self) -> None:
         while not self._closing.wait(self._repeat_s / 4):

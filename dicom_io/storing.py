@@ -66,10 +66,9 @@ class Storing:
             log_crash("Storing an object failed", "store_crashed", exc)
         return status.as_dataset()
 
-    def on_incomplete(self, association: BoundedAssociation, request: C_STORE) -> StoreStatus:
-        """Return what a C-STORE request is answered with that lacks its class, its instance or its data set."""
-        named = request.AffectedSOPClassUID and request.AffectedSOPInstanceUID
-        status = StoreStatus.HEADER_UNREADABLE if named else StoreStatus.INVALID_SOP_UID
+    def on_incomplete(self, association: BoundedAssociation) -> StoreStatus:
+        """Return what a C-STORE request is answered with that lacks its class or its instance."""
+        status = StoreStatus.INVALID_SOP_UID
         if session := self._sessions.of(association):
             self._refuse(ObjectRefused(status), session)
         return status

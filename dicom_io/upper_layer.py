@@ -60,8 +60,8 @@ class Watcher(Protocol):
     def on_violation(self, association: BoundedAssociation, reason: Reason) -> None:
         """The association ends, or its connection never became one."""
 
-    def on_incomplete(self, association: BoundedAssociation, request: C_STORE) -> StoreStatus:
-        """A request lacks its instance, its class or its data set: the status to answer it with."""
+    def on_incomplete(self, association: BoundedAssociation) -> StoreStatus:
+        """A C-STORE request lacks its class or its instance: the status to answer it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,9 @@ class BoundedAssociation(Association):
             self.violate(Reason.ASSOCIATION_TIMED_OUT)
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
+        if getattr(msg, "Priority", 0) is None:
+            # Mandatory, and of no use to us.
+            msg.Priority = 0
         if msg.is_valid_request:
             super()._serve_request(msg, context_id)
         else:
@@ -153,7 +156,7 @@ class BoundedAssociation(Association):
         answer.MessageIDBeingRespondedTo = msg.MessageID
         answer.AffectedSOPClassUID = msg.AffectedSOPClassUID
         answer.AffectedSOPInstanceUID = msg.AffectedSOPInstanceUID
-        for element in self.bounds.watcher.on_incomplete(self, msg).as_dataset():
+        for element in self.bounds.watcher.on_incomplete(self).as_dataset():
             setattr(answer, element.keyword, element.value)
         self.dimse.send_msg(answer, context_id)
 
@@ -180,6 +183,7 @@ class BoundedProvider(DULServiceProvider):
         self.peer_left = False
         self._broken_by: Violation | None = None
         self._lingers_until: float | None = None
+        self._heard_at = time.monotonic()
 
     @property
     def transport(self) -> BoundedSocket:
@@ -256,9 +260,19 @@ class BoundedProvider(DULServiceProvider):
             return False
         if self.transport.arrived():
             self._read_pdu_data()
+            self._heard_at = time.monotonic()
             return True
-        self.transport.wait(_WAIT_S)
+        if self._stalls():
+            self._end(Violation(Reason.ASSOCIATION_TIMED_OUT))
+        else:
+            self.transport.wait(_WAIT_S)
         return False
+
+    def _stalls(self) -> bool:
+        """Whether the peer holds the memory that others wait for, and sends nothing."""
+        bounds, silent_s = self._bounded.bounds, time.monotonic() - self._heard_at
+        is_its_turn = not self.unanswered and silent_s > bounds.options.pdu_timeout_s
+        return is_its_turn and bounds.budget.is_waited_for(self._bounded)
 
     def _may_read(self) -> bool:
         """Whether there is room: a peer that does not wait for answers has to wait with its next request but one."""

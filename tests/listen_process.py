@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("spool", type=Path)
     parser.add_argument("--file-limit", type=int, help="RLIMIT_FSIZE, bytes")
+    parser.add_argument("--object-limit", type=int, default=ListenerOptions().max_object_bytes)
     parser.add_argument("--network-timeout", type=float, default=30.0)
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)
@@ -41,7 +42,9 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (arguments.file_limit, arguments.file_limit))
-    options = ListenerOptions(port=0, network_timeout_s=arguments.network_timeout)
+    options = ListenerOptions(
+        port=0, network_timeout_s=arguments.network_timeout, max_object_bytes=arguments.object_limit
+    )
     listener = Listener(options, Spool(arguments.spool), Journal(arguments.spool), Printed())
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

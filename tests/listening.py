@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from pynetdicom.association import Association
 
+    from dicom_io.budget import Budget
     from dicom_io.reasons import Reason
     from tests.objects import Made
 
@@ -76,11 +77,27 @@ class Served:
     def root(self) -> Path:
         return self.spool.root
 
+    @property
+    def budget(self) -> Budget:
+        """The memory of objects on their way."""
+        assert self.listener._server is not None
+        return self.listener._server.bounds.budget
+
+    def connections(self) -> list[object]:
+        """The open connections, associated or not."""
+        assert self.listener._server is not None
+        return list(self.listener._server.active_associations)
+
     def refusals(self) -> list[tuple[Reason, str, str, int]]:
         """What the journal says: reason, calling AE title, address and count of each record."""
         return [
             (record.reason, record.calling_aet, record.peer, record.count) for record in self.journal.drain().records
         ]
+
+    def noted(self) -> list[tuple[Reason, str, str, int]]:
+        """The refusals, as soon as there is one: it may be noted a moment after the peer has its answer."""
+        wait_until((self.root / "journal.jsonl").exists, what="a refusal to be noted")
+        return self.refusals()
 
     def reasons(self) -> list[Reason]:
         """The reasons in the journal."""

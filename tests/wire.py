@@ -125,6 +125,20 @@ class Wire:
         self.send(request(**more))  # type: ignore[arg-type]
         assert self.receive()[0] == ASSOCIATE_AC
 
+    def drip(self, data: bytes, pause_s: float) -> bool:
+        """Send byte by byte, but never the last one; whether the other side ends it meanwhile."""
+        self.socket.settimeout(pause_s)
+        for byte in data[:-1]:
+            try:
+                self.socket.sendall(bytes([byte]))
+                self.socket.recv(1)
+            except TimeoutError:
+                continue
+            except OSError:
+                return True
+            return True
+        return False
+
     def receive(self) -> tuple[int, bytes]:
         """The next PDU's type and body; type 0 if the connection has ended."""
         head = self._exactly(6)
