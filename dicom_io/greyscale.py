@@ -47,8 +47,8 @@ _PRESENTATION_LUT, _PRESENTATION_SHAPE = 0x20500010, 0x20500020
 
 #: The automatic window cuts this part of a film's pixels off at either end, in percent.
 PERCENTILES = (0.5, 99.5)
-#: A rescale slope or intercept beyond these magnitudes is no unit of anything, and would spoil the arithmetic.
-_LEAST_SLOPE, _MOST_SLOPE = 1e-12, 1e12
+#: A slope or width below the least, and any number beyond the most, is no unit of anything and spoils the arithmetic.
+_LEAST, _MOST = 1e-12, 1e12
 #: A picture whose automatic window is narrower, in stored values, has nothing that a useless window could hide.
 _LEAST_CONTRAST = 16
 
@@ -149,7 +149,7 @@ def modality_values(stored: Stored) -> Floats:
         return lut.of(values)
     slope = next(iter(elements.numbers(_RESCALE_SLOPE)), 1.0)
     intercept = next(iter(elements.numbers(_RESCALE_INTERCEPT)), 0.0)
-    if not _LEAST_SLOPE <= abs(slope) <= _MOST_SLOPE or abs(intercept) > _MOST_SLOPE:
+    if not _LEAST <= abs(slope) <= _MOST or abs(intercept) > _MOST:
         return values
     return values * slope + intercept
 
@@ -159,11 +159,16 @@ def _voi_greys(values: Floats, elements: Elements) -> Iterator[Floats]:
     lut = first_lut(elements, _VOI_LUT)
     if lut is not None:
         yield lut.of(values) / lut.white * 255
-    function = elements.code(_VOI_FUNCTION)
-    pairs = zip(elements.numbers_by_place(_WINDOW_CENTER), elements.numbers_by_place(_WINDOW_WIDTH), strict=False)
-    window = next(((center, width) for center, width in pairs if center is not None and width and width > 0), None)
+    window = _first_window(elements)
     if window is not None:
-        yield _windowed(values, *window, function)
+        yield _windowed(values, *window, elements.code(_VOI_FUNCTION))
+
+
+def _first_window(elements: Elements) -> tuple[float, float] | None:
+    """The first pair of a center and a width that can be a window."""
+    pairs = zip(elements.numbers_by_place(_WINDOW_CENTER), elements.numbers_by_place(_WINDOW_WIDTH), strict=False)
+    known = ((center, width) for center, width in pairs if center is not None and width is not None)
+    return next((pair for pair in known if abs(pair[0]) <= _MOST and _LEAST <= pair[1] <= _MOST), None)
 
 
 def _windowed(values: Floats, center: float, width: float, function: str) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,3 +175,35 @@ def test_whatever_the_header_says_the_picture_is_inverted_once_or_not_at_all(
     plain, ours = tables
     is_inverted = photometric == "MONOCHROME1" or shape == "INVERSE"
     assert np.abs(ours - (255 - plain if is_inverted else plain)).max() <= 1
+
+
+NUMBERS = st.sampled_from(
+    ["", "0", "-0", "1e12", "-1e12", "1e-12", "1e308", "1e-308", "9" * 16, "nan", "1\\2"]
+) | st.floats(allow_nan=False, allow_infinity=False).map("{:.8g}".format)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    numbers=st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS),
+    function=st.sampled_from([None, "LINEAR", "LINEAR_EXACT", "SIGMOID"]),
+    relationship=st.sampled_from([None, "LIN"]),
+    has_lut=st.booleans(),
+)
+def test_no_number_of_a_header_breaks_the_arithmetic(
+    numbers: tuple[str, str, str, str],
+    function: str | None,
+    relationship: str | None,
+    has_lut: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    ds = film(ramp(128, 128), BitsStored=12, VOILUTFunction=function, PixelIntensityRelationship=relationship)
+    for tag, number in zip((0x00281050, 0x00281051, 0x00281052, 0x00281053), numbers, strict=True):
+        ds.add_new(tag, "LO", number)
+    if has_lut:
+        ds.VOILUTSequence = lut([512, 100, 12], list(range(0, 4096, 8)))
+    stored = read_stored(save(ds, tmp_path_factory.mktemp("numbers")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tables = list(grey_tables(stored, 1))
+    assert 1 <= len(tables) <= 3
+    assert all(table.dtype == np.uint8 and table.shape == (4096,) for table in tables)

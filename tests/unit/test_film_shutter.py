@@ -245,3 +245,27 @@ def test_a_collimated_colour_capture_is_masked_too(tmp_path: Path) -> None:
     ours = greys(tmp_path, np.dstack([grey] * 3), **rectangle("Collimator", 21, 200, 1, 160))
     assert (ours[:, :20] == 0).all()
     assert np.array_equal(ours[:, 20:200], grey[:, 20:200])
+
+
+COORDINATES = st.integers(-(2**31), 2**31 - 1) | st.integers(-300, 600) | st.sampled_from([0, 65535, -65535, 65536])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    shapes=st.lists(st.sampled_from(["RECTANGULAR", "CIRCULAR", "POLYGONAL", "BITMAP", ""]), max_size=4),
+    edges=st.tuples(COORDINATES, COORDINATES, COORDINATES, COORDINATES),
+    center=st.lists(COORDINATES, max_size=3),
+    radius=COORDINATES,
+    vertices=st.lists(COORDINATES, max_size=40),
+)
+def test_no_geometry_breaks_the_mask(
+    shapes: list[str],
+    edges: tuple[int, int, int, int],
+    center: list[int],
+    radius: int,
+    vertices: list[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    header = rectangle("Collimator", *edges) | circle("Collimator", center, radius) | polygon("Collimator", vertices)
+    visible = opened(tmp_path_factory.mktemp("geometry"), **header | {"CollimatorShape": shapes})
+    assert visible is None or (visible.shape == (160, 256) and 0.1 <= visible.mean() <= 0.99)
