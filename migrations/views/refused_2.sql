@@ -22,7 +22,8 @@ SELECT
     image.sop_uid,
     image.calling_aet,
     '',
-    image.peer,
+    -- As the listener writes it into (0002,0026).
+    replace(image.peer, 'dicom://', ''),
     1
 FROM result
 JOIN image ON image.id = result.image_id

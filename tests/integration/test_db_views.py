@@ -186,6 +186,18 @@ def test_refusals_of_door_and_gate_stand_side_by_side(site):
     assert [row["at"] for row in door] == [datetime(2026, 1, 1, 10, tzinfo=UTC)]
 
 
+def test_door_and_gate_write_a_peers_address_alike(site):
+    film = site.receive("1.2", "1.2.1", calling_aet="PACS", peer="dicom://10.0.0.1")
+    site.finish(film.task_id, refused(Reason.NOT_CHEST))
+    with site.sessions.begin() as session:
+        record = RefusalRecord(
+            "a", "2026-01-01T10:00:00+00:00", RefusalKind.OBJECT, Reason.INVALID_SOP_UID, "PACS", "", "10.0.0.1"
+        )
+        add_refusals(session, [record])
+    with site.sessions() as session:
+        assert [row["peer"] for row in queries.refused(session)] == ["10.0.0.1"] * 2
+
+
 def test_a_refusal_tells_how_often_it_was_repeated(site):
     at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
     often = RefusalRecord("b", at, RefusalKind.ASSOCIATION, Reason.CALLING_AE_NOT_ALLOWED, "EVIL", count=41)
