@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
@@ -33,6 +34,9 @@ _TEXT_BYTES = 8192
 _TEXT_DELIMITERS = b"\r\n\t\f\\"
 _NAME_DELIMITERS = b"^=\\\r\n\t\f"
 _PATIENT_NAME = 0x00100010
+#: Items of one sequence, nested ones too: pydicom makes each a data set of some kilobytes, and descends by recursion.
+MAX_ITEMS = 1000
+_ITEM_TAGS = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
 _BINARY_INTEGERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l"}
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 # What pydicom raises when it converts a damaged element; none of the texts is ever shown.
@@ -48,6 +52,9 @@ CONVERSION_ERRORS = (
     EOFError,
     RecursionError,
     struct.error,
+    # these two are neither of the above
+    BytesLengthException,
+    InvalidDicomError,
 )
 
 
@@ -151,9 +158,12 @@ class Elements:
         return [next(_finite(part), None) for part in self.plain(tag).split("\\")]
 
     def items(self, tag: int) -> Iterator[Elements]:
-        """The items of a sequence; none when the element is no sequence."""
+        """The items of a sequence; none when the element is no sequence, or one of more than ``MAX_ITEMS``."""
         element = self._element(tag)
         if isinstance(element, RawDataElement):
+            starts = _ITEM_TAGS[element.is_little_endian]
+            if isinstance(element.value, bytes) and element.value.count(starts) > MAX_ITEMS:
+                return
             try:
                 element = self._ds[tag]
             except CONVERSION_ERRORS:
@@ -187,12 +197,12 @@ class Elements:
 
     def _value(self, tag: int) -> object:
         element = self._element(tag)
-        return None if element is None else element.value
+        # what should be a text and is coded as a sequence says nothing
+        return None if element is None or element.VR == "SQ" else element.value
 
 
 def _joined(value: object) -> str:
-    if value is None or isinstance(value, Sequence):
-        # a text element coded as a sequence says nothing
+    if value is None:
         return ""
     if isinstance(value, MultiValue | list | tuple):
         return "\\".join(str(part) for part in value)

@@ -34,8 +34,8 @@ __all__ = ["PIXEL_TAGS", "UNDEFINED_LENGTH", "Preface", "parse", "read_preface",
 
 #: No wanted value is this long; a longer one is a damaged length or an attack on our memory.
 _MAX_VALUE_BYTES = 1 << 20
-#: Without a list of what is wanted longer values are left out, pixels apart; several large LUTs are shorter.
-_MAX_ANY_VALUE_BYTES = 16 << 20
+#: Without a list of what is wanted longer values are left out, pixels apart; sixteen of the largest LUTs are shorter.
+_MAX_ANY_VALUE_BYTES = 2 << 20
 _MAX_KEPT_BYTES = 64 << 20
 #: File meta information: the longest value that is kept, and the most elements. The standard has 18.
 _MAX_META_VALUE_BYTES = 1 << 10

@@ -26,7 +26,7 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 #: Value representations with two reserved bytes and a length of 32 bits (PS3.5 Table 7.1-1).
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 #: Elements, nested ones too, that one data set may have before its pixels; the longest real headers have some 10^5.
-MAX_ELEMENTS = 2_000_000
+MAX_ELEMENTS = 1_000_000
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = 0xFFFE
