@@ -86,7 +86,7 @@ def association(
     handlers: Sequence[Any] = (),
     on_step: Callable[[Step], None] | None = None,
 ) -> Iterator[Association]:
-    """Open an association, and release it at the end.
+    """Open an association, and release it at the end; after an exception it is aborted.
 
     Parameters
     ----------
@@ -127,12 +127,14 @@ def association(
         ext_neg=list(roles),
         evt_handlers=list(handlers),
     )
+    end = made.abort
     try:
         _check(made, peer, is_late=steps.waited_s >= caller.timeout_s)
         steps.done(Stage.ASSOCIATED, implementation_of(made))
         yield made
+        end = made.release
     finally:
-        made.release()
+        end()
         # Where the association failed pynetdicom may forget the socket.
         made.dul.join(_CLOSE_S)
         link.socket.close()

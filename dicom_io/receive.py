@@ -6,7 +6,7 @@ Plain functions of bytes: nothing here knows associations. The header is parsed 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dicom_io.elements import valid_uid
 from dicom_io.errors import DicomIoError, HeaderUnreadable, SpoolError, SpoolFull
@@ -15,6 +15,9 @@ from dicom_io.header import Identity, identify
 from dicom_io.status import StoreStatus
 
 if TYPE_CHECKING:
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.events import Event
+
     from dicom_io.spool import Spool
 
 
@@ -112,3 +115,26 @@ def checked_identity(incoming: Incoming) -> Identity:
         if not passed:
             raise ObjectRefused(status, identity)
     return identity
+
+
+def incoming_of(event: Event) -> Incoming:
+    """Return the request of pynetdicom's EVT_C_STORE.
+
+    Parameters
+    ----------
+    event : Event
+        At the listener, or of a C-GET of ours.
+
+    Returns
+    -------
+    Incoming
+        The request with its UIDs stripped: they are padded with NUL, and by some senders with blanks, against PS3.5
+        section 9.1.
+    """
+    request, context = cast("C_STORE", event.request), event.context
+    uids = ObjectUids(
+        sop_class_uid=str(request.AffectedSOPClassUID).strip("\0 "),
+        sop_uid=str(request.AffectedSOPInstanceUID).strip("\0 "),
+        transfer_syntax_uid=str(context.transfer_syntax),
+    )
+    return Incoming(event.encoded_dataset(include_meta=False), uids, str(context.abstract_syntax))
