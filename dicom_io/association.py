@@ -62,6 +62,15 @@ class PeerRefused(PeerUnreachable):
         super().__init__(f"The peer refuses the association: {words} ({_RESULTS.get(result, 'rejected')}).")
         self.rejection = (result, source, reason)
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether the peer says that it may accept later."""
+        return self.rejection[0] == 2
+
+
+class AssociationLost(PeerUnreachable):
+    """The association with the peer ended too early, in the middle of its answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -127,14 +136,15 @@ def association(
         ext_neg=list(roles),
         evt_handlers=list(handlers),
     )
-    end = made.abort
+    is_done = False
     try:
         _check(made, peer, is_late=steps.waited_s >= caller.timeout_s)
         steps.done(Stage.ASSOCIATED, implementation_of(made))
         yield made
-        end = made.release
+        is_done = True
     finally:
-        end()
+        if made.is_established:
+            (made.release if is_done else made.abort)()
         # Where the association failed pynetdicom may forget the socket.
         made.dul.join(_CLOSE_S)
         link.socket.close()

@@ -6,12 +6,12 @@ What comes back is judged, not trusted: a PACS may ignore a key and answer with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context
 
-from dicom_io.association import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from dicom_io.association import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, AssociationLost
 from dicom_io.elements import Elements
 from dicom_io.errors import DicomIoError
 
@@ -40,12 +40,12 @@ class QueryFailed(DicomIoError):
 
     Parameters
     ----------
-    status : int or None
-        What it answered instead; None if the association ended.
+    status : int
+        What it answered instead.
     """
 
-    def __init__(self, status: int | None) -> None:
-        words = f"status 0x{status:04X}" if status is not None else "the association ended"
+    def __init__(self, status: int) -> None:
+        words = f"status 0x{status:04X}"
         if status == _NOT_SUPPORTED:
             words = "it takes no queries by Study Root C-FIND from us"
         super().__init__(f"The PACS did not answer the query: {words}.")
@@ -80,6 +80,11 @@ class FoundStudy:
     n_images: int | None
     #: Empty if the PACS did not say.
     sop_classes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a person asks about it, for tables and JSON documents."""
+        names = ("study_uid", "accession_number", "study_date", "modalities")
+        return {name: getattr(self, name) for name in names} | {"images": self.n_images}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,9 @@ def find_studies(opened: Association, keys: StudyKeys) -> Answers:
     Raises
     ------
     QueryFailed
-        If the PACS answers with a failure or not at all.
+        If the PACS answers with a failure.
+    AssociationLost
+        If it does not answer to the end.
     """
     ds = Dataset()
     # Only where it is needed: some PACS take a query with a character set for one they do not know.
@@ -157,7 +164,9 @@ def find_images(opened: Association, study_uid: str) -> tuple[FoundImage, ...]:
     Raises
     ------
     QueryFailed
-        If the PACS answers with a failure, not at all, or not to the end.
+        If the PACS answers with a failure, or tells only a part.
+    AssociationLost
+        If it does not answer to the end.
     """
     images: dict[str, FoundImage] = {}
     for series in _below(opened, "SERIES", study_uid):
@@ -185,7 +194,7 @@ def find_modalities(opened: Association, study_uid: str) -> tuple[str, ...]:
 
     Raises
     ------
-    QueryFailed
+    QueryFailed, AssociationLost
         As `find_images`.
     """
     return tuple(sorted({series.code(_MODALITY) for series in _below(opened, "SERIES", study_uid)} - {""}))
@@ -221,10 +230,10 @@ def _ask(opened: Association, ds: Dataset) -> tuple[list[Elements], bool]:
                 is_cancelled = True
     except RuntimeError as exc:
         # pynetdicom's word for "no association any more", or none ever because no context was accepted.
-        raise QueryFailed(None if opened.accepted_contexts else _NOT_SUPPORTED) from exc
+        raise (AssociationLost if opened.accepted_contexts else QueryFailed(_NOT_SUPPORTED)) from exc
     except ValueError as exc:
         raise QueryFailed(_NOT_SUPPORTED) from exc
-    raise QueryFailed(None)
+    raise AssociationLost
 
 
 def _is_cut_off(code: int | None) -> bool:
@@ -234,7 +243,7 @@ def _is_cut_off(code: int | None) -> bool:
     # 0xB000 to 0xBFFF are warnings: the answers so far count.
     if code in _TOO_MUCH or (code is not None and 0xB000 <= code <= 0xBFFF):
         return True
-    raise QueryFailed(code)
+    raise AssociationLost if code is None else QueryFailed(code)
 
 
 def _study(answer: Elements, keys: StudyKeys) -> FoundStudy | None:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context, build_role, evt
 
-from dicom_io.association import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, Caller, association
+from dicom_io.association import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    AssociationLost,
+    Caller,
+    association,
+)
 from dicom_io.file_meta import Sender
 from dicom_io.negotiation import PREFERRED_TRANSFER_SYNTAXES, is_storage
 from dicom_io.outgoing import MAX_CONTEXTS
@@ -21,7 +27,7 @@ from dicom_io.receive import ObjectRefused, incoming_of, receive
 from dicom_io.status import StoreStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from pynetdicom.events import Event
     from pynetdicom.presentation import PresentationContext
@@ -77,27 +83,20 @@ _SENTENCES = {
 class Retrieved:
     """What the PACS said of one study at the end."""
 
-    #: Of the final response; None if the association ended before it.
-    status: int | None
+    #: Of the final response.
+    status: int
     #: Objects sent, with a warning or without.
     sent: int
     failed: int
 
     @property
-    def is_lost(self) -> bool:
-        """Whether the association ended too early: trying again is worth it."""
-        return self.status is None
-
-    @property
     def is_refused(self) -> bool:
         """Whether nothing came of it because the PACS would not."""
-        return self.status not in (None, _SUCCESS, _WARNING)
+        return self.status not in (_SUCCESS, _WARNING)
 
     @property
     def sentence(self) -> str:
         """What happened and what to do about it."""
-        if self.status is None:
-            return "The association with the PACS ended too early."
         return _SENTENCES.get(self.status, f"The PACS could not process the request: status 0x{self.status:04X}.")
 
 
@@ -109,7 +108,7 @@ class Retrieval:
     caller: Caller
 
 
-def move_study(by: Retrieval, study_uid: str, destination: str, on_sent: Callable[[int], None]) -> Retrieved:
+def move_study(by: Retrieval, study_uid: str, destination: str) -> Retrieved:
     """Let the PACS send a study to a destination it knows (C-MOVE).
 
     Parameters
@@ -120,8 +119,6 @@ def move_study(by: Retrieval, study_uid: str, destination: str, on_sent: Callabl
         The study.
     destination : str
         AE title of the listener that shall receive it.
-    on_sent : callable
-        Told the number of objects sent so far, where the PACS says it.
 
     Returns
     -------
@@ -132,23 +129,24 @@ def move_study(by: Retrieval, study_uid: str, destination: str, on_sent: Callabl
     ------
     CannotConnect, PeerRefused
         As `dicom_io.association.association`.
+    AssociationLost
+        If the association ended before the final response.
     """
     context = build_context(STUDY_ROOT_MOVE, list(_UNCOMPRESSED))
     with association(by.peer, [context], by.caller) as opened:
         if not opened.is_established:
             return Retrieved(_NOT_SUPPORTED, 0, 0)
         try:
-            return _read(opened.send_c_move(_study(study_uid), destination, STUDY_ROOT_MOVE), on_sent)
+            return _read(opened.send_c_move(_study(study_uid), destination, STUDY_ROOT_MOVE))
         except KeyboardInterrupt:
             opened.send_c_cancel(1, query_model=STUDY_ROOT_MOVE)
             raise
-        except RuntimeError:
-            return Retrieved(None, 0, 0)
+        except RuntimeError as exc:
+            # pynetdicom's word for "no association any more".
+            raise AssociationLost from exc
 
 
-def get_study(
-    by: Retrieval, study_uid: str, sop_classes: Iterable[str], spool: Spool, on_sent: Callable[[int], None]
-) -> Retrieved:
+def get_study(by: Retrieval, study_uid: str, sop_classes: Iterable[str], spool: Spool) -> Retrieved:
     """Get a study over this association (C-GET), each object into the spool.
 
     Parameters
@@ -161,8 +159,6 @@ def get_study(
         What is in it; `COMMON_SOP_CLASSES` are proposed where nothing is known.
     spool : Spool
         Where the objects go.
-    on_sent : callable
-        Told the number of objects received so far.
 
     Returns
     -------
@@ -173,22 +169,25 @@ def get_study(
     ------
     CannotConnect, PeerRefused
         As `dicom_io.association.association`.
+    AssociationLost
+        If the association ended before the final response.
     """
     known = tuple(dict.fromkeys(uid for uid in sop_classes if is_storage(uid))) or COMMON_SOP_CLASSES
     contexts = [build_context(STUDY_ROOT_GET, list(_UNCOMPRESSED)), *islice(_contexts(known), MAX_CONTEXTS - 1)]
     roles = [build_role(uid, scp_role=True) for uid in dict.fromkeys(str(c.abstract_syntax) for c in contexts[1:])]
-    door = _Door(spool, Sender(by.peer.aet, by.caller.aet, by.peer.host), on_sent)
+    door = _Door(spool, Sender(by.peer.aet, by.caller.aet, by.peer.host))
     handlers = [(evt.EVT_C_STORE, door.on_store)]
     with association(by.peer, contexts, by.caller, roles=roles, handlers=handlers) as opened:
         if not opened.is_established or contexts[0].abstract_syntax not in _accepted(opened.accepted_contexts):
             return Retrieved(_NOT_SUPPORTED, 0, 0)
         try:
-            return _read(opened.send_c_get(_study(study_uid), STUDY_ROOT_GET), lambda _: None)
+            return _read(opened.send_c_get(_study(study_uid), STUDY_ROOT_GET))
         except KeyboardInterrupt:
             opened.send_c_cancel(1, query_model=STUDY_ROOT_GET)
             raise
-        except RuntimeError:
-            return Retrieved(None, 0, 0)
+        except RuntimeError as exc:
+            # pynetdicom's word for "no association any more".
+            raise AssociationLost from exc
 
 
 def _accepted(contexts: Iterable[PresentationContext]) -> set[object]:
@@ -211,14 +210,15 @@ def _study(study_uid: str) -> Dataset:
     return ds
 
 
-def _read(responses: Iterable[tuple[Dataset, Dataset | None]], on_sent: Callable[[int], None]) -> Retrieved:
+def _read(responses: Iterable[tuple[Dataset, Dataset | None]]) -> Retrieved:
     for status, _ in responses:
         code = status.get("Status")
         sent, failed = (_count(status, *names) for names in (("Completed", "Warning"), ("Failed",)))
+        if code is None:
+            break
         if code not in _PENDING:
             return Retrieved(code, sent, failed)
-        on_sent(sent)
-    return Retrieved(None, 0, 0)
+    raise AssociationLost
 
 
 def _count(status: Dataset, *kinds: str) -> int:
@@ -228,18 +228,14 @@ def _count(status: Dataset, *kinds: str) -> int:
 class _Door:
     """Takes the objects of a C-GET as the listener takes pushed ones."""
 
-    def __init__(self, spool: Spool, sender: Sender, on_sent: Callable[[int], None]) -> None:
+    def __init__(self, spool: Spool, sender: Sender) -> None:
         self._spool = spool
         self._sender = sender
-        self._on_sent = on_sent
-        self._count = 0
 
     def on_store(self, event: Event) -> Dataset:
         """Handle EVT_C_STORE: success only for what is durable."""
         try:
-            receive(incoming_of(event), self._sender, self._spool, cast("str", self._sender.called_aet))
+            receive(incoming_of(event), self._sender, self._spool, self._sender.called_aet)
         except ObjectRefused as refusal:
             return refusal.status.as_dataset()
-        self._count += 1
-        self._on_sent(self._count)
         return StoreStatus.SUCCESS.as_dataset()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, cast
 
-from dicom_io.file_meta import ObjectUids
 from dicom_io.network_log import frames_of
-from dicom_io.receive import Incoming, ObjectRefused, Stored, receive
+from dicom_io.receive import Incoming, ObjectRefused, Stored, incoming_of, receive
 from dicom_io.sessions import who
 from dicom_io.status import StoreStatus
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydicom.dataset import Dataset
-    from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.events import Event
 
     from dicom_io.refusals import Refusals
@@ -125,15 +123,4 @@ def _incoming(event: Event) -> Incoming:
     association = cast("BoundedAssociation", event.assoc)
     if association.dul.fragments.overrun:
         raise ObjectRefused(StoreStatus.TOO_LARGE)
-    request, context = cast("C_STORE", event.request), event.context
-    uids = ObjectUids(
-        sop_class_uid=_stripped(request.AffectedSOPClassUID),
-        sop_uid=_stripped(request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(context.transfer_syntax),
-    )
-    return Incoming(event.encoded_dataset(include_meta=False), uids, str(context.abstract_syntax))
-
-
-def _stripped(uid: object) -> str:
-    # UIDs are padded with NUL, and by some senders with blanks, against PS3.5 section 9.1.
-    return str(uid).strip("\0 ")
+    return incoming_of(event)

@@ -212,7 +212,12 @@ def association_to(port: int, *contexts: tuple[str, list[str]], **more: Any) -> 
 
 def answers(port: int, calling_aet: str = "TESTSCU") -> bool:
     """Whether a listener answers C-ECHO with success."""
-    return echo(Peer("AUSCULT", LOCAL, port), Caller(calling_aet)).is_answered
+    return answers_at("AUSCULT", port, calling_aet)
+
+
+def answers_at(aet: str, port: int, calling_aet: str = "TESTSCU") -> bool:
+    """Whether an application entity of this machine answers C-ECHO with success."""
+    return echo(Peer(aet, LOCAL, port), Caller(calling_aet)).is_answered
 
 
 def store(association: Association, path: Path) -> tuple[int, str]:

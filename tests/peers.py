@@ -22,7 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PROGRAMS = ("storescu", "echoscu", "movescu", "strace", "dcm2pnm", "dcmj2pnm", "dcml2pnm")
+PROGRAMS = ("storescu", "echoscu", "movescu", "dcmqrscp", "strace", "dcm2pnm", "dcmj2pnm", "dcml2pnm")
 PACKAGES = ("dcmtk", "strace")
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 APT_TIMEOUT_S = 300

@@ -31,6 +31,19 @@ def progress(what: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
+def noted(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """The same for work that has more to say than how much of it is done."""
+    if not sys.stderr.isatty():
+        advance = _log_lines(what, total)
+        yield lambda done, _: advance(done)
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total, note="")
+        yield lambda done, note: bar.update(task, completed=done, note=note)
+
+
+@contextmanager
 def counted(what: str) -> Iterator[Callable[[int, int], None]]:
     """The same for work that says with each step how much there is in all."""
     with ExitStack() as stack:

@@ -55,10 +55,11 @@ class OpenStudies(Protocol):
 class Filing:
     """Puts one object on record: its copy in the store first, its rows second."""
 
-    def __init__(self, sessions: sessionmaker[Session], store: Store, clock: StudyClock) -> None:
+    def __init__(self, sessions: sessionmaker[Session], store: Store, clock: StudyClock, *, priority: int = 0) -> None:
         self._sessions = sessions
         self._store = store
         self._clock = clock
+        self._priority = priority
 
     def file(self, source: Path, key: str) -> Registration:
         """File an object under ``key``; doing so again is harmless, and a duplicate's second copy is removed."""
@@ -73,6 +74,7 @@ class Filing:
                 store_key=key,
                 quiet_ms=self._clock.quiet_ms,
                 max_wait_ms=self._clock.max_wait_ms,
+                priority=self._priority,
             )
 
         entry = in_transaction(self._sessions, write)

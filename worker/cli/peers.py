@@ -1,24 +1,51 @@
-"""Verbs that call other systems: echo."""
+"""Verbs that call other systems: echo, fetch."""
 
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
+import signal
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+from typing import Annotated, Any, Literal
 
 import typer
 
-from worker.cli.output import AsJson, complain, opened_once, print_json, print_table
+from worker.bootstrap import open_database
+from worker.cli.output import AsJson, complain, opened_once, print_facts, print_json, print_table
 from worker.settings import Settings
 
 PeerName = Annotated[
     str, typer.Argument(help="A name of AUSCULT_PEERS, AET@HOST:PORT or dicom-tls://AET@HOST:PORT.", metavar="PEER")
 ]
+DAYS = ["%Y-%m-%d", "%Y%m%d"]
+Texts = list[str] | None
+FETCHED_COLUMNS = {
+    "study_uid": "Study Instance UID",
+    "accession_number": "Accession",
+    "study_date": "Study date",
+    "fate": "Fate",
+    "images": "Images",
+    "note": "Note",
+}
+FOUND_COLUMNS = {
+    "study_uid": "Study Instance UID",
+    "accession_number": "Accession",
+    "study_date": "Study date",
+    "modalities": "Modalities",
+    "images": "Images",
+    "present": "Present",
+}
 STEP_COLUMNS = {"step": "Step", "detail": "What was found", "milliseconds": "Milliseconds"}
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command()(echo)
+    for verb in (echo, fetch):
+        app.command()(verb)
 
 
 def echo(peer: PeerName, as_json: AsJson = False) -> None:
@@ -41,6 +68,116 @@ def echo(peer: PeerName, as_json: AsJson = False) -> None:
         complain(f"{address} answers" if answer.is_answered else f"{address}: {answer.problem}")
     if not answer.is_answered:
         raise typer.Exit(1)
+
+
+def fetch(  # noqa: PLR0917 - an option each
+    peer: PeerName,
+    accession: Annotated[Texts, typer.Option(help="Accession number; may be repeated.")] = None,
+    patient_id: Annotated[Texts, typer.Option(help="Patient ID; may be repeated.")] = None,
+    study_uid: Annotated[Texts, typer.Option(help="Study Instance UID; may be repeated.")] = None,
+    date_from: Annotated[datetime | None, typer.Option("--from", help="Study date from.", formats=DAYS)] = None,
+    date_to: Annotated[
+        datetime | None, typer.Option("--to", help="Study date to, inclusive; default: today.", formats=DAYS)
+    ] = None,
+    modality: Annotated[Texts, typer.Option(help="Only studies with this modality; may be repeated.")] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="CSV with a column study_uid, accession_number or patient_id.")
+    ] = None,
+    method: Annotated[Literal["move", "get"], typer.Option(help="C-MOVE or C-GET.")] = "move",
+    destination: Annotated[
+        str | None, typer.Option(help="AE title the PACS moves to; default: our own (AUSCULT_AE_TITLE).")
+    ] = None,
+    per_minute: Annotated[float | None, typer.Option(help="At most so many studies a minute.", min=0.01)] = None,
+    max_queue: Annotated[int, typer.Option(help="Wait while so many images wait to be judged.", min=1)] = 500,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would come and stop.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch studies of the past from a PACS; the same command again goes on where it ended."""
+    from worker.bring import Plan
+    from worker.fetch import Fetch
+    from worker.peers import find_peer
+    from worker.wanted import Wanted, questions, read_list
+
+    settings = _opened()
+    plan = Plan(find_peer(settings, peer), method, destination or settings.ae_title, per_minute, max_queue)
+    wanted = Wanted(
+        study_uids=tuple(study_uid or ()),
+        accession_numbers=tuple(accession or ()),
+        patient_ids=tuple(patient_id or ()),
+        date_from=date_from.date() if date_from else None,
+        date_to=date_to.date() if date_to else None,
+        modalities=tuple(item.upper() for item in modality or ()),
+    )
+    rows, bad = read_list(listed) if listed else ([], [])
+    for line in bad:
+        complain(f"{listed} line {line.line}: {line.problem}")
+    asked = questions(wanted, rows)
+    with _ended_by_ctrl_c() as stop:
+        run = Fetch(settings, open_database(settings), plan, stop)
+        listing = run.ask(asked)
+        if dry_run:
+            found = [{**study.as_dict(), "present": run.is_present(study)} for study in listing.studies]
+            _print_found(found, listing, as_json=as_json)
+            raise typer.Exit(1 if bad or listing.not_found or listing.cut_off else 0)
+        report = run.fetch(listing)
+    _print_fetched([line.as_dict() for line in report.lines], listing, as_json=as_json)
+    if report.problem:
+        complain(report.problem)
+    elif stop.is_set():
+        complain("stopped; the same command again goes on where this one ended")
+    elif run.queued() and not run.live_workers():
+        complain("no worker is alive to judge what came: start `auscult up` or `auscult work`")
+    if bad or listing.not_found or listing.cut_off or not all(line.fate.is_done for line in report.lines):
+        raise typer.Exit(1)
+
+
+def _print_found(found: Sequence[dict[str, Any]], listing: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"dry_run": True, "studies": found, **_missing(listing)})
+        return
+    print_table(found, FOUND_COLUMNS)
+    _say_missing(listing)
+    complain(f"{len(found)} studies, {sum(not study['present'] for study in found)} of them to fetch")
+
+
+def _print_fetched(lines: Sequence[dict[str, Any]], listing: Any, *, as_json: bool) -> None:
+    counts = Counter(line["fate"].value for line in lines)
+    counts["NOT_FOUND"] = len(listing.not_found)
+    if as_json:
+        print_json({"counts": {name: n for name, n in counts.items() if n}, "studies": lines, **_missing(listing)})
+        return
+    if unfinished := [line for line in lines if not line["fate"].is_done]:
+        print_table(unfinished, FETCHED_COLUMNS)
+    print_facts((name, n) for name, n in sorted(counts.items()) if n)
+    _say_missing(listing)
+
+
+def _missing(listing: Any) -> dict[str, Any]:
+    return {"not_found": list(listing.not_found), "cut_off": list(listing.cut_off)}
+
+
+def _say_missing(listing: Any) -> None:
+    for name in listing.not_found:
+        complain(f"not found: {name}")
+    for name in listing.cut_off:
+        complain(f"the PACS told only a part of {name}: ask for less at once")
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[Event]:
+    """The first Ctrl-C lets the study in progress end; the second cancels that too."""
+    stop = Event()
+
+    def ask_to_end(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.set()
+        complain("ending after this study; Ctrl-C again cancels it")
+
+    before = signal.signal(signal.SIGINT, ask_to_end)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _opened() -> Settings:

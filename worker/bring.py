@@ -1,0 +1,190 @@
+"""One study from a PACS: retrieved, waited for until it is in SQL, and held against what the PACS says it has."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+from dicom_io.association import AssociationLost, association
+from dicom_io.query import find_context, find_images
+from dicom_io.retrieve import Retrieval, get_study, move_study
+from dicom_io.spool import Spool
+from dicom_io.store import Store
+from worker.bootstrap import study_clock
+from worker.db import holdings
+from worker.ingest import Door
+from worker.registrar import Filing
+
+if TYPE_CHECKING:
+    from datetime import date
+    from threading import Event
+
+    from dicom_io.peer import Peer
+    from dicom_io.query import FoundStudy
+    from dicom_io.retrieve import Retrieved
+    from worker.bootstrap import Database
+    from worker.settings import Settings
+
+#: How long the listener may take to register what the PACS has sent, since the last object it registered.
+REGISTER_S = 15.0
+POLL_S = 0.2
+_NONE_CAME = (
+    "The PACS says that it has sent {sent}, but none of it is in this database: does its entry for {destination} have "
+    "this machine's address and port?"
+)
+
+
+class Fate(StrEnum):
+    """What became of a study."""
+
+    COMPLETE = "COMPLETE"
+    #: Was complete before.
+    PRESENT = "PRESENT"
+    INCOMPLETE = "INCOMPLETE"
+    #: The PACS would not send it.
+    REFUSED = "REFUSED"
+    #: The PACS has no such study.
+    NOT_FOUND = "NOT_FOUND"
+    #: The fetch ended before its turn.
+    NOT_TRIED = "NOT_TRIED"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether SQL holds all of it."""
+        return self in (Fate.COMPLETE, Fate.PRESENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to fetch."""
+
+    peer: Peer
+    method: Literal["move", "get"] = "move"
+    #: AE title of the listener that C-MOVE sends to.
+    destination: str = "AUSCULT"
+    per_minute: float | None = None
+    max_queue: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A study in the report."""
+
+    study_uid: str
+    accession_number: str
+    study_date: date | None
+    fate: Fate
+    #: Images in SQL.
+    held: int
+    #: Images that the PACS says it has; None where it did not say.
+    expected: int | None
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For tables and JSON documents."""
+        images = f"{self.held} of {'?' if self.expected is None else self.expected}"
+        names = ("study_uid", "accession_number", "study_date", "fate", "held", "expected", "note")
+        return {name: getattr(self, name) for name in names} | {"images": images}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the PACS says is in a study."""
+
+    count: int
+    #: Where it gave no number, the objects themselves.
+    sop_uids: frozenset[str] | None = None
+    sop_classes: tuple[str, ...] = ()
+
+
+def line_of(study: FoundStudy, fate: Fate, held: int, expected: int | None, note: str = "") -> Line:
+    """The report's line of a study."""
+    return Line(study.study_uid, study.accession_number, study.study_date, fate, held, expected, note)
+
+
+class Bringer:
+    """Brings one study after another by the plan."""
+
+    def __init__(self, settings: Settings, database: Database, plan: Plan, by: Retrieval, stop: Event) -> None:
+        self._database = database
+        self._plan = plan
+        self._by = by
+        self._stop = stop
+        self._inbox = Spool(settings.spool)
+        self._spool = Spool(settings.home / "fetch")
+        store, clock = Store(settings.store), study_clock(settings)
+        filing = Filing(database.sessions, store, clock, priority=holdings.BACKFILL_PRIORITY)
+        self._door = Door(self._spool, filing)
+
+    def register(self) -> None:
+        """Put on record what C-GET brought; also what a killed fetch left behind."""
+        self._door.take_leftovers()
+
+    def expected(self, study: FoundStudy) -> Expected:
+        """Ask the PACS for the objects of a study where it did not tell how many there are."""
+        if study.n_images:
+            return Expected(study.n_images, sop_classes=study.sop_classes)
+        with association(self._by.peer, [find_context()], self._by.caller) as opened:
+            images = find_images(opened, study.study_uid)
+        classes = dict.fromkeys(image.sop_class_uid for image in images)
+        return Expected(len(images), frozenset(image.sop_uid for image in images), tuple(classes))
+
+    def held(self, study_uid: str, expected: Expected) -> int:
+        """How many of a study's objects SQL has."""
+        with self._database.reads() as session:
+            if expected.sop_uids is not None:
+                return len(holdings.sop_uids(session, study_uid) & expected.sop_uids)
+            return holdings.image_counts(session, [study_uid]).get(study_uid, 0)
+
+    def bring(self, study: FoundStudy, expected: Expected) -> Line:
+        """Retrieve a study and say what became of it; raises the errors of dicom_io.retrieve."""
+        uid = study.study_uid
+        before = self.held(uid, expected)
+        answer = self._retrieve(study, expected)
+        held = self._arrived(uid, expected, before, answer)
+        with self._database.sessions.begin() as session:
+            if not before:
+                holdings.put_behind(session, uid)
+            if held >= expected.count > 0:
+                holdings.release(session, uid)
+        return self._judge(study, expected, held, answer)
+
+    def _retrieve(self, study: FoundStudy, expected: Expected) -> Retrieved:
+        if self._plan.method == "move":
+            return move_study(self._by, study.study_uid, self._plan.destination)
+        classes = expected.sop_classes or study.sop_classes
+        try:
+            return get_study(self._by, study.study_uid, classes, self._spool)
+        finally:
+            self.register()
+
+    def _arrived(self, uid: str, expected: Expected, before: int, answer: Retrieved) -> int:
+        """Wait until the listener has registered what the PACS has sent; how many objects there are then."""
+        target = expected.count if not answer.failed else min(expected.count, before + answer.sent)
+        held = self.held(uid, expected)
+        patience = time.monotonic() + (REGISTER_S if answer.sent and self._plan.method == "move" else 0)
+        while held < target and time.monotonic() < patience and not self._stop.wait(POLL_S):
+            now = self.held(uid, expected)
+            if now > held or self._inbox.keys(1):
+                patience = time.monotonic() + REGISTER_S
+            held = now
+        return held
+
+    def _judge(self, study: FoundStudy, expected: Expected, held: int, answer: Retrieved) -> Line:
+        if held >= expected.count > 0:
+            return line_of(study, Fate.COMPLETE, held, expected.count)
+        if answer.is_refused and not answer.sent:
+            return line_of(study, Fate.REFUSED, held, expected.count, answer.sentence)
+        note = answer.sentence if answer.failed else ""
+        if answer.sent and not held:
+            note = _NONE_CAME.format(sent=answer.sent, destination=self._plan.destination)
+        elif not note and held < expected.count:
+            note = f"The PACS has sent {answer.sent} of {expected.count}; see the refusals of `auscult listen`."
+        return line_of(study, Fate.INCOMPLETE, held, expected.count, note)
+
+
+def lost_line(study: FoundStudy, lost: AssociationLost) -> Line:
+    """The line of a study at which the association was lost again and again."""
+    return line_of(study, Fate.INCOMPLETE, 0, study.n_images, str(lost))

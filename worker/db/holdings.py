@@ -1,0 +1,75 @@
+"""What SQL holds of studies that another system has too, and how fetched studies stand behind live ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, update
+
+from worker.db.registry import release_studies
+from worker.db.schema import Image, Study, Task
+from worker.db.sql import chunks
+from worker.db.states import OPEN_TASK_STATES, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+#: Of fetched studies: live work has 0, a shadow's tasks come after both.
+BACKFILL_PRIORITY = 50
+
+
+def image_counts(session: Session, study_uids: Sequence[str]) -> dict[str, int]:
+    """How many current images there are of each of these studies; those without any are left out."""
+    counts: dict[str, int] = {}
+    for some in chunks(study_uids):
+        rows = session.execute(
+            select(Study.study_uid, func.count())
+            .join(Image, Image.study_id == Study.id)
+            .where(Image.is_current, Study.study_uid.in_(some))
+            .group_by(Study.study_uid)
+        ).all()
+        counts.update((uid, count) for uid, count in rows)
+    return counts
+
+
+def sop_uids(session: Session, study_uid: str) -> set[str]:
+    """The SOP Instance UIDs of a study's current images."""
+    rows = select(Image.sop_uid).join(Study, Study.id == Image.study_id).where(Study.study_uid == study_uid)
+    return set(session.execute(rows.where(Image.is_current)).scalars())
+
+
+def open_live_tasks(session: Session) -> int:
+    """How many images wait for their first answer or are being judged."""
+    waiting = select(func.count()).where(Task.batch_id.is_(None), Task.state.in_(OPEN_TASK_STATES))
+    return session.execute(waiting).scalar_one()
+
+
+def put_behind(session: Session, study_uid: str) -> None:
+    """Let what waits of a study be done after live work."""
+    study_ids = select(Study.id).where(Study.study_uid == study_uid).scalar_subquery()
+    session.execute(
+        update(Study)
+        .where(Study.study_uid == study_uid)
+        .values(priority=BACKFILL_PRIORITY)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Task)
+        .where(
+            Task.image_id.in_(select(Image.id).where(Image.study_id == study_ids)),
+            Task.batch_id.is_(None),
+            Task.state == TaskState.PENDING,
+            Task.priority < BACKFILL_PRIORITY,
+        )
+        .values(priority=BACKFILL_PRIORITY)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def release(session: Session, study_uid: str) -> None:
+    """Let a study count as complete now: the system that sent it has no more of it."""
+    study_id = session.execute(select(Study.id).where(Study.study_uid == study_uid)).scalar_one_or_none()
+    if study_id is not None:
+        release_studies(session, [study_id])

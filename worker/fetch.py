@@ -1,0 +1,207 @@
+"""``auscult fetch``: studies of the past from a PACS, each checked against what the PACS says it has.
+
+A fetch keeps no state of its own: what SQL holds completely is left out, so the same command again goes on where one
+ended, whichever way that was.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
+
+from dicom_io.association import AssociationLost, PeerRefused, association
+from dicom_io.echo import echo
+from dicom_io.errors import PeerUnreachable
+from dicom_io.link import Stage
+from dicom_io.peer import Peer
+from dicom_io.query import QueryFailed, find_context, find_modalities, find_studies
+from dicom_io.retrieve import Retrieval
+from worker.bootstrap import Database, ensure_active_model, silent_after_ms
+from worker.bring import Bringer, Fate, Line, Plan, line_of, lost_line
+from worker.db import holdings, queries
+from worker.errors import WorkerError
+from worker.pace import Pace, Queue
+from worker.peers import caller_of
+from worker.progress import noted, progress
+from worker.settings import port_file
+from worker.wanted import Question, every_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from threading import Event
+
+    from dicom_io.query import Answers, FoundStudy, StudyKeys
+    from worker.bring import Expected
+    from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+#: A PACS may have to read a study from tape before it says a word.
+ANSWER_S = 300.0
+
+
+class CannotFetch(WorkerError):
+    """A fetch cannot begin; the message says what to do."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the PACS says it has."""
+
+    studies: tuple[FoundStudy, ...]
+    #: Names of questions that found nothing.
+    not_found: tuple[str, ...]
+    #: Days or keys of which the PACS told only a part.
+    cut_off: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a fetch."""
+
+    lines: list[Line]
+    #: Why it ended early; "" if it did not.
+    problem: str = ""
+
+
+class Fetch:
+    """One run of the command."""
+
+    def __init__(self, settings: Settings, database: Database, plan: Plan, stop: Event) -> None:
+        self._settings = settings
+        self._database = database
+        self._plan = plan
+        self._stop = stop
+        self._by = Retrieval(plan.peer, replace(caller_of(settings), answer_s=ANSWER_S))
+        self._pace = Pace(plan.per_minute, plan.max_queue, Queue(self.queued, self.live_workers), stop)
+        self._bringer = Bringer(settings, database, plan, self._by, stop)
+
+    def queued(self) -> int:
+        """How many images wait for their first answer."""
+        with self._database.reads() as session:
+            return holdings.open_live_tasks(session)
+
+    def live_workers(self) -> int:
+        """How many workers are alive."""
+        with self._database.reads() as session:
+            return queries.live_workers(session, silent_after_ms(self._settings))
+
+    def ask(self, asked: Sequence[Question]) -> Listing:
+        """Ask the PACS every question; raises CannotFetch where it does not answer."""
+        found: dict[str, FoundStudy] = {}
+        names: dict[str, bool] = {}
+        cut_off: list[str] = []
+        with progress("asking", len(asked)) as advance:
+            for number, question in enumerate(asked, start=1):
+                studies, lost = self._every_study(question)
+                found.update(studies)
+                # A name is asked for once a modality: found by one question is found.
+                names[question.name] = names.get(question.name, False) or bool(studies)
+                cut_off += [question.name or f"{keys.study_date} {keys.study_time}".strip() for keys in lost]
+                advance(number)
+        not_found = tuple(name for name, is_found in names.items() if name and not is_found)
+        return Listing(tuple(found.values()), not_found, tuple(cut_off))
+
+    def is_present(self, study: FoundStudy) -> bool:
+        """Whether SQL holds all of a study."""
+        expected = self._patiently(lambda: self._bringer.expected(study))
+        return self._bringer.held(study.study_uid, expected) >= expected.count > 0
+
+    def fetch(self, listing: Listing) -> Report:
+        """Bring every study that SQL does not hold completely; raises CannotFetch where that cannot even begin."""
+        ensure_active_model(self._settings, self._database)
+        if self._plan.method == "move":
+            self._check_listener()
+        else:
+            self._bringer.register()
+        report = Report([])
+        began, images = time.monotonic(), 0
+        with noted("fetching", len(listing.studies)) as advance:
+            for number, study in enumerate(listing.studies, start=1):
+                line = self._next(study, report)
+                report.lines.append(line)
+                images += line.held if line.fate is not Fate.PRESENT else 0
+                minutes = max(time.monotonic() - began, 1.0) / 60
+                advance(number, f"{images} images, {number / minutes:.0f} studies/min")
+        return report
+
+    def _every_study(self, question: Question) -> tuple[dict[str, FoundStudy], list[StudyKeys]]:
+        try:
+            return every_study(lambda keys: self._patiently(lambda: self._ask_once(keys)), question.keys)
+        except (PeerUnreachable, QueryFailed) as error:
+            raise CannotFetch(f"{self._plan.peer}: {error}") from error
+
+    def _ask_once(self, keys: StudyKeys) -> Answers:
+        with association(self._plan.peer, [find_context()], self._by.caller) as opened:
+            answers = find_studies(opened, keys)
+            if not keys.modality:
+                return answers
+            # Many a PACS ignores this key, and says nothing of it either.
+            sure = tuple(
+                study
+                for study in answers.studies
+                if keys.modality in (study.modalities or find_modalities(opened, study.study_uid))
+            )
+            return replace(answers, studies=sure)
+
+    def _next(self, study: FoundStudy, report: Report) -> Line:
+        """Bring a study, unless the fetch has ended before; a PACS that is gone ends it."""
+        if report.problem or self._stop.is_set():
+            return line_of(study, Fate.NOT_TRIED, 0, study.n_images)
+        try:
+            expected = self._patiently(lambda: self._bringer.expected(study))
+            return self._brought(study, expected)
+        except QueryFailed as failed:
+            return line_of(study, Fate.REFUSED, 0, study.n_images, str(failed))
+        except AssociationLost as lost:
+            return lost_line(study, lost)
+        except PeerUnreachable as away:
+            report.problem = f"{self._plan.peer}: {away}"
+            return line_of(study, Fate.NOT_TRIED, 0, study.n_images)
+
+    def _brought(self, study: FoundStudy, expected: Expected) -> Line:
+        held = self._bringer.held(study.study_uid, expected)
+        if held >= expected.count > 0:
+            return line_of(study, Fate.PRESENT, held, expected.count)
+        self._pace.wait()
+        if self._stop.is_set():
+            return line_of(study, Fate.NOT_TRIED, held, expected.count)
+        return self._patiently(lambda: self._bringer.bring(study, expected))
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Try again, after growing pauses, while the PACS is away or drops the association."""
+        for attempt in count(1):
+            try:
+                return call()
+            except PeerUnreachable as away:
+                is_final = isinstance(away, PeerRefused) and not away.is_transient
+                if is_final or attempt >= self._settings.max_attempts or self._stop.is_set():
+                    raise
+                logger.warning("the PACS is away, trying again", extra={"action": "retry", "attempt": attempt})
+                self._stop.wait(self._settings.retry_backoff_s * 2 ** (attempt - 1))
+        raise AssertionError
+
+    def _check_listener(self) -> None:
+        """C-MOVE brings nothing without a listener of ours; one on another machine is the operator's word."""
+        settings = self._settings
+        if self._plan.destination != settings.ae_title:
+            return
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
+        try:
+            port = int(port_file(settings).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            port = settings.port
+        # Accepted or refused: whoever takes the connection listens.
+        answer = echo(Peer(settings.ae_title, host, port or 1), replace(self._by.caller, timeout_s=5.0))
+        if Stage.CONNECTED not in {step.stage for step in answer.steps}:
+            msg = (
+                f"nothing listens on {host} port {port}, so C-MOVE would bring nothing here: start `auscult up` or "
+                "`auscult listen`, name the listener elsewhere by --destination, or use --method get"
+            )
+            raise CannotFetch(msg)
