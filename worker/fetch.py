@@ -198,7 +198,8 @@ class Fetch:
         except (OSError, ValueError):
             port = settings.port
         # Accepted or refused: whoever takes the connection listens.
-        answer = echo(Peer(settings.ae_title, host, port or 1), replace(self._by.caller, timeout_s=5.0))
+        own = Peer(settings.ae_title, host, port or 1, is_tls=settings.tls is not None)
+        answer = echo(own, replace(self._by.caller, timeout_s=5.0))
         if Stage.CONNECTED not in {step.stage for step in answer.steps}:
             msg = (
                 f"nothing listens on {host} port {port}, so C-MOVE would bring nothing here: start `auscult up` or "
