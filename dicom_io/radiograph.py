@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-#: Names this program in file meta information (PS3.10 7.1); a UUID of our own under 2.25 (PS3.5 B.2).
-IMPLEMENTATION_CLASS_UID = "2.25.160741846243357871129337463361285934742"
 
 
 def uid_from(seed: bytes) -> str:
