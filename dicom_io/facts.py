@@ -55,7 +55,7 @@ class Facts(GateFacts):
     """Everything kept of a header.
 
     All text is Unicode without control characters and within the lengths of the columns: names 320, identifiers 64,
-    descriptions 256 characters. No UID is kept that is none, no code that is not written like one.
+    descriptions 255 characters. No UID is kept that is none, no code that is not written like one.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "GateFacts", "Identity", "dataset_sha256", "facts_of", "identify", "read_facts", "valid_uid"]
 
-_NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 256
+_NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 255
 _HASH_STEP = 1 << 20
 _MAX_DATE_SPREAD_DAYS = 366
 
