@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pynetdicom.events import Event
     from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+    from dicom_io.accepting import BoundedAssociation
     from dicom_io.options import ListenerOptions
     from dicom_io.refusals import Refusals
     from dicom_io.sessions import Session, Sessions
-    from dicom_io.upper_layer import BoundedAssociation
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from pynetdicom import AE, build_context, evt
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from dicom_io.accepting import Bounds
 from dicom_io.budget import Budget
 from dicom_io.door import Door
 from dicom_io.errors import DicomIoError, PortBusy
@@ -27,7 +28,6 @@ from dicom_io.server import Server, cut
 from dicom_io.sessions import Session, Sessions, who
 from dicom_io.storing import Storing, tell
 from dicom_io.tls import server_context
-from dicom_io.upper_layer import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from pynetdicom.events import Event
     from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 
+    from dicom_io.accepting import BoundedAssociation
     from dicom_io.journal import Journal
     from dicom_io.options import ListenerOptions
     from dicom_io.reasons import Reason
     from dicom_io.spool import Spool
     from dicom_io.status import StoreStatus
-    from dicom_io.upper_layer import BoundedAssociation
 
 logger = logging.getLogger(__name__)
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import AddressInformation, AssociationServer, RequestHandler
 
+from dicom_io.accepting import BoundedAssociation
 from dicom_io.connection import Connection
 from dicom_io.options import plain_address
 from dicom_io.reasons import Reason
 from dicom_io.transport import BoundedSocket
-from dicom_io.upper_layer import BoundedAssociation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pynetdicom.association import Association
 
+    from dicom_io.accepting import Bounds
     from dicom_io.options import ListenerOptions
-    from dicom_io.upper_layer import Bounds
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
+    from dicom_io.accepting import BoundedAssociation
     from dicom_io.file_meta import Sender
-    from dicom_io.upper_layer import BoundedAssociation
 
 
 @dataclass(slots=True, eq=False)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pynetdicom.events import Event
 
+    from dicom_io.accepting import BoundedAssociation
     from dicom_io.refusals import Refusals
     from dicom_io.sessions import Session, Sessions
     from dicom_io.spool import Spool
-    from dicom_io.upper_layer import BoundedAssociation
 
 logger = logging.getLogger(__name__)
 

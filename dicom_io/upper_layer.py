@@ -1,22 +1,18 @@
-"""pynetdicom's association and upper layer provider with bounds (PS3.8), and without polling.
+"""pynetdicom's upper layer provider (PS3.8) with bounds, and without polling.
 
-What is added to pynetdicom's: a size for each PDU, a time for each, for the request and for the whole association, a
-size for each object and for all of them together, an answer to a request that lacks an element, and the reason of each
-end. Where pynetdicom sleeps a millisecond and looks again, in two threads for each association, these wait.
+What is added: a size and a time for each PDU, a size for each object and for all of them together, the order in which
+things may come, and a reason in each A-ABORT. pynetdicom sleeps a millisecond and looks again; this waits.
 """
 
 from __future__ import annotations
 
+import queue
 import struct
-import threading
 import time
-from dataclasses import dataclass
+from contextlib import suppress
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from pynetdicom._globals import MODE_ACCEPTOR
-from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
 
@@ -25,13 +21,7 @@ from dicom_io.reasons import Reason
 from dicom_io.violation import AbortReason, Violation
 
 if TYPE_CHECKING:
-    import ssl
-
-    from pynetdicom.ae import ApplicationEntity
-
-    from dicom_io.budget import Budget
-    from dicom_io.options import ListenerOptions
-    from dicom_io.status import StoreStatus
+    from dicom_io.accepting import BoundedAssociation
     from dicom_io.transport import BoundedSocket
 
 #: The request of an association: 128 contexts with 40 transfer syntaxes each have 150 KiB.
@@ -40,125 +30,27 @@ MAX_REQUEST_BYTES = 256 << 10
 _MAX_CONTROL_BYTES = 1024
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x01, 0x04, 0x05, 0x06, 0x07
 #: How long one waits for what would ring: only timers are late by that much.
-_WAIT_S = 0.5
+WAIT_S = 0.5
 #: How long a reader waits that may not read, for want of memory or of answers.
 _PAUSE_S = 0.02
 #: How long an ended association waits for the peer to take note, so that our last PDU is not lost to a reset.
 _LINGER_S = 1.0
 _PROVIDER = 0x02
 # What decoders raise at bytes that are not what they expect.
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError, struct.error)
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 #: What may come in each state of an acceptor (PS3.8 Table 9-10); an abort always may.
 _EXPECTED = {"Sta2": {_ASSOCIATE_RQ}, "Sta6": {_P_DATA, _RELEASE_RQ}, "Sta7": {_P_DATA, _RELEASE_RQ, _RELEASE_RP}}
-
-
-class Watcher(Protocol):
-    """Who is asked and told about associations."""
-
-    def on_violation(self, association: BoundedAssociation, reason: Reason) -> None:
-        """The association ends, or its connection never became one."""
-
-    def on_incomplete(self, association: BoundedAssociation) -> StoreStatus:
-        """A C-STORE request lacks its class or its instance: the status to answer it with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What the associations of one listener have in common."""
-
-    options: ListenerOptions
-    budget: Budget
-    watcher: Watcher
-    tls: ssl.SSLContext | None = None
-
-
-class BoundedAssociation(Association):
-    """An association that we accept, from the first byte of its connection to the last.
-
-    Parameters
-    ----------
-    ae : ApplicationEntity
-        Ours.
-    bounds : Bounds
-        Limits, and whom to tell when one is reached.
-    """
-
-    dul: BoundedProvider
-
-    def __init__(self, ae: ApplicationEntity, bounds: Bounds) -> None:
-        super().__init__(ae, MODE_ACCEPTOR)
-        self.bounds = bounds
-        self.end_at = time.monotonic() + bounds.options.association_timeout_s
-        self.violation: Reason | None = None
-        self.news = threading.Event()
-        self._reactor_checkpoint = _Checkpoint(self)
-        self.dul = BoundedProvider(self)
-        # pynetdicom's setters arm the timers of the provider they find.
-        self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout
-
-    @property
-    def has_work(self) -> bool:
-        """Whether there is something for this association's thread to do."""
-        return self._kill or not (self.dimse.msg_queue.empty() and self.dul.to_user_queue.empty())
-
-    def violate(self, reason: Reason) -> None:
-        """Note why this association ends; the first reason counts."""
-        if self.violation is None:
-            self.violation = reason
-            self.bounds.watcher.on_violation(self, reason)
-
-    def run_reactor(self) -> None:
-        """Run the association on its thread: TLS, the request, then what comes."""
-        transport = self.dul.transport
-        try:
-            if self._secured(transport):
-                transport.end_at = time.monotonic() + self.bounds.options.acse_timeout_s
-                super().run_reactor()
-                self._check_request()
-        finally:
-            self.bounds.budget.release(self)
-            transport.close()
-            transport.bell.close()
-
-    def _secured(self, transport: BoundedSocket) -> bool:
-        if self.bounds.tls is None:
-            return True
-        try:
-            transport.secure(self.bounds.tls, self.bounds.options.acse_timeout_s)
-        except OSError:
-            self.violate(Reason.TLS_FAILED)
-            return False
-        return True
-
-    def _check_request(self) -> None:
-        if self.requestor.primitive is None and not self.dul.peer_left:
-            self.violate(Reason.ASSOCIATION_TIMED_OUT)
-
-    def _serve_request(self, msg: Any, context_id: int) -> None:
-        if getattr(msg, "Priority", 0) is None:
-            # Mandatory, and of no use to us.
-            msg.Priority = 0
-        if msg.is_valid_request:
-            super()._serve_request(msg, context_id)
-        else:
-            self._answer_incomplete(msg, context_id)
-        self.dul.restart_idle_timer()
-
-    def _answer_incomplete(self, msg: Any, context_id: int) -> None:
-        """Answer a request that lacks an element; pynetdicom would leave its sender waiting."""
-        if not isinstance(msg, C_STORE) or msg.MessageID is None or msg.MessageIDBeingRespondedTo is not None:
-            self.violate(Reason.PROTOCOL_ERROR)
-            self.abort()
-            return
-        answer = C_STORE()
-        answer.MessageIDBeingRespondedTo = msg.MessageID
-        answer.AffectedSOPClassUID = msg.AffectedSOPClassUID
-        answer.AffectedSOPInstanceUID = msg.AffectedSOPInstanceUID
-        for element in self.bounds.watcher.on_incomplete(self).as_dataset():
-            setattr(answer, element.keyword, element.value)
-        self.dimse.send_msg(answer, context_id)
 
 
 class BoundedProvider(DULServiceProvider):
@@ -246,6 +138,14 @@ class BoundedProvider(DULServiceProvider):
         if self.idle:
             self._bounded.bounds.budget.release(self._bounded)
 
+    def _process_recv_primitive(self) -> bool:
+        if self.state_machine.current_state != "Sta13":
+            return super()._process_recv_primitive()
+        # The association has ended, perhaps while an answer was made that has nowhere to go now.
+        with suppress(queue.Empty):
+            self.to_provider_queue.get(block=False)
+        return False
+
     def _is_transport_event(self) -> bool:
         if self._bounded.has_work:
             self._bounded.news.set()
@@ -265,7 +165,7 @@ class BoundedProvider(DULServiceProvider):
         if self._stalls():
             self._end(Violation(Reason.ASSOCIATION_TIMED_OUT))
         else:
-            self.transport.wait(_WAIT_S)
+            self.transport.wait(WAIT_S)
         return False
 
     def _stalls(self) -> bool:
@@ -275,9 +175,10 @@ class BoundedProvider(DULServiceProvider):
         return is_its_turn and bounds.budget.is_waited_for(self._bounded)
 
     def _may_read(self) -> bool:
-        """Whether there is room: a peer that does not wait for answers has to wait with its next request but one."""
+        """Whether it is the peer's turn and there is room: who does not wait for answers waits with its next request."""
         if self.state_machine.current_state != "Sta6":
-            return True
+            # While we make up our mind (Sta3, Sta8) nothing is read that would end what our answer is to go to.
+            return self.state_machine.current_state not in ("Sta3", "Sta8")
         return self._bounded.dimse.msg_queue.empty() and self._bounded.bounds.budget.may_take(self._bounded)
 
     def _linger(self) -> bool:
@@ -367,26 +268,3 @@ class BoundedProvider(DULServiceProvider):
 def _answers(pdu: P_DATA_TF) -> bool:
     """Whether a PDU that we send begins a response."""
     return is_response(pdu.presentation_data_value_items[0].presentation_data_value or b"")
-
-
-class _Checkpoint(threading.Event):
-    """Stands where pynetdicom's association thread passes in every turn, and holds it until there is work.
-
-    Clearing it pauses the thread, as pynetdicom means it; then it waits for whoever cleared it.
-    """
-
-    def __init__(self, association: BoundedAssociation) -> None:
-        super().__init__()
-        self._association = association
-        self.set()
-
-    def set(self) -> None:
-        super().set()
-        self._association.news.set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        news = self._association.news
-        news.clear()
-        if not self._association.has_work:
-            news.wait(_WAIT_S)
-        return super().wait(timeout)
