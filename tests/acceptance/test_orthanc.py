@@ -38,6 +38,7 @@ function OnStoredInstance(instanceId, tags, metadata)
   end
 end
 """
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 #: What Orthanc writes by itself of a film of 12 bits.
 LOSSLESS = (
     "1.2.840.10008.1.2",
@@ -45,7 +46,7 @@ LOSSLESS = (
     "1.2.840.10008.1.2.2",
     "1.2.840.10008.1.2.1.99",
     "1.2.840.10008.1.2.4.57",
-    "1.2.840.10008.1.2.4.70",
+    JPEG_LOSSLESS,
     "1.2.840.10008.1.2.4.80",
 )
 LOSSY = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
@@ -73,8 +74,8 @@ def archive(orthanc_program: Peers, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def reader() -> Iterator[Running]:
-    with new_stack(allowed_aets=AET) as running:
+def reader(archive: Orthanc) -> Iterator[Running]:
+    with new_stack(allowed_aets=AET, peers=f"PACS={AET}@{LOCAL}:{archive.port}") as running:
         yield running
 
 
@@ -205,22 +206,42 @@ def test_a_c_move_that_a_third_party_asks_orthanc_for_arrives(pair: Neighbours, 
     assert row_of(pair.site, study.uid, 3)["n_scored"] == 3
 
 
+@pytest.mark.parametrize(("method", "day"), [("move", "2024-01-05"), ("get", "2024-01-06")])
+def test_a_day_is_fetched_from_orthanc_once_and_complete(
+    pair: Neighbours, tmp_path: Path, method: str, day: str
+) -> None:
+    studies = [make_study(tmp_path, films, StudyDate=day.replace("-", "")) for films in (1, 3)]
+    names = [pair.archive.put(study.files) for study in studies]
+    packed = pair.archive.uid_of(pair.archive.recoded(names[0], JPEG_LOSSLESS))
+    asked = ("fetch", "PACS", "--from", day, "--to", day, "--method", method)
+    assert pair.site.json(*asked)["counts"] == {"COMPLETE": 3}
+    assert row_of(pair.site, studies[1].uid, 3)["n_images"] == 3
+    assert judged(pair.site, studies[0].uid) == ("1.2.840.10008.1.2.1", judged(pair.site, packed)[1])
+    assert judged(pair.site, packed)[0] == JPEG_LOSSLESS
+    assert pair.site.json(*asked)["counts"] == {"PRESENT": 3}
+
+
 def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tmp_path: Path) -> None:
     hospital = Hospital(tmp_path / "hospital")
     theirs, ours = hospital.files("archive"), hospital.files("reader")
-    study = make_study(tmp_path, films=3)
-    with Orthanc(orthanc_program, tmp_path, **tls_of_orthanc(theirs)).running() as archive:
-        settings = {"tls_cert": ours.certificate, "tls_key": ours.key, "tls_ca": ours.authorities}
-        peers = f"PACS=dicom-tls://{AET}@{LOCAL}:{archive.port},PLAIN={AET}@{LOCAL}:{archive.port}"
-        with new_site(peers=peers, **{name: str(path) for name, path in settings.items()}) as site:
-            assert site.json("echo", "PACS")["answered"]
-            assert not site.json("echo", "PLAIN", check=1)["answered"]
-            with site.running("listen") as listener:
-                archive.knows(listener.port, UseDicomTls=False)
-                name = archive.put(study.files)
-                assert archive.finished(archive.send(name))["State"] == "Failure"
-                archive.knows(listener.port, UseDicomTls=True)
-                assert archive.finished(archive.send(name))["State"] == "Success"
-                assert filed(site, 3) == sorted(path.stem for path in study.files)
-                reasons = site.query("SELECT DISTINCT reason FROM refused")
+    pushed, moved = make_study(tmp_path, films=2), make_study(tmp_path, films=2)
+    with (
+        Orthanc(orthanc_program, tmp_path, **tls_of_orthanc(theirs)).running() as archive,
+        new_site(
+            tls_cert=str(ours.certificate),
+            tls_key=str(ours.key),
+            tls_ca=str(ours.authorities),
+            peers=f"PACS=dicom-tls://{AET}@{LOCAL}:{archive.port}",
+        ) as site,
+        site.running("listen") as listener,
+    ):
+        archive.knows(listener.port, UseDicomTls=False)
+        name = archive.put(pushed.files)
+        assert archive.finished(archive.send(name))["State"] == "Failure"
+        archive.knows(listener.port, UseDicomTls=True)
+        assert archive.finished(archive.send(name))["State"] == "Success"
+        archive.put(moved.files)
+        assert site.json("fetch", "PACS", "--study-uid", moved.uid)["counts"] == {"COMPLETE": 1}
+        assert filed(site, 4) == sorted(path.stem for path in pushed.files + moved.files)
+        reasons = site.query("SELECT DISTINCT reason FROM refused")
     assert reasons == [{"reason": "TLS_FAILED"}]
