@@ -25,6 +25,10 @@ _JPEG_LS_FRAME = 0xF7
 # (C5 to CF) are in no transfer syntax of the table.
 _FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3, _JPEG_LS_FRAME})
 _OTHER_FRAME_MARKERS = frozenset({0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+# What is missing is filled up with grey, so a stream too short for its size is no picture: a block of 8 x 8 pixels has
+# a bit at least, in the lossless process each pixel has, and in JPEG-LS each 32768.
+_LOSSY_PIXELS_A_BYTE = 512
+_PIXELS_A_BYTE = {0xC3: 8, _JPEG_LS_FRAME: 1 << 18}
 # Each scan costs a pass over the whole picture, even one of two bytes; progressive pictures have ten or so.
 _MAX_SCANS = 100
 # End of image and end of code stream: libjpeg-turbo and OpenJPH fill up what is missing with grey and say nothing,
@@ -97,16 +101,20 @@ def _declared_by_jpeg(data: bytes) -> Declared:
     if not data.startswith(_START) or data.count(bytes((0xFF, _SOS))) > _MAX_SCANS:
         raise FilmError(Reason.DECODE_FAILED)
     frames: list[tuple[int, int, int, int]] = []
+    pixels_a_byte = 0
     names_colours = False
     for marker, at in _segments(data):
         if marker in _OTHER_FRAME_MARKERS:
             raise FilmError(Reason.DECODE_FAILED)
         if marker in _FRAME_MARKERS:
             frames.append(struct.unpack_from(">BHHB", data, at))
+            pixels_a_byte = _PIXELS_A_BYTE.get(marker, _LOSSY_PIXELS_A_BYTE)
         names_colours = names_colours or _is_colour_marker(marker, data[at : at + 5])
     if len(frames) != 1:
         raise FilmError(Reason.DECODE_FAILED)
     precision, rows, columns, components = frames[0]
+    if rows * columns > len(data) * pixels_a_byte:
+        raise FilmError(Reason.DECODE_FAILED)
     return Declared(rows, columns, components, precision, names_colours)
 
 

@@ -16,6 +16,7 @@ from dicom_io.reasons import Reason
 
 _START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
+_QCD, _QCC = 0xFF5C, 0xFF5D
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 _FIRST_MARKER = 0xFF01
 _SHORTEST_TILE_PART = 14
@@ -26,6 +27,8 @@ _MAX_LEVELS = 32
 _MAX_TILES = 1 << 14
 _MAX_BLOCKS = 1 << 19
 _MAX_PACKETS = 1 << 22
+#: 16 bits a pixel need 25 at most.
+_MAX_COEFFICIENT_BITS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +145,17 @@ def declared_by_j2k(data: bytes, *, must_be_whole: bool) -> Declared:
 def _start_of(data: bytes) -> int:
     """Where the code stream begins; some writers put the whole JP2 file into the element (T.800 I.4)."""
     at = 0
-    if data.startswith(_JP2_SIGNATURE):
-        while True:
-            length, kind = struct.unpack_from(">L4s", data, at)
-            header = 8
-            if length == 1:
-                length, header = struct.unpack_from(">Q", data, at + 8)[0], 16
-            if kind == b"jp2c":
-                at += header
-                break
-            if length < header:
-                raise FilmError(Reason.DECODE_FAILED)
-            at += length
+    while data.startswith(_JP2_SIGNATURE) and at < len(data):
+        length, kind = struct.unpack_from(">L4s", data, at)
+        header = 8
+        if length == 1:
+            length, header = struct.unpack_from(">Q", data, at + 8)[0], 16
+        if kind == b"jp2c":
+            at += header
+            break
+        if length < header:
+            raise FilmError(Reason.DECODE_FAILED)
+        at += length
     if data[at : at + 4] != _START:
         raise FilmError(Reason.DECODE_FAILED)
     return at
@@ -167,9 +169,9 @@ def _size_of(data: bytes, start: int) -> _Size:
         raise FilmError(Reason.DECODE_FAILED)
     tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
     # depth and sign, then the subsampling across and down, of each component
-    kinds = {bytes(data[at : at + 3]) for at in range(start + 42, start + 42 + 3 * components, 3)}
-    depth, *subsampling = kinds.pop()
-    if kinds or subsampling != [1, 1] or tiles > _MAX_TILES:
+    kinds = set(struct.iter_unpack("3B", data[start + 42 : start + 42 + 3 * components]))
+    depth, *subsampling = kinds.pop() if len(kinds) == 1 else (0,)
+    if subsampling != [1, 1] or tiles > _MAX_TILES:
         raise FilmError(Reason.DECODE_FAILED)
     rows, columns = bottom - top, right - left
     return _Size(rows, columns, tiles, min(tile_width, columns), min(tile_height, rows), components, (depth & 0x7F) + 1)
@@ -190,6 +192,8 @@ def _checked_segments(data: bytes, at: int, size: _Size, *, until: int) -> int:
             _check_style(body[1:5], body[5:], size, has_precincts=bool(body[0] & 1))
         elif marker == _COC:
             _check_style(b"", body[2:], size, has_precincts=bool(body[1] & 1))
+        elif marker in (_QCD, _QCC):
+            _check_steps(body[marker == _QCC :])
         at += 2 + length
     return at
 
@@ -206,6 +210,18 @@ def _check_style(general: bytes, style: bytes, size: _Size, *, has_precincts: bo
     blocks = times * sum(resolution.blocks(*block) for resolution in resolutions)
     packets = times * layers * sum(resolution.precincts for resolution in resolutions)
     if len(resolutions) <= levels or blocks > _MAX_BLOCKS or packets > _MAX_PACKETS:
+        raise FilmError(Reason.DECODE_FAILED)
+
+
+def _check_steps(quantisation: bytes) -> None:
+    """Count the bits that a QCD or QCC marker segment gives a coefficient (A.6.4, equation E-2).
+
+    With more than fit a word OpenJPH ends the process. An exponent stands in the upper five bits of each step, which
+    is a byte, or two where there are mantissas.
+    """
+    guard_bits, has_mantissas = quantisation[0] >> 5, quantisation[0] & 0x1F > 0
+    largest = max(step >> 3 for step in quantisation[1 :: 2 if has_mantissas else 1] or b"\0")
+    if largest + guard_bits - 1 > _MAX_COEFFICIENT_BITS:
         raise FilmError(Reason.DECODE_FAILED)
 
 

@@ -6,6 +6,8 @@ Only then a decoder runs, and its result must have exactly the declared shape.
 
 from __future__ import annotations
 
+import sys
+import threading
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from dicom_io.syntaxes import Coding, Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 # RuntimeError is the base of imagecodecs' errors; none of their texts is ever shown.
 _DECODER_ERRORS = (RuntimeError, MemoryError, *CONVERSION_ERRORS)
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ def decode_frame(frame: bytes, header: PixelHeader, declared: Coding) -> Decoded
 def _rle(frame: bytes, header: PixelHeader) -> Decoded:
     """RLE Lossless (PS3.5 annex G): one segment for each byte of each sample, most significant first."""
     size = header.rows * header.columns * header.samples * header.bits_allocated // 8
-    if int.from_bytes(frame[:4], "little") != header.samples * header.bits_allocated // 8:
+    # two bytes make 128 at most (G.3.1)
+    if int.from_bytes(frame[:4], "little") != header.samples * header.bits_allocated // 8 or size > 64 * len(frame):
         raise FilmError(Reason.DECODE_FAILED)
     dtype = np.dtype("<u2" if header.bits_allocated == 16 else "u1")
     try:
@@ -145,9 +150,39 @@ def _decoder_of(
         case Coding.JPEG_2000:
             return Decoder.OPENJPEG, imagecodecs.jpeg2k_decode
         case Coding.HTJ2K:
-            return Decoder.OPENJPH, imagecodecs.htj2k_decode
+            return Decoder.OPENJPH, _htj2k
         case _:
             return Decoder.LIBJPEG_TURBO, lambda frame: _jpeg(frame, header, declared)
+
+
+def _htj2k(data: bytes) -> NDArray[Any]:
+    """Decode HTJ2K, and let no error of OpenJPH go by.
+
+    Those that come while the lines are copied imagecodecs cannot raise: Python would print them, once by each hook, and
+    the picture would hold whatever was in memory.
+    """
+    lost: list[object] = []
+
+    def keep(error: sys.UnraisableHookArgs) -> None:
+        lost.append(error) if _is_of_openjph(error.exc_value) else unraisable(error)
+
+    def keep_silent(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        lost.append(error) if _is_of_openjph(error) else printing(kind, error, trace)
+
+    with _one_at_a_time:
+        unraisable, printing = sys.unraisablehook, sys.excepthook
+        sys.unraisablehook, sys.excepthook = keep, keep_silent
+        try:
+            pixels = imagecodecs.htj2k_decode(data)
+        finally:
+            sys.unraisablehook, sys.excepthook = unraisable, printing
+    if lost:
+        raise FilmError(Reason.DECODE_FAILED)
+    return pixels
+
+
+def _is_of_openjph(error: BaseException | None) -> bool:
+    return isinstance(error, RuntimeError) and "ojph" in str(error)
 
 
 def _jpeg(data: bytes, header: PixelHeader, declared: Declared) -> NDArray[Any]:
@@ -168,6 +203,7 @@ def _fitted(pixels: NDArray[Any], header: PixelHeader, declared: Declared) -> ND
     if pixels.dtype.kind == "i":
         low, high = (-(1 << (header.bits_stored - 1)), header.mask >> 1) if header.is_signed else (0, header.mask)
         return pixels.clip(low, high).astype(np.uint16) & header.mask
+    pixels = pixels.astype(np.uint16, copy=False) if header.bits_stored > 8 else pixels
     if header.high_bit + 1 >= declared.precision > header.bits_stored:
         return (pixels >> (declared.precision - header.bits_stored)) & header.mask
     return pixels & header.mask if header.is_signed else np.minimum(pixels, header.mask)

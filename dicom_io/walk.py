@@ -61,6 +61,9 @@ class Walker:
         self._explicit_head = struct.Struct("<HH2sH" if is_little else ">HH2sH")
         self._length = struct.Struct("<L" if is_little else ">L")
         self._left = MAX_ELEMENTS
+        start = fp.tell()
+        self._size = fp.seek(0, io.SEEK_END)
+        fp.seek(start)
 
     def heads(self) -> Iterator[Head]:
         """The elements of the top level; before the next is asked for, the value must be read or skipped.
@@ -106,7 +109,8 @@ class Walker:
         if length > limit:
             self._fp.seek(end)
             return None
-        data = self._fp.read(length)
+        # a file takes memory for all that it is asked for, before it reads
+        data = self._fp.read(min(length, max(self._size - start, 0)))
         self._fp.seek(end)
         return RawDataElement(
             BaseTag(head.tag), vr, head.length, data, start, self._is_implicit, self._is_little, is_raw=True

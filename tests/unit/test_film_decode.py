@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import time
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -344,7 +345,24 @@ def test_a_code_stream_cut_short_is_refused_and_never_shown_half_grey(
     assert refusal(path) is Reason.DECODE_FAILED
 
 
-@pytest.mark.parametrize("fill", [b"\0", b"\xff", b" ", b"\0" * 31])
+def test_an_error_that_openjph_could_not_raise_is_no_picture_and_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = bytearray(imagecodecs.htj2k_encode(np.random.default_rng(4).integers(0, 4096, (160, 256), dtype=np.uint16)))
+    hooks = sys.excepthook, sys.unraisablehook
+    at = code.index(b"\xff\x93") + 2
+    code[at + 20_000 : at + 40_000] = bytes(20_000)
+    assert refusal(compressed(tmp_path, WORDS, HTJ2K, bytes(code), BitsStored=12)) is Reason.DECODE_FAILED
+    assert capfd.readouterr() == ("", "")
+    assert (sys.excepthook, sys.unraisablehook) == hooks
+
+
+def test_a_stream_of_fewer_bits_than_stored_keeps_its_values(tmp_path: Path) -> None:
+    path = compressed(tmp_path, WORDS, JPEG, bytes(imagecodecs.jpeg8_encode(BYTES, lossless=True)), BitsStored=12)
+    assert np.array_equal(read_stored(path).pixels, BYTES)
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", b" ", b"\0" * 31, b"\0" * 3000])
 def test_fill_behind_a_code_stream_does_no_harm(fill: bytes, tmp_path: Path) -> None:
     path = compressed(tmp_path, WORDS, JPEG_LS, bytes(imagecodecs.jpegls_encode(WORDS)) + fill, BitsStored=12)
     assert np.array_equal(read_stored(path).pixels, WORDS)
