@@ -330,7 +330,7 @@ def _reduced(grey: Grey, visible: Mask | None = None) -> _Reduced:
 
 def _visible_histogram(picture: Image.Image, visible: Mask, block: int) -> list[int]:
     """The greys of the pixels that are visible throughout; of all of them where none is."""
-    mask = Image.fromarray(visible.astype(np.uint8) * 255).reduce(block).point(lambda share: share == 255)
+    mask = Image.fromarray(visible.view(np.uint8) * np.uint8(255)).reduce(block).point(lambda share: share == 255)
     counts = picture.histogram(mask)
     return counts if any(counts) else picture.histogram()
 
