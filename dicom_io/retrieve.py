@@ -75,6 +75,10 @@ _SENTENCES = {
         "The PACS does not know the move destination: enter our AE title with this machine's address and port there, "
         "name one it knows by --destination, or use --method get."
     ),
+    0xC000: (
+        "The PACS could not process the request, its log says why. Orthanc answers so where it does not know the move "
+        "destination or does not reach it: check its entry for our AE title, or use --method get."
+    ),
     0xA900: "The PACS does not accept the request for this study (identifier does not match).",
 }
 
