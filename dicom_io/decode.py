@@ -18,7 +18,7 @@ from dicom_io.codestream import coding_of
 from dicom_io.decoders import Decoded, decode_frame
 from dicom_io.elements import Elements
 from dicom_io.errors import FilmError, HeaderUnreadable, NotDicom
-from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS
+from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXEL_BYTES, MAX_PIXELS
 from dicom_io.native import native_bytes, native_pixels
 from dicom_io.part10 import parse, read_preface, uncompressed_syntax_of
 from dicom_io.pixel_header import PixelHeader, pixel_header_of
@@ -112,7 +112,7 @@ def _read_data_set(path: Path) -> tuple[Elements, str]:
                 fp,
                 preface.transfer_syntax_uid,
                 stop_when=lambda tag, _vr, _length: tag > _PIXEL_DATA,
-                inflate_limit=MAX_FILE_BYTES,
+                inflate_limit=MAX_PIXEL_BYTES,
             )
     except NotDicom:
         raise FilmError(Reason.NOT_DICOM) from None

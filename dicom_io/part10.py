@@ -23,6 +23,7 @@ from pydicom.uid import (
 
 from dicom_io.elements import valid_uid
 from dicom_io.errors import HeaderUnreadable, NotDicom
+from dicom_io.inflate import Inflated
 from dicom_io.quiet import quiet_libraries
 from dicom_io.walk import LONG_VRS, PIXEL_TAGS, UNDEFINED_LENGTH, Walker
 
@@ -40,7 +41,7 @@ _MAX_KEPT_BYTES = 64 << 20
 #: File meta information: the longest value that is kept, and the most elements. The standard has 18.
 _MAX_META_VALUE_BYTES = 1 << 10
 _MAX_META_ELEMENTS = 1000
-_INFLATE_STEP = 1 << 20
+_INFLATE_BUFFER = 1 << 20
 _SPECIFIC_CHARACTER_SET = 0x00080005
 StopWhen = Callable[[int, str | None, int], bool]
 
@@ -142,7 +143,7 @@ def parse(
     tags = frozenset(wanted) | {_SPECIFIC_CHARACTER_SET} if wanted is not None else None
     try:
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian and not _begins_like_data_set(fp):
-            fp = _inflated(fp, inflate_limit)
+            fp = io.BufferedReader(Inflated(fp, inflate_limit), _INFLATE_BUFFER)
         is_implicit, is_little = _encoding(fp)
         ds = Dataset(_kept(Walker(fp, is_implicit=is_implicit, is_little=is_little), stop_when, tags))
     except (zlib.error, struct.error, OverflowError):
@@ -193,16 +194,6 @@ def _encoding(fp: BinaryIO) -> tuple[bool, bool]:
     """Whether the data set is implicit and whether it is little endian: as it is, not as the transfer syntax says."""
     uid = uncompressed_syntax_of(fp)
     return uid == ImplicitVRLittleEndian, uid != ExplicitVRBigEndian
-
-
-def _inflated(fp: BinaryIO, limit: int) -> BinaryIO:
-    """The inflated data set (PS3.5 A.5: a raw deflate stream), cut off at the limit."""
-    machine = zlib.decompressobj(-zlib.MAX_WBITS)
-    plain = io.BytesIO()
-    while plain.tell() < limit and not machine.eof and (chunk := machine.unconsumed_tail or fp.read(_INFLATE_STEP)):
-        plain.write(machine.decompress(chunk, _INFLATE_STEP))
-    plain.seek(0)
-    return plain
 
 
 def _read_meta_element(fp: BinaryIO) -> dict[int, bytes] | None:

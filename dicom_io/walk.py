@@ -28,6 +28,7 @@ LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"
 #: Elements, nested ones too, that one data set may have before its pixels; the longest real headers have some 10^5.
 MAX_ELEMENTS = 1_000_000
 
+_READ_STEP = 4 << 20
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = 0xFFFE
 
@@ -61,9 +62,6 @@ class Walker:
         self._explicit_head = struct.Struct("<HH2sH" if is_little else ">HH2sH")
         self._length = struct.Struct("<L" if is_little else ">L")
         self._left = MAX_ELEMENTS
-        start = fp.tell()
-        self._size = fp.seek(0, io.SEEK_END)
-        fp.seek(start)
 
     def heads(self) -> Iterator[Head]:
         """The elements of the top level; before the next is asked for, the value must be read or skipped.
@@ -109,8 +107,7 @@ class Walker:
         if length > limit:
             self._fp.seek(end)
             return None
-        # a file takes memory for all that it is asked for, before it reads
-        data = self._fp.read(min(length, max(self._size - start, 0)))
+        data = self._read(length)
         self._fp.seek(end)
         return RawDataElement(
             BaseTag(head.tag), vr, head.length, data, start, self._is_implicit, self._is_little, is_raw=True
@@ -122,6 +119,16 @@ class Walker:
             self._end_of_items(is_cut_allowed=False)
         else:
             self._fp.seek(head.length, io.SEEK_CUR)
+
+    def _read(self, length: int) -> bytes:
+        """So many bytes, or those there are: a claim of gigabytes is not believed before they come."""
+        if length <= _READ_STEP:
+            return self._fp.read(length)
+        data = io.BytesIO()
+        while length and (chunk := self._fp.read(min(length, _READ_STEP))):
+            data.write(chunk)
+            length -= len(chunk)
+        return data.getvalue()
 
     def _head(self) -> Head | None:
         data = self._fp.read(8)

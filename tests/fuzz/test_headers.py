@@ -32,13 +32,13 @@ from tests.fuzz.headers import (
     item,
     part10,
 )
-from tests.fuzz.hostile_headers import GIANT, SMALL, examine_giant, examine_small
+from tests.fuzz.hostile_headers import FILMS, GIANT, SMALL, examine_giant, examine_small, film_of_each
 from tests.objects import Made
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: On a machine that does something else besides; each takes a tenth of it alone.
+#: Processor time; the longest takes a third of it, and the rest nothing to speak of.
 SECONDS_A_HEADER = 8.0
 FEW = settings(
     derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -56,6 +56,12 @@ def test_no_header_costs_more_than_its_share_of_memory_and_time(scene, names: li
     # A depth or length that nobody wants to read costs nobody the study.
     assert {name for name in names if "unwanted" in name and "open" not in name} <= read
     assert {"a private value", "private fragments", "native pixels"} <= read or scene is examine_small
+
+
+def test_no_film_of_a_hostile_header_costs_more_than_the_largest_film(tmp_path: Path) -> None:
+    ended = bounded(film_of_each, tmp_path, memory=768 * MIB, seconds=len(FILMS) * SECONDS_A_HEADER)
+    assert list(ended.value) == list(FILMS)
+    assert ended.printed == ""
 
 
 STRANGE = [
