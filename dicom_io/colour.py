@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.pixels.processing import apply_color_lut
 
-from dicom_io.elements import CONVERSION_ERRORS
 from dicom_io.errors import FilmError
 from dicom_io.greyscale import stored_values
 from dicom_io.luts import read_lut
 from dicom_io.reasons import Reason
+from dicom_io.segmented_lut import read_segmented_lut
 
 if TYPE_CHECKING:
     from dicom_io.decode import Stored
+    from dicom_io.elements import Elements
+    from dicom_io.luts import Lut
 
-#: Descriptor and data of the red, green and blue palette.
-_PALETTES = ((0x00281101, 0x00281201), (0x00281102, 0x00281202), (0x00281103, 0x00281203))
+#: Descriptor, data and segmented data of the red, green and blue palette.
+_PALETTES = (
+    (0x00281101, 0x00281201, 0x00281221),
+    (0x00281102, 0x00281202, 0x00281222),
+    (0x00281103, 0x00281203, 0x00281223),
+)
 
 Grey = NDArray[np.uint8]
 
@@ -61,21 +66,17 @@ def grey_of_colour(stored: Stored) -> Grey:
 
 def _grey_table(stored: Stored) -> Grey:
     """The grey of every stored value through the palette (PS3.3 C.7.6.3.1.5, C.7.9)."""
-    luts = [read_lut(stored.elements, *tags) for tags in _PALETTES]
     values = stored_values(stored.header)
-    known = [lut.of(values) for lut in luts if lut is not None]
-    rgb = np.stack(known, axis=-1).astype(np.uint16) if len(known) == len(luts) else _segmented(stored)
+    rgb = np.stack([_palette(stored.elements, tags).of(values) for tags in _PALETTES], axis=-1).astype(np.uint16)
     if rgb.max() > 0xFF:
         rgb = (rgb >> 8).astype(np.uint16)
     greys: Grey = np.asarray(Image.fromarray(rgb[None].astype(np.uint8)).convert("L"))[0]
     return greys
 
 
-def _segmented(stored: Stored) -> NDArray[np.uint16]:
-    """A palette in segments, which pydicom expands (PS3.3 C.7.9.2): every stored value in colour, shape (n, 3)."""
-    indices = np.arange(stored.header.mask + 1, dtype=stored.pixels.dtype)
-    try:
-        rgb = apply_color_lut(indices, stored.elements.dataset)
-    except CONVERSION_ERRORS:
-        raise FilmError(Reason.UNSUPPORTED_PHOTOMETRIC) from None
-    return np.asarray(rgb[..., :3], dtype=np.uint16)
+def _palette(elements: Elements, tags: tuple[int, int, int]) -> Lut:
+    descriptor, data, segments = tags
+    lut = read_lut(elements, descriptor, data) or read_segmented_lut(elements, descriptor, segments)
+    if lut is None:
+        raise FilmError(Reason.UNSUPPORTED_PHOTOMETRIC)
+    return lut

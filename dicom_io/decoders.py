@@ -161,13 +161,20 @@ def _htj2k(data: bytes) -> NDArray[Any]:
     Those that come while the lines are copied imagecodecs cannot raise: Python would print them, once by each hook, and
     the picture would hold whatever was in memory.
     """
-    lost: list[object] = []
+    # not the errors themselves: their tracebacks would hold the picture, in a cycle
+    lost: list[str] = []
 
     def keep(error: sys.UnraisableHookArgs) -> None:
-        lost.append(error) if _is_of_openjph(error.exc_value) else unraisable(error)
+        if _is_of_openjph(error.exc_value):
+            lost.append("unraisable")
+        else:
+            unraisable(error)
 
     def keep_silent(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        lost.append(error) if _is_of_openjph(error) else printing(kind, error, trace)
+        if _is_of_openjph(error):
+            lost.append("printed")
+        else:
+            printing(kind, error, trace)
 
     with _one_at_a_time:
         unraisable, printing = sys.unraisablehook, sys.excepthook
