@@ -157,12 +157,12 @@ class Elements:
         """As ``numbers``, with None in the place of each value that is no finite number."""
         return [next(_finite(part), None) for part in self.plain(tag).split("\\")]
 
-    def items(self, tag: int) -> Iterator[Elements]:
-        """The items of a sequence; none when the element is no sequence, or one of more than ``MAX_ITEMS``."""
+    def items(self, tag: int, most: int = MAX_ITEMS) -> Iterator[Elements]:
+        """The items of a sequence; none when the element is no sequence, or one of more than ``most``."""
         element = self._element(tag)
         if isinstance(element, RawDataElement):
             starts = _ITEM_TAGS[element.is_little_endian]
-            if isinstance(element.value, bytes) and element.value.count(starts) > MAX_ITEMS:
+            if isinstance(element.value, bytes) and element.value.count(starts) > most:
                 return
             try:
                 element = self._ds[tag]

@@ -18,6 +18,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io.accepting import Bounds
 from dicom_io.budget import Budget
+from dicom_io.commitment import CommitmentService
 from dicom_io.door import Door
 from dicom_io.errors import DicomIoError, PortBusy
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 
     from dicom_io.accepting import BoundedAssociation
+    from dicom_io.commitment import Commitments
     from dicom_io.journal import Journal
     from dicom_io.options import ListenerOptions
     from dicom_io.reasons import Reason
@@ -76,9 +78,18 @@ class Listener:
         Where refusals are noted.
     events : ListenerEvents
         Whom to tell.
+    commitments : Commitments, optional
+        Where requests for storage commitment go; without it they are answered with a failure.
     """
 
-    def __init__(self, options: ListenerOptions, spool: Spool, journal: Journal, events: ListenerEvents) -> None:
+    def __init__(
+        self,
+        options: ListenerOptions,
+        spool: Spool,
+        journal: Journal,
+        events: ListenerEvents,
+        commitments: Commitments | None = None,
+    ) -> None:
         self._options = options
         self._spool = spool
         self._refusals = Refusals(journal)
@@ -86,6 +97,7 @@ class Listener:
         self._sessions = Sessions()
         self._door = Door(options, self._sessions, self._refusals)
         self._storing = Storing(options.ae_title, spool, self._sessions, self._refusals, events.on_instance)
+        self._commitment = CommitmentService(commitments) if commitments else None
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -192,6 +204,8 @@ class Listener:
             (evt.EVT_SOP_COMMON, _services_of),
             (evt.EVT_C_STORE, self._storing.on_store),
         ]
+        if self._commitment:
+            handlers.append((evt.EVT_N_ACTION, self._commitment.on_action))
         if not self._options.accept_user_identity:
             handlers.append((evt.EVT_USER_ID, _refuse_identity))
         return handlers

@@ -20,6 +20,7 @@ from dicom_io.elements import valid_uid
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+STORAGE_COMMITMENT_UID = "1.2.840.10008.1.20.1"
 #: Storage Service Class (PS3.4 annex B).
 STORAGE_SERVICE_UID = "1.2.840.10008.4.2"
 
@@ -47,6 +48,7 @@ PREFERRED_TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.55",  # JPEG, retired processes 10 and 12
 )
 _RANK = {uid: rank for rank, uid in enumerate(PREFERRED_TRANSFER_SYNTAXES)}
+_OTHER_SERVICES = (Verification, STORAGE_COMMITMENT_UID)
 # Named "... Storage ...", but no service that stores objects by C-STORE.
 _NOT_STORAGE = ("Storage Commitment", "Storage Management", "Media Storage")
 
@@ -91,13 +93,13 @@ def contexts_for(requested: Iterable[PresentationContext]) -> list[PresentationC
     Returns
     -------
     list of PresentationContext
-        One for Verification and one for each storage class proposed, with its transfer syntaxes best first: pynetdicom
+        One each for Verification and Storage Commitment, and one for each storage class proposed, with its transfer syntaxes best first: pynetdicom
         accepts the first of them that a proposed context names.
     """
     wanted: dict[str, list[str]] = {}
     for context in requested:
         sop_class_uid = str(context.abstract_syntax)
-        if sop_class_uid == Verification or is_storage(sop_class_uid):
+        if sop_class_uid in _OTHER_SERVICES or is_storage(sop_class_uid):
             wanted.setdefault(sop_class_uid, []).extend(filter(valid_uid, map(str, context.transfer_syntax)))
     return [_context(uid, by_preference(dict.fromkeys(syntaxes))) for uid, syntaxes in wanted.items()]
 
@@ -110,7 +112,7 @@ def storage_services(supported: Iterable[PresentationContext]) -> dict[UID, SOPC
     return {
         cast("UID", context.abstract_syntax): _storage_service(str(context.abstract_syntax))
         for context in supported
-        if context.abstract_syntax != Verification
+        if context.abstract_syntax not in _OTHER_SERVICES
     }
 
 

@@ -109,10 +109,13 @@ class Served:
 
 
 @contextmanager
-def listening(root: Path, *, spool: Spool | None = None, told: Any = None, **options: Any) -> Iterator[Served]:
+def listening(
+    root: Path, *, spool: Spool | None = None, told: Any = None, commitments: Any = None, **options: Any
+) -> Iterator[Served]:
     """A listener in this process, on a port of the system's choice."""
     spool, journal, told = spool or Spool(root), Journal(root), told or Recorder()
-    listener = Listener(ListenerOptions(**{"port": 0, "network_timeout_s": 20.0, **options}), spool, journal, told)
+    made = ListenerOptions(**{"port": 0, "network_timeout_s": 20.0, **options})
+    listener = Listener(made, spool, journal, told, commitments)
     listener.start()
     try:
         yield Served(listener, spool, journal, told)

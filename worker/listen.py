@@ -25,12 +25,14 @@ from worker.bootstrap import (
     prepare_database,
     study_clock,
 )
+from worker.commitment import CommitmentBook
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
 from worker.registrar import Filing, Registrar
 from worker.settings import Settings, port_file
 
 if TYPE_CHECKING:
     from worker.dispatch import Dispatcher
+    from worker.loops import Loop
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +42,13 @@ POLL_S = 1.0
 
 
 class LoopDied(WorkerError):
-    """The registrar or the dispatcher ended by an error nobody foresaw."""
+    """A loop of the listener ended by an error nobody foresaw."""
 
     exit_code = 1
 
 
 class ListenerProcess:
-    """Listener, registrar and dispatcher wired together: each wakes the next one in the flow."""
+    """Listener, registrar, dispatcher and commitment wired together: each wakes the next one in the flow."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -55,7 +57,8 @@ class ListenerProcess:
         spool, journal = Spool(settings.spool), Journal(settings.spool)
         self._dispatcher: Dispatcher = make_dispatcher(settings, self._database.sessions)
         self._registrar = Registrar(spool, journal, self._database.sessions, self._make_filing, self._dispatcher.wake)
-        self.listener = Listener(_options(settings), spool, journal, self)
+        self._commitment = CommitmentBook(settings, self._database.sessions)
+        self.listener = Listener(_options(settings), spool, journal, self, self._commitment)
         self._registrar.watch(self.listener, study_clock(settings).quiet_ms)
         self._stop = threading.Event()
 
@@ -72,13 +75,16 @@ class ListenerProcess:
             signal.signal(number, lambda *_: self._stop.set())
         self._check_now()
         self._bind()
-        self._registrar.start()
-        self._dispatcher.start()
+        for loop in self._loops:
+            loop.start()
         self._say_where()
-        loops = (self._registrar, self._dispatcher)
-        while not self._stop.wait(POLL_S) and all(loop.is_alive for loop in loops):
+        while not self._stop.wait(POLL_S) and all(loop.is_alive for loop in self._loops):
             pass
         self._shut_down()
+
+    @property
+    def _loops(self) -> tuple[Loop, ...]:
+        return self._registrar, self._dispatcher, self._commitment
 
     def _bind(self) -> None:
         try:
@@ -116,15 +122,15 @@ class ListenerProcess:
     def _shut_down(self) -> None:
         self.listener.stop()
         port_file(self._settings).unlink(missing_ok=True)
-        self._registrar.stop(STOP_TIMEOUT_S)
-        self._dispatcher.stop(STOP_TIMEOUT_S)
+        for loop in self._loops:
+            loop.stop(STOP_TIMEOUT_S)
         self._database.dispose()
         logger.info("stopped", extra={"action": "stop"})
-        fatal = self._registrar.fatal or self._dispatcher.fatal
-        if fatal:
-            raise fatal
+        for loop in self._loops:
+            if loop.fatal:
+                raise loop.fatal
         if not self._stop.is_set():
-            msg = "the registrar or the dispatcher died; the log lines above say where. Please report it."
+            msg = "a loop of the listener died; the log lines above say where. Please report it."
             raise LoopDied(msg)
 
 

@@ -11,7 +11,6 @@ import pytest
 from pydicom import dcmread
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
-    StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
@@ -211,7 +210,6 @@ def test_other_services_are_not_offered(tmp_path: Path) -> None:
     services = [
         StudyRootQueryRetrieveInformationModelFind,
         ModalityPerformedProcedureStep,
-        StorageCommitmentPushModel,
         "1.2.840.10008.1.3.10",
     ]
     contexts = [(str(uid), [IMPLICIT_LE]) for uid in (Verification, *services)]

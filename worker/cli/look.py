@@ -107,6 +107,8 @@ def show(
 
 def status(as_json: AsJson = False) -> None:
     """Say whether everything is well: database, queue, workers, broker, disk. Exit code 1 when something is not."""
+    from worker.commitment import count_waiting
+
     settings = opened_once()
     database = open_database(settings)
     with database.reads() as session:
@@ -116,6 +118,7 @@ def status(as_json: AsJson = False) -> None:
         "database": database.engine.url.render_as_string(hide_password=True),
         "broker": _broker(settings),
         "live_workers": workers,
+        "commitments_waiting": count_waiting(settings),
         "disk_free_bytes": shutil.disk_usage(settings.home).free,
         **health,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
@@ -18,6 +19,25 @@ if TYPE_CHECKING:
 
 #: Of fetched studies: live work has 0, a shadow's tasks come after both.
 BACKFILL_PRIORITY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that is on record, and where its original lies."""
+
+    sop_class_uid: str
+    store_key: str
+
+
+def stored(session: Session, uids: Sequence[str]) -> dict[str, Stored]:
+    """Those of these SOP Instance UIDs that are on record, in their current version."""
+    found: dict[str, Stored] = {}
+    for some in chunks(uids):
+        rows = session.execute(
+            select(Image.sop_uid, Image.sop_class_uid, Image.store_key).where(Image.is_current, Image.sop_uid.in_(some))
+        ).all()
+        found.update((uid, Stored(sop_class, key)) for uid, sop_class, key in rows)
+    return found
 
 
 def image_counts(session: Session, study_uids: Sequence[str]) -> dict[str, int]:

@@ -1,0 +1,308 @@
+"""Storage commitment: "yes" only for what is durable and on record, asked and answered as a modality does it."""
+
+from __future__ import annotations
+
+import queue
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+
+from dicom_io.commitment import STORAGE_COMMITMENT_INSTANCE_UID, ActionStatus, FailureReason
+from dicom_io.negotiation import STORAGE_COMMITMENT_UID
+from dicom_io.store import Store
+from tests.database import BOTH, Site, fresh_site
+from tests.listening import LOCAL, association_to, listening, store_made
+from tests.objects import CR, EXPLICIT_LE, Made, new_uid
+from worker import commitment
+from worker.commitment import CommitmentBook, count_waiting
+from worker.db import holdings
+from worker.registrar import Filing, StudyClock
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from dicom_io.spool import Spool
+
+pytestmark = pytest.mark.integration
+
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+CONTEXT = (STORAGE_COMMITMENT_UID, [EXPLICIT_LE])
+
+
+@dataclass
+class Answer:
+    """What the requester was told."""
+
+    event: int
+    transaction_uid: str
+    committed: list[str] = field(default_factory=list)
+    failed: dict[str, int] = field(default_factory=dict)
+
+
+class Requester:
+    """A modality: asks over one association and listens for the answer."""
+
+    def __init__(self) -> None:
+        self.answers: queue.Queue[Answer] = queue.Queue()
+        self.status = 0x0000
+        ae = AE("TESTSCU")
+        ae.add_supported_context(STORAGE_COMMITMENT_UID, scu_role=False, scp_role=True)
+        handlers = [(evt.EVT_N_EVENT_REPORT, self._on_report)]
+        self._server = ae.start_server((LOCAL, 0), block=False, evt_handlers=handlers)  # type: ignore[arg-type]
+        self.port = int(self._server.server_address[1])  # type: ignore[union-attr]
+
+    def _on_report(self, event: Any) -> tuple[int, None]:
+        told = event.event_information
+        if self.status == 0:
+            committed = [item.ReferencedSOPInstanceUID for item in told.ReferencedSOPSequence]
+            failed = {item.ReferencedSOPInstanceUID: item.FailureReason for item in told.get("FailedSOPSequence", [])}
+            self.answers.put(Answer(event.event_type, told.TransactionUID, committed, failed))
+        else:
+            self.answers.put(Answer(0, told.TransactionUID))
+        return self.status, None
+
+    def stop(self) -> None:
+        self._server.shutdown()  # type: ignore[union-attr]
+
+
+@dataclass
+class Ward:
+    """A listener with its book of requests, its database, and the modality."""
+
+    port: int
+    book: CommitmentBook
+    filing: Filing
+    spool: Spool
+    settings: Settings
+    requester: Requester
+
+    def ask(self, references: Sequence[tuple[str, str]], **changes: Any) -> int:
+        """Request commitment; the status that the request is answered with."""
+        ds = Dataset()
+        ds.TransactionUID = changes.get("transaction_uid") or new_uid()
+        ds.ReferencedSOPSequence = [_item(*reference) for reference in references]
+        instance = changes.get("instance_uid", STORAGE_COMMITMENT_INSTANCE_UID)
+        with association_to(self.port, CONTEXT) as association:
+            status, _ = association.send_n_action(ds, changes.get("action", 1), STORAGE_COMMITMENT_UID, instance)
+        return int(status.Status)
+
+    def send(self, made: Made, folder: Path) -> None:
+        """Store an object; it waits in the inbox then."""
+        assert store_made(self.port, folder, made)[0] == 0
+
+    def register(self) -> None:
+        """What the registrar does with the inbox."""
+        for key in self.spool.keys():  # noqa: SIM118
+            self.filing.file(self.spool.path(key), key)
+            self.spool.remove(key)
+
+    def answer(self) -> Answer:
+        """One turn of the loop, and what the modality was told."""
+        self.book.turn()
+        return self.requester.answers.get(timeout=20)
+
+    @property
+    def waiting(self) -> int:
+        return count_waiting(self.settings)
+
+
+def _item(sop_class: str, sop_uid: str) -> Dataset:
+    ds = Dataset()
+    ds.ReferencedSOPClassUID, ds.ReferencedSOPInstanceUID = sop_class, sop_uid
+    return ds
+
+
+@pytest.fixture(params=BOTH)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from fresh_site(request, tmp_path)
+
+
+@pytest.fixture(name="ward")
+def _ward(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
+    with ward_of(site, tmp_path, monkeypatch) as ward:
+        yield ward
+
+
+@contextmanager
+def ward_of(site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
+    requester = Requester()
+    monkeypatch.setenv("AUSCULT_HOME", str(folder / "home"))
+    settings = load_settings(peers=(f"MODALITY=TESTSCU@{LOCAL}:{requester.port}",))
+    book = CommitmentBook(settings, site.sessions)
+    filing = Filing(site.sessions, Store(settings.store), StudyClock(0, 900_000))
+    try:
+        with listening(settings.spool, commitments=book) as served:
+            yield Ward(served.port, book, filing, served.spool, settings, requester)
+    finally:
+        requester.stop()
+
+
+def test_what_is_on_record_and_in_the_store_is_committed(ward: Ward, tmp_path: Path) -> None:
+    made = [Made(), Made()]
+    for one in made:
+        ward.send(one, tmp_path)
+    ward.register()
+    transaction = new_uid()
+    assert ward.ask([(CR, one.sop_uid) for one in made], transaction_uid=transaction) == 0
+    told = ward.answer()
+    assert (told.event, told.transaction_uid) == (1, transaction)
+    assert sorted(told.committed) == sorted(one.sop_uid for one in made)
+    assert ward.waiting == 0
+
+
+def test_an_object_in_the_inbox_is_waited_for_and_not_promised(ward: Ward, tmp_path: Path) -> None:
+    made = Made()
+    ward.send(made, tmp_path)
+    assert ward.ask([(CR, made.sop_uid)]) == 0
+    ward.book.turn()
+    assert ward.requester.answers.empty()
+    assert ward.waiting == 1
+    ward.register()
+    assert ward.answer().committed == [made.sop_uid]
+
+
+def test_every_way_to_fail_has_its_reason(ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commitment, "GRACE_S", 0.0)
+    good, other_class, lost = Made(), Made(), Made()
+    for one in (good, other_class, lost):
+        ward.send(one, tmp_path)
+    ward.register()
+    with ward.filing._sessions() as session:
+        key = holdings.stored(session, [lost.sop_uid])[lost.sop_uid].store_key
+    Store(ward.settings.store).remove(key)
+    never = new_uid()
+    assert ward.ask([(CR, good.sop_uid), (DX, other_class.sop_uid), (CR, lost.sop_uid), (CR, never)]) == 0
+    told = ward.answer()
+    assert told.event == 2
+    assert told.committed == [good.sop_uid]
+    assert told.failed == {
+        other_class.sop_uid: FailureReason.CLASS_INSTANCE_CONFLICT,
+        lost.sop_uid: FailureReason.NO_SUCH_OBJECT,
+        never: FailureReason.NO_SUCH_OBJECT,
+    }
+
+
+def test_an_object_still_in_the_inbox_at_the_deadline_is_no_yes(
+    ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment, "INBOX_S", 0.0)
+    made = Made()
+    ward.send(made, tmp_path)
+    assert ward.ask([(CR, made.sop_uid)]) == 0
+    assert ward.answer().failed == {made.sop_uid: FailureReason.PROCESSING_FAILURE}
+
+
+def test_a_request_survives_the_process_that_took_it(ward: Ward, site: Site, tmp_path: Path) -> None:
+    made = Made()
+    ward.send(made, tmp_path)
+    ward.register()
+    assert ward.ask([(CR, made.sop_uid)]) == 0
+    assert ward.waiting == 1
+    ward.book = CommitmentBook(ward.settings, site.sessions)
+    assert ward.answer().committed == [made.sop_uid]
+
+
+def test_a_requester_that_is_away_is_asked_again_after_growing_pauses(
+    site: Site, tmp_path: Path, monkeypatch: Any
+) -> None:
+    with ward_of(site, tmp_path, monkeypatch) as ward:
+        now = [0.0]
+        ward.book._clock = lambda: now[0]
+        made = Made()
+        ward.send(made, tmp_path)
+        ward.register()
+        ward.requester.status = 0x0110
+        assert ward.ask([(CR, made.sop_uid)]) == 0
+        pauses = []
+        for _ in range(3):
+            assert ward.answer().event == 0
+            began = now[0]
+            ward.book.turn()
+            assert ward.requester.answers.empty()
+            now[0] = next(due for due, _ in ward.book._due.values())
+            pauses.append(now[0] - began)
+        assert pauses == [10.0, 20.0, 40.0]
+        ward.requester.status = 0
+        assert ward.answer().committed == [made.sop_uid]
+        assert (ward.waiting, ward.book._due) == (0, {})
+
+
+def test_after_some_days_it_is_given_up_and_kept_aside(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commitment, "GRACE_S", 0.0)
+    monkeypatch.setattr(commitment, "GIVE_UP_S", 0.0)
+    ward.requester.status = 0x0110
+    assert ward.ask([(CR, new_uid())]) == 0
+    ward.answer()
+    aside = commitment.waiting_folder(ward.settings) / "quarantine"
+    assert (ward.waiting, len(list(aside.iterdir()))) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("references", "changes", "status"),
+    [
+        ([], {}, ActionStatus.INVALID_ARGUMENT),
+        ([(CR, "not a uid")], {}, ActionStatus.INVALID_ARGUMENT),
+        ([(CR, "1.2.3"), ("", "1.2.4")], {}, ActionStatus.INVALID_ARGUMENT),
+        ([(CR, "1.2.3")], {"transaction_uid": "none"}, ActionStatus.INVALID_ARGUMENT),
+        ([(CR, "1.2.3")], {"action": 2}, ActionStatus.NO_SUCH_ACTION),
+        ([(CR, "1.2.3")], {"instance_uid": "1.2.3"}, ActionStatus.NO_SUCH_INSTANCE),
+    ],
+)
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_request_that_cannot_be_answered_is_refused_at_once(
+    references: list[tuple[str, str]], changes: dict[str, Any], status: ActionStatus, ward: Ward
+) -> None:
+    assert ward.ask(references, **changes) == status
+    assert ward.waiting == 0
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_requester_nobody_knows_the_address_of_is_refused(ward: Ward) -> None:
+    ds = Dataset()
+    ds.TransactionUID, ds.ReferencedSOPSequence = new_uid(), [_item(CR, new_uid())]
+    ae = AE("STRANGER")
+    ae.add_requested_context(STORAGE_COMMITMENT_UID)
+    association = ae.associate(LOCAL, ward.port)
+    status, _ = association.send_n_action(ds, 1, STORAGE_COMMITMENT_UID, STORAGE_COMMITMENT_INSTANCE_UID)
+    association.release()
+    assert status.Status == ActionStatus.NOT_AUTHORISED
+    assert ward.waiting == 0
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_transaction_asked_twice_and_an_object_named_twice_are_answered_once(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment, "GRACE_S", 0.0)
+    transaction, uid = new_uid(), new_uid()
+    for _ in range(2):
+        assert ward.ask([(CR, uid), (CR, uid)], transaction_uid=transaction) == 0
+    assert ward.answer().failed == {uid: FailureReason.NO_SUCH_OBJECT}
+    ward.book.turn()
+    assert ward.requester.answers.empty()
+    assert ward.waiting == 0
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_thousands_of_references_are_answered_and_too_many_are_refused(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment, "GRACE_S", 0.0)
+    uids = [f"1.2.3.{number}" for number in range(5000)]
+    assert ward.ask([(CR, uid) for uid in uids]) == 0
+    assert set(ward.answer().failed) == set(uids)
+    monkeypatch.setattr("dicom_io.commitment.MAX_REFERENCES", 10)
+    assert ward.ask([(CR, uid) for uid in uids[:11]]) == ActionStatus.RESOURCE_LIMITATION
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_request_that_cannot_be_written_is_not_acknowledged(ward: Ward) -> None:
+    folder = commitment.waiting_folder(ward.settings)
+    (folder / "tmp").rmdir()
+    assert ward.ask([(CR, new_uid())]) == ActionStatus.PROCESSING_FAILURE

@@ -1,0 +1,227 @@
+"""Storage commitment: what a sender asks to be kept for it is looked up in SQL and the store, and answered.
+
+A request is noted on disk before it is acknowledged, in a spool of its own, and lies there until its answer has been
+taken. "Committed" is said of an object only when its row is committed and its original lies in the store; one that still
+waits in the inbox is waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dicom_io.commitment import (
+    ActionStatus,
+    CommitmentRequest,
+    Failure,
+    FailureReason,
+    NotTaken,
+    Reference,
+    RequestRefused,
+    report,
+)
+from dicom_io.errors import PeerUnreachable, SpoolError
+from dicom_io.spool import Spool
+from dicom_io.store import Store
+from worker.db import holdings
+from worker.logs import error_class
+from worker.loops import Loop
+from worker.peers import caller_of, peer_with_title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+#: Requests that may wait for their answer.
+MAX_WAITING = 10_000
+#: An object that is not on record yet is waited for so long while the inbox holds entries that may be it ...
+INBOX_S = 300.0
+#: ... and so long while it holds none: another listener may have it.
+GRACE_S = 5.0
+FIRST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 3600.0
+GIVE_UP_S = 3 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A request on disk."""
+
+    key: str
+    request: CommitmentRequest
+    #: By this machine's clock.
+    at: float
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was noted."""
+        return time.time() - self.at
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is safe of what was asked about."""
+
+    committed: tuple[Reference, ...]
+    failed: tuple[Failure, ...]
+
+
+class CommitmentBook(Loop):
+    """Notes requests, and answers them in turn; who does not take its answer is asked again after growing pauses."""
+
+    name = "commitment"
+
+    def __init__(
+        self, settings: Settings, sessions: sessionmaker[Session], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(TICK_S)
+        self._settings = settings
+        self._sessions = sessions
+        self._clock = clock
+        self._noted = Spool(waiting_folder(settings))
+        self._inbox = Spool(settings.spool)
+        self._store = Store(settings.store)
+        #: When to try an entry again, and the pause after that.
+        self._due: dict[str, tuple[float, float]] = {}
+
+    def note(self, request: CommitmentRequest) -> None:
+        """Make a request durable (dicom_io.commitment.Commitments)."""
+        if peer_with_title(self._settings, request.calling_aet) is None:
+            logger.warning(
+                "storage commitment refused: the requester is not in AUSCULT_PEERS, so its answer would have nowhere to go",
+                extra={"action": "commitment_refused", "calling_aet": request.calling_aet},
+            )
+            raise RequestRefused(ActionStatus.NOT_AUTHORISED)
+        try:
+            if len(self._noted.keys()) >= MAX_WAITING:
+                raise RequestRefused(ActionStatus.RESOURCE_LIMITATION)
+            key = self._noted.put([_encoded(request)])
+        except SpoolError as error:
+            raise RequestRefused(ActionStatus.PROCESSING_FAILURE) from error
+        counts = {"key": key, "objects": len(request.references)}
+        logger.info("storage commitment requested", extra={"action": "commitment_noted", **counts})
+        self.wake()
+
+    def turn(self) -> bool:
+        """Answer what is due, a peer that does not answer once a turn."""
+        away: set[str] = set()
+        for noted in self._waiting():
+            if noted.request.calling_aet not in away and self._due.get(noted.key, (0.0, 0.0))[0] <= self._clock():
+                self._answer(noted, away)
+        return False
+
+    def _waiting(self) -> list[Noted]:
+        """The requests on disk, oldest first; of one that was sent again under its transaction only the newest."""
+        newest: dict[tuple[str, str], Noted] = {}
+        for key in self._noted.keys():  # noqa: SIM118 - a spool is no dict
+            noted = _read(self._noted.path(key), key)
+            if noted is None:
+                self._noted.quarantine(key)
+                continue
+            older = newest.pop(_name(noted), None)
+            if older:
+                self._forget(older)
+            newest[_name(noted)] = noted
+        return list(newest.values())
+
+    def _answer(self, noted: Noted, away: set[str]) -> None:
+        verdict = self._verdict(noted)
+        if verdict is None:
+            return
+        peer = peer_with_title(self._settings, noted.request.calling_aet)
+        counts = {"key": noted.key, "committed": len(verdict.committed), "failed": len(verdict.failed)}
+        try:
+            if peer is None:
+                raise NotTaken
+            report(peer, caller_of(self._settings), noted.request.transaction_uid, verdict.committed, verdict.failed)
+        except (PeerUnreachable, NotTaken) as error:
+            away.add(noted.request.calling_aet)
+            self._put_off(noted, error)
+            return
+        self._forget(noted)
+        logger.info("storage commitment answered", extra={"action": "commitment_answered", **counts})
+
+    def _verdict(self, noted: Noted) -> Verdict | None:
+        """What is safe; None while something may still be on its way into SQL."""
+        references = noted.request.references
+        # Asked before SQL: an entry that is registered in between is then found there.
+        is_inbox_empty = not self._inbox.keys(1)
+        with self._sessions() as session:
+            stored = holdings.stored(session, [reference.sop_uid for reference in references])
+        missing = [reference for reference in references if reference.sop_uid not in stored]
+        if missing and noted.age_s < (GRACE_S if is_inbox_empty else INBOX_S):
+            return None
+        absent = FailureReason.NO_SUCH_OBJECT if is_inbox_empty else FailureReason.PROCESSING_FAILURE
+        reasons = {item: self._reason(item, stored.get(item.sop_uid), absent) for item in references}
+        return Verdict(
+            tuple(item for item, reason in reasons.items() if reason is None),
+            tuple(Failure(item, reason) for item, reason in reasons.items() if reason is not None),
+        )
+
+    def _reason(self, item: Reference, held: holdings.Stored | None, absent: FailureReason) -> FailureReason | None:
+        if held is None:
+            return absent
+        if held.sop_class_uid != item.sop_class_uid:
+            return FailureReason.CLASS_INSTANCE_CONFLICT
+        return None if self._store.exists(held.store_key) else FailureReason.NO_SUCH_OBJECT
+
+    def _put_off(self, noted: Noted, error: Exception) -> None:
+        facts = {"key": noted.key, "cause": error_class(error), "calling_aet": noted.request.calling_aet}
+        if noted.age_s > GIVE_UP_S:
+            self._noted.quarantine(noted.key)
+            self._due.pop(noted.key, None)
+            logger.error("storage commitment given up: nobody took its answer", extra={"action": "give_up", **facts})
+            return
+        pause = self._due.get(noted.key, (0.0, FIRST_PAUSE_S))[1]
+        self._due[noted.key] = (self._clock() + pause, min(2 * pause, LONGEST_PAUSE_S))
+        logger.warning("storage commitment waits, its requester is away", extra={"action": "put_off", **facts})
+
+    def _forget(self, noted: Noted) -> None:
+        self._noted.remove(noted.key)
+        self._due.pop(noted.key, None)
+
+
+def waiting_folder(settings: Settings) -> Path:
+    """Where requests lie that wait for their answer."""
+    return settings.spool / "commitment"
+
+
+def count_waiting(settings: Settings) -> int:
+    """How many requests of this machine's listener wait for their answer."""
+    folder = waiting_folder(settings) / "new"
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
+def _name(noted: Noted) -> tuple[str, str]:
+    return noted.request.calling_aet, noted.request.transaction_uid
+
+
+def _encoded(request: CommitmentRequest) -> bytes:
+    document = {
+        "transaction_uid": request.transaction_uid,
+        "calling_aet": request.calling_aet,
+        "at": time.time(),
+        "references": [[item.sop_class_uid, item.sop_uid] for item in request.references],
+    }
+    return json.dumps(document).encode("ascii")
+
+
+def _read(path: Path, key: str) -> Noted | None:
+    """A request on disk; None for a file that is none."""
+    try:
+        document = json.loads(path.read_bytes())
+        references = tuple(Reference(*pair) for pair in document["references"])
+        request = CommitmentRequest(document["transaction_uid"], document["calling_aet"], references)
+        return Noted(key, request, float(document["at"]))
+    except (ValueError, KeyError, TypeError):
+        return None
