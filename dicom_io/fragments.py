@@ -35,8 +35,9 @@ _COMMANDS = frozenset({0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0100, 0x0110, 0
 class Taken:
     """What is to be done with one P-DATA-TF PDU."""
 
-    #: The PDU's body to pass on: as it came, or without the data of an object over the limit.
-    body: bytes
+    #: The presentation data values to pass on, as context id and value with its control header: views of what came,
+    #: or empty ones of an object over the limit.
+    items: list[tuple[int, memoryview]]
     #: Whether a request has come in whole, so that an answer is owed.
     request: bool
 
@@ -65,12 +66,12 @@ class Fragments:
         """Whether no message has begun that has not ended."""
         return not self._command and not self._in_data
 
-    def take(self, body: bytes, contexts: Container[int]) -> Taken:
+    def take(self, body: memoryview, contexts: Container[int]) -> Taken:
         """Look through the body of a P-DATA-TF PDU.
 
         Parameters
         ----------
-        body : bytes
+        body : memoryview
             What follows the PDU's length.
         contexts : container of int
             Ids of the accepted presentation contexts.
@@ -86,16 +87,16 @@ class Fragments:
             If the items do not fit the PDU or one another, or the object is larger than what is drained.
         """
         ended, items = False, []
-        for context_id, control, fragment in _items(body):
+        for context_id, value in _items(body):
             if context_id not in contexts or ended:
                 raise _broken()
-            ended = self._take_one(control, fragment)
-            items.append((context_id, control, fragment))
+            ended = self._take_one(value[0], value[1:])
+            items.append((context_id, value))
         if not items:
             raise _broken()
         if self.overrun:
-            body = b"".join(_emptied(*item) for item in items)
-        return Taken(body, ended and self._is_request)
+            items = [(context_id, value if value[0] & _COMMAND else value[:1]) for context_id, value in items]
+        return Taken(items, ended and self._is_request)
 
     def _take_one(self, control: int, fragment: memoryview) -> bool:
         """Count a fragment; return whether it ends the message."""
@@ -168,9 +169,9 @@ def _short(found: dict[int, bytes], number: int) -> int:
     return int.from_bytes(value, "little")
 
 
-def _items(body: bytes) -> Iterator[tuple[int, int, memoryview]]:
-    """Yield context id, message control header and fragment of each presentation data value item."""
-    view, offset = memoryview(body), 0
+def _items(body: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield context id and value (message control header and fragment) of each presentation data value item."""
+    offset = 0
     while offset < len(body):
         if len(body) - offset < 6:
             raise _broken()
@@ -178,13 +179,8 @@ def _items(body: bytes) -> Iterator[tuple[int, int, memoryview]]:
         end = offset + 4 + length
         if length < 2 or end > len(body):
             raise _broken()
-        yield body[offset + 4], body[offset + 5], view[offset + 6 : end]
+        yield body[offset + 4], body[offset + 5 : end]
         offset = end
-
-
-def _emptied(context_id: int, control: int, fragment: memoryview) -> bytes:
-    kept = bytes(fragment) if control & _COMMAND else b""
-    return struct.pack(">LBB", len(kept) + 2, context_id, control) + kept
 
 
 def _broken(abort: AbortReason = AbortReason.INVALID_PARAMETER) -> Violation:

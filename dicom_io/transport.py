@@ -163,8 +163,8 @@ class BoundedSocket(AssociationSocket):
         poll.register(self.bell, select.POLLIN)
         if readable and self.socket is not None and self.socket.fileno() >= 0:
             poll.register(self.socket, select.POLLIN)
-        poll.poll(timeout_s * 1000)
-        self.bell.hush()
+        if any(descriptor == self.bell.fileno() for descriptor, _ in poll.poll(timeout_s * 1000)):
+            self.bell.hush()
 
     @property
     def _connection(self) -> socket.socket:

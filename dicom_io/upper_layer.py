@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
+from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_io.fragments import Fragments, is_response
 from dicom_io.reasons import Reason
@@ -222,11 +223,13 @@ class BoundedProvider(DULServiceProvider):
             return
         kind, length = struct.unpack(">BxL", header)
         self._check(kind, length)
-        body = bytes(self.transport.recv(length))
+        body = self.transport.recv(length)
         if len(body) < length:
             self._lose()
-            return
-        self._pass_on(kind, self._counted(body) if kind == _P_DATA else body)
+        elif kind == _P_DATA:
+            self._collect(body)
+        else:
+            self._pass_on(kind, body)
 
     def _check(self, kind: int, length: int) -> None:
         if not _ASSOCIATE_RQ <= kind <= _ABORT:
@@ -237,32 +240,47 @@ class BoundedProvider(DULServiceProvider):
         if length > limits.get(kind, _MAX_CONTROL_BYTES):
             raise Violation(Reason.PDU_TOO_LARGE, AbortReason.INVALID_PARAMETER)
 
-    def _counted(self, body: bytes) -> bytes:
-        """Count what has come, and return what of it is to be collected."""
-        taken = self.fragments.take(body, self._bounded._accepted_cx)
+    def _collect(self, body: bytearray) -> None:
+        """Count what has come, and give what of it is to be kept to the state machine."""
+        taken = self.fragments.take(memoryview(body), self._bounded._accepted_cx)
         budget, message = self._bounded.bounds.budget, self._bounded.dimse.message
         if self.fragments.overrun and message is not None:
             message.data_set = BytesIO()
             budget.release(self._bounded)
-        budget.take(self._bounded, len(taken.body))
+        budget.take(self._bounded, sum(len(value) for _, value in taken.items))
         self.unanswered += taken.request
         self._settle()
-        return taken.body
+        self._put(_Data(taken.items), "Evt10")
 
-    def _pass_on(self, kind: int, body: bytes) -> None:
+    def _pass_on(self, kind: int, body: bytearray) -> None:
         """Decode a PDU and give it to the state machine."""
         try:
-            pdu, event = self._decode_pdu(bytearray(struct.pack(">BxL", kind, len(body)) + body))
-            if kind != _P_DATA:
-                # Here, where an error ends the association; in the state machine it would end the thread.
-                pdu.to_primitive()
+            pdu, event = self._decode_pdu(bytearray(struct.pack(">BxL", kind, len(body))) + body)
+            # Here, where an error ends the association; in the state machine it would end the thread.
+            pdu.to_primitive()
         except _UNREADABLE as exc:
             raise Violation(Reason.PROTOCOL_ERROR, AbortReason.INVALID_PARAMETER) from exc
         if kind == _ASSOCIATE_RQ:
             self.transport.end_at = self._bounded.end_at
         self.peer_left = self.peer_left or kind == _ABORT
+        self._put(pdu, event)
+
+    def _put(self, pdu: Any, event: str) -> None:
         self.event_queue.put(event)
         self._recv_pdu.put(pdu)
+
+
+class _Data:
+    """A P-DATA-TF PDU as the state machine needs it; pynetdicom's own would copy the data five times."""
+
+    def __init__(self, items: list[tuple[int, memoryview]]) -> None:
+        self._items = items
+
+    def to_primitive(self) -> P_DATA:
+        """Return the primitive, its values still views of what was read."""
+        primitive = P_DATA()
+        primitive.presentation_data_value_list.extend(self._items)  # type: ignore[arg-type]
+        return primitive
 
 
 def _answers(pdu: P_DATA_TF) -> bool:

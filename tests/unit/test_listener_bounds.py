@@ -27,6 +27,12 @@ CONTEXTS = {1, 3}
 RESPONSE = element(0x0100, b"\x01\x80") + element(0x0120, b"\1\0") + element(0x0800, b"\x01\x01")
 
 
+def take(fragments: Fragments, body: bytes) -> tuple[bytes, bool]:
+    """What is passed on of a PDU, as the bytes of its items, and whether a request has come in whole."""
+    taken = fragments.take(memoryview(body), CONTEXTS)
+    return b"".join(item(context_id, value[0], bytes(value[1:])) for context_id, value in taken.items), taken.request
+
+
 def test_a_message_is_followed_from_its_first_fragment_to_its_last() -> None:
     fragments, command = Fragments(LIMIT), store_command("1.2.3")
     steps = [
@@ -39,30 +45,29 @@ def test_a_message_is_followed_from_its_first_fragment_to_its_last() -> None:
         (item(1, COMMAND | LAST, RESPONSE), False),
     ]
     for body, ends_request in steps:
-        taken = fragments.take(body, CONTEXTS)
-        assert (taken.body, taken.request) == (body, ends_request)
+        assert take(fragments, body) == (body, ends_request)
     assert fragments.between_messages
     assert not fragments.overrun
 
 
 def test_nothing_is_passed_on_of_an_object_over_the_limit_and_all_of_the_next() -> None:
     fragments, command = Fragments(LIMIT), store_command("1.2.3")
-    fragments.take(item(1, COMMAND | LAST, command), CONTEXTS)
-    assert fragments.take(item(1, 0, bytes(LIMIT)), CONTEXTS).body == item(1, 0, bytes(LIMIT))
-    assert fragments.take(item(1, 0, b"x"), CONTEXTS).body == item(1, 0, b"")
-    taken = fragments.take(item(1, LAST, bytes(10)), CONTEXTS)
-    assert (taken.body, taken.request, fragments.overrun) == (item(1, LAST, b""), True, True)
+    take(fragments, item(1, COMMAND | LAST, command))
+    assert take(fragments, item(1, 0, bytes(LIMIT))) == (item(1, 0, bytes(LIMIT)), False)
+    assert take(fragments, item(1, 0, b"x")) == (item(1, 0, b""), False)
+    assert take(fragments, item(1, LAST, bytes(10))) == (item(1, LAST, b""), True)
+    assert fragments.overrun
     both = item(1, COMMAND | LAST, command) + item(1, LAST, bytes(10))
-    assert fragments.take(both, CONTEXTS).body == both
+    assert take(fragments, both) == (both, True)
     assert not fragments.overrun
 
 
 def test_an_object_of_twice_the_limit_is_too_much() -> None:
     fragments = Fragments(LIMIT)
-    fragments.take(item(1, COMMAND | LAST, store_command("1.2.3")), CONTEXTS)
-    fragments.take(item(1, 0, bytes(2 * LIMIT)), CONTEXTS)
+    take(fragments, item(1, COMMAND | LAST, store_command("1.2.3")))
+    take(fragments, item(1, 0, bytes(2 * LIMIT)))
     with pytest.raises(Violation) as caught:
-        fragments.take(item(1, 0, b"x"), CONTEXTS)
+        take(fragments, item(1, 0, b"x"))
     assert caught.value.reason is Reason.OBJECT_TOO_LARGE
 
 
@@ -100,7 +105,7 @@ COMMAND_SET = store_command("1.2.3")
 )
 def test_what_does_not_fit_together_is_a_violation(body: bytes) -> None:
     with pytest.raises(Violation) as caught:
-        Fragments(LIMIT).take(body, CONTEXTS)
+        take(Fragments(LIMIT), body)
     assert caught.value.reason is Reason.PROTOCOL_ERROR
 
 
