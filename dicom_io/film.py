@@ -153,9 +153,11 @@ def is_picture(path: Path) -> bool:
     """Whether a file begins like a JPEG or PNG picture; False for any other file and for one that cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(8).startswith(_PICTURE_STARTS)
+            start = file.read(132)
     except OSError:
         return False
+    # the preamble of a DICOM file may be the head of a picture (PS3.10 7.1)
+    return start.startswith(_PICTURE_STARTS) and start[128:] != b"DICM"
 
 
 def grey_of_picture(path: Path) -> Grey:

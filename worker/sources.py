@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 def existing(paths: Sequence[Path]) -> Sequence[Path]:
-    """The paths; raises UsageError that names those that are not there, or are neither file nor folder.
-
-    A pipe or a device may never end.
-    """
-    wrong = [str(path) for path in paths if not (os.path.isfile(path) or os.path.isdir(path))]  # noqa: PTH112, PTH113
-    if wrong:
-        msg = f"no such file or folder: {', '.join(wrong)}"
-        raise UsageError(msg)
+    """The paths; raises UsageError that names those that are not there, or are neither file nor folder."""
+    missing = [path for path in paths if not os.path.lexists(path)]
+    # a pipe or a device may never end
+    odd = [path for path in paths if path not in missing and not (_is(path, stat.S_ISREG) or _is(path, stat.S_ISDIR))]
+    for wrong, what in ((missing, "no such file or folder"), (odd, "neither file nor folder")):
+        if wrong:
+            msg = f"{what}: {', '.join(map(str, wrong))}"
+            raise UsageError(msg)
     return paths
+
+
+def _is(path: Path, kind: Callable[[int], bool]) -> bool:
+    try:
+        return kind(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def walk(paths: Iterable[Path]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dicom_io.film import is_picture
 from dicom_io.header import read_facts
 from dicom_io.part10 import read_preface
 from dicom_io.walk import Walker
@@ -258,3 +259,13 @@ def test_coverage_guided_bytes_break_nothing(tmp_path: Path) -> None:
         timeout=90,
     )
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+
+
+@pytest.mark.parametrize("start", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
+def test_a_film_whose_preamble_is_a_pictures_head_is_a_film(start: bytes, tmp_path: Path) -> None:
+    film = Made().write(tmp_path / "film.dcm")
+    film.write_bytes(start + film.read_bytes()[len(start) :])
+    assert not is_picture(film)
+    assert read_facts(film).has_pixel_data
+    film.write_bytes(start + bytes(400))
+    assert is_picture(film)
