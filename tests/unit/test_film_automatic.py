@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dicom_io.decode import read_stored
@@ -183,6 +183,8 @@ NUMBERS = st.sampled_from(
 
 
 @settings(max_examples=150, deadline=None)
+@example(numbers=("0", "1e-308", "0", "1"), function=None, relationship=None, has_lut=False)
+@example(numbers=("0", "0.001", "1e308", "1"), function=None, relationship=None, has_lut=False)
 @given(
     numbers=st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS),
     function=st.sampled_from([None, "LINEAR", "LINEAR_EXACT", "SIGMOID"]),

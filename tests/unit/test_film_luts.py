@@ -130,6 +130,16 @@ def test_a_table_of_less_than_two_entries_is_as_none(data: list[int], tmp_path: 
     assert np.array_equal(greys(tmp_path, VOILUTSequence=table, **WINDOW), greys(tmp_path, **WINDOW))
 
 
+def test_a_modality_lut_of_one_entry_is_as_none(tmp_path: Path) -> None:
+    table = lut([1, 0, 12], [4095])
+    assert np.array_equal(greys(tmp_path, ModalityLUTSequence=table, **WINDOW), greys(tmp_path, **WINDOW))
+
+
+def test_an_odd_number_of_bytes_is_padded(tmp_path: Path) -> None:
+    table = Sequence([lut_item([255, 0, 8], INVERTING[:255] + b"\0", "OW")])
+    assert np.array_equal(greys(tmp_path, BYTES, VOILUTSequence=table), np.maximum(255 - BYTES, 1))
+
+
 def test_a_voi_lut_takes_what_the_rescale_gives(tmp_path: Path) -> None:
     table = lut([4096, -1024, 12], list(range(4096)))
     ours = greys(tmp_path, RescaleSlope="1", RescaleIntercept="-1024", VOILUTSequence=table)
