@@ -167,7 +167,9 @@ def report(
     role = build_role(STORAGE_COMMITMENT_UID, scu_role=False, scp_role=True)
     ds = Dataset()
     ds.TransactionUID = transaction_uid
-    ds.ReferencedSOPSequence = [_item(reference) for reference in committed]
+    # Each only where it has an item (PS3.4 Table J.3-2).
+    if committed:
+        ds.ReferencedSOPSequence = [_item(reference) for reference in committed]
     if failed:
         ds.FailedSOPSequence = [_failed_item(failure) for failure in failed]
     event = _SOME_FAILED if failed else _ALL_COMMITTED

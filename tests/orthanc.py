@@ -124,6 +124,20 @@ class Orthanc(OwnServer):
 
         return wait_until(report, 60, "Orthanc's job to end")
 
+    def ask_for_commitment(self, *objects: tuple[str, str]) -> str:
+        """Ask Auscult whether objects (class and instance) are safe there; returns the transaction."""
+        asked = {"DicomInstances": objects}
+        return str(self.rest(f"modalities/{PEER}/storage-commitment", asked)["ID"])
+
+    def commitment(self, transaction_uid: str) -> dict[str, Any]:
+        """What Auscult has reported, once it has."""
+
+        def report() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.rest(f"storage-commitment/{transaction_uid}")
+            return found if found["Status"] != "Pending" else None
+
+        return wait_until(report, 60, "the report of the storage commitment")
+
     def resubmit(self, job: str) -> None:
         """Begin a failed job anew."""
         self.rest(f"jobs/{job}/resubmit", b"")

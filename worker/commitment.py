@@ -27,6 +27,7 @@ from dicom_io.errors import PeerUnreachable, SpoolError
 from dicom_io.spool import Spool
 from dicom_io.store import Store
 from worker.db import holdings
+from worker.errors import SettingsError
 from worker.logs import error_class
 from worker.loops import Loop
 from worker.peers import caller_of, peer_with_title
@@ -144,7 +145,7 @@ class CommitmentBook(Loop):
             if peer is None:
                 raise NotTaken
             report(peer, caller_of(self._settings), noted.request.transaction_uid, verdict.committed, verdict.failed)
-        except (PeerUnreachable, NotTaken) as error:
+        except (PeerUnreachable, NotTaken, SettingsError) as error:
             away.add(noted.request.calling_aet)
             self._put_off(noted, error)
             return

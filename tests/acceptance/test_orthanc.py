@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.certificates import Site as Hospital
+from tests.films import DX
+from tests.objects import new_uid
 from tests.orthanc import AET, Orthanc
 from tests.servers import free_port
 from tests.sites import LOCAL, answers_echo, make_study, new_site, new_stack
@@ -219,6 +221,25 @@ def test_a_day_is_fetched_from_orthanc_once_and_complete(
     assert judged(pair.site, studies[0].uid) == ("1.2.840.10008.1.2.1", judged(pair.site, packed)[1])
     assert judged(pair.site, packed)[0] == JPEG_LOSSLESS
     assert pair.site.json(*asked)["counts"] == {"PRESENT": 3}
+
+
+def test_orthanc_is_told_that_what_it_sent_is_safe(pair: Neighbours, tmp_path: Path) -> None:
+    study = make_study(tmp_path, films=3)
+    report = pair.archive.finished(pair.archive.send(pair.archive.put(study.files), StorageCommitment=True))
+    commitment = pair.archive.commitment(report["Content"]["StorageCommitmentTransactionUID"])
+    assert (commitment["Status"], commitment["RemoteAET"], commitment["Failures"]) == ("Success", "AUSCULT", [])
+    assert {item["SOPInstanceUID"] for item in commitment["Success"]} == {path.stem for path in study.files}
+
+
+def test_orthanc_is_told_what_is_not_here(pair: Neighbours, tmp_path: Path) -> None:
+    (film,) = make_study(tmp_path).files
+    pair.archive.finished(pair.archive.send(pair.archive.put([film])))
+    transaction = pair.archive.ask_for_commitment((DX, film.stem), (DX, new_uid()))
+    commitment = pair.archive.commitment(transaction)
+    assert commitment["Status"] == "Failure"
+    assert [item["SOPInstanceUID"] for item in commitment["Success"]] == [film.stem]
+    # No such object instance (PS3.3 C.14.1.1).
+    assert [item["FailureReason"] for item in commitment["Failures"]] == [0x0112]
 
 
 def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ class Requester:
     def _on_report(self, event: Any) -> tuple[int, None]:
         told = event.event_information
         if self.status == 0:
-            committed = [item.ReferencedSOPInstanceUID for item in told.ReferencedSOPSequence]
+            # Where nothing is committed the sequence is not there at all (PS3.4 Table J.3-2, type 1C).
+            assert "ReferencedSOPSequence" not in told or told.ReferencedSOPSequence
+            committed = [item.ReferencedSOPInstanceUID for item in told.get("ReferencedSOPSequence", [])]
             failed = {item.ReferencedSOPInstanceUID: item.FailureReason for item in told.get("FailedSOPSequence", [])}
             self.answers.put(Answer(event.event_type, told.TransactionUID, committed, failed))
         else:
@@ -231,6 +233,18 @@ def test_a_requester_that_is_away_is_asked_again_after_growing_pauses(
         ward.requester.status = 0
         assert ward.answer().committed == [made.sop_uid]
         assert (ward.waiting, ward.book._due) == (0, {})
+
+
+def test_certificates_that_have_become_unreadable_put_an_answer_off(
+    ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment, "GRACE_S", 0.0)
+    assert ward.ask([(CR, new_uid())]) == 0
+    gone = tmp_path / "gone.pem"
+    ward.book._settings = ward.settings.model_copy(update={"tls_cert": gone, "tls_key": gone, "tls_ca": gone})
+    ward.book.turn()
+    assert ward.waiting == 1
+    assert ward.requester.answers.empty()
 
 
 def test_after_some_days_it_is_given_up_and_kept_aside(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
