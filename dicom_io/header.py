@@ -84,7 +84,8 @@ def read_facts(path: Path) -> Facts:
     NotDicom
         If the file is neither a DICOM file nor a bare data set with at least one UID.
     HeaderUnreadable
-        If the elements cannot be told apart.
+        If the elements cannot be told apart before all four UIDs were read. Damage behind them ends the header, so
+        that an object which the listener took is never lost: it has facts, and no pixels.
     OSError
         If the file cannot be read.
     """
@@ -93,7 +94,7 @@ def read_facts(path: Path) -> Facts:
         seen = _PixelWatch()
         syntax = preface.transfer_syntax_uid
         guessed = syntax or uncompressed_syntax_of(fp)
-        ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS)
+        ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS, enough=_IDENTITY_TAGS)
     if not syntax and not seen.encapsulated:
         syntax = guessed
     facts = _facts(Elements(ds), preface.meta, syntax, has_pixel_data=seen.has_pixel_data)

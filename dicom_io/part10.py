@@ -111,6 +111,7 @@ def parse(
     stop_when: StopWhen,
     wanted: Iterable[int] | None = None,
     inflate_limit: int = 64 << 20,
+    enough: frozenset[int] | None = None,
 ) -> Dataset:
     """Parse a data set up to a stop condition.
 
@@ -127,35 +128,44 @@ def parse(
         The tags to keep; the others are skipped unread. All by default.
     inflate_limit : int
         The most bytes a deflated data set may inflate to; what lies behind is cut off.
+    enough : frozenset of int, optional
+        The tags that make a header worth keeping: damage behind them ends the parse as the end of the file would. By
+        default any damage is an error.
 
     Returns
     -------
     pydicom.dataset.Dataset
         The elements before the stop, values undecoded, those of sequences too. Of an element that comes twice the first
-        is kept, so that every reader of the file takes it for the same object.
+        is kept, so that every reader of the file takes it for the same object; an absurdly long one is left out.
 
     Raises
     ------
     HeaderUnreadable
-        If the elements cannot be told apart, are too many, or a wanted one is absurdly long.
+        If the elements cannot be told apart or are too many.
     """
     quiet_libraries()
     tags = frozenset(wanted) | {_SPECIFIC_CHARACTER_SET} if wanted is not None else None
+    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian and not _begins_like_data_set(fp):
+        fp = io.BufferedReader(Inflated(fp, inflate_limit), _INFLATE_BUFFER)
+    kept: dict[BaseTag, DataElement | RawDataElement] = {}
+    is_implicit, is_little = False, True
     try:
-        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian and not _begins_like_data_set(fp):
-            fp = io.BufferedReader(Inflated(fp, inflate_limit), _INFLATE_BUFFER)
         is_implicit, is_little = _encoding(fp)
-        ds = Dataset(_kept(Walker(fp, is_implicit=is_implicit, is_little=is_little), stop_when, tags))
-    except (zlib.error, struct.error, OverflowError):
-        raise HeaderUnreadable from None
+        _keep(kept, Walker(fp, is_implicit=is_implicit, is_little=is_little), stop_when, tags)
+    except (HeaderUnreadable, zlib.error, struct.error, OverflowError):
+        if enough is None or not kept.keys() >= enough:
+            raise HeaderUnreadable from None
+    ds = Dataset(kept)
     ds.set_original_encoding(is_implicit, is_little)
     return ds
 
 
-def _kept(
-    walker: Walker, stop_when: StopWhen, tags: frozenset[int] | None
-) -> dict[BaseTag, DataElement | RawDataElement]:
-    kept: dict[BaseTag, DataElement | RawDataElement] = {}
+def _keep(
+    kept: dict[BaseTag, DataElement | RawDataElement],
+    walker: Walker,
+    stop_when: StopWhen,
+    tags: frozenset[int] | None,
+) -> None:
     left = _MAX_KEPT_BYTES
     for head in walker.heads():
         if stop_when(*head):
@@ -168,9 +178,8 @@ def _kept(
         if element is not None:
             kept[element.tag] = element
             left -= 0 if is_picture else len(element.value or b"")
-        if left < 0 or (element is None and tags is not None):
+        if left < 0:
             raise HeaderUnreadable
-    return kept
 
 
 def _limit(*, is_picture: bool, is_wanted: bool) -> int:

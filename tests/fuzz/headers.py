@@ -94,8 +94,9 @@ def _examine_data_set(path: Path, facts: Facts | None) -> None:
             identity = identify(data, syntax)
             uids = dataclasses.astuple(identity)
             assert all(len(uid) <= 64 and set(uid) <= set("0123456789.") for uid in uids)
-            # whom the listener took an object for, the registrar takes it for too
-            if facts is not None and all(uids):
+            # what the listener takes, the registrar can register, and takes for the same
+            if all(uids):
+                assert facts is not None
                 assert uids == (facts.study_uid, facts.series_uid, facts.sop_uid, facts.sop_class_uid)
         with contextlib.suppress(HeaderUnreadable):
             check(facts_of(parse(file, syntax, stop_when=lambda tag, _vr, _length: tag >= PIXEL_DATA)))

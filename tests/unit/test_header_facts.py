@@ -165,10 +165,20 @@ def test_deep_nesting_makes_the_header_unreadable(tmp_path: Path) -> None:
         read_facts(raw_file(tmp_path, raw("SOPClassUID", "UI", DX.encode()), nested))
 
 
-def test_an_absurdly_long_value_makes_the_header_unreadable(tmp_path: Path) -> None:
-    long = b"\x08\x00\x16\x00UT\0\0" + (1 << 30).to_bytes(4, "little") + b"1.2"
-    with pytest.raises(HeaderUnreadable):
-        read_facts(raw_file(tmp_path, long))
+def test_an_absurdly_long_value_is_left_out(tmp_path: Path) -> None:
+    long = b"\x08\x00\x30\x10UT\0\0" + (2 << 20).to_bytes(4, "little") + b"x" * (2 << 20)
+    path = raw_file(tmp_path, long, raw("SOPClassUID", "UI", DX.encode()), raw("StudyInstanceUID", "UI", b"1.2.3"))
+    facts = read_facts(path)
+    assert (facts.study_description, facts.sop_class_uid, facts.study_uid) == ("", DX, "1.2.3")
+
+
+def test_damage_behind_the_uids_costs_the_pixels_and_not_the_study(tmp_path: Path) -> None:
+    path = save(film(np.zeros((200, 200), np.uint16)), tmp_path)
+    content = path.read_bytes()
+    at = content.index(b"\x28\x00\x02\x00")
+    path.write_bytes(content[:at] + b"\x21\x00\x10\x10SQ\0\0\xff\xff\xff\xff" + content[at:])
+    facts = read_facts(path)
+    assert (facts.study_uid, facts.patient_id, facts.has_pixel_data) == ("1.2.3", "P1", False)
 
 
 def test_a_deflated_bomb_is_cut_off(tmp_path: Path) -> None:
