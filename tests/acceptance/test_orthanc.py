@@ -260,7 +260,9 @@ def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tm
         name = archive.put(pushed.files)
         assert archive.finished(archive.send(name))["State"] == "Failure"
         archive.knows(listener.port, UseDicomTls=True)
-        assert archive.finished(archive.send(name))["State"] == "Success"
+        report = archive.finished(archive.send(name, StorageCommitment=True))
+        assert report["State"] == "Success"
+        assert archive.commitment(report["Content"]["StorageCommitmentTransactionUID"])["Status"] == "Success"
         archive.put(moved.files)
         assert site.json("fetch", "PACS", "--study-uid", moved.uid)["counts"] == {"COMPLETE": 1}
         assert filed(site, 4) == sorted(path.stem for path in pushed.files + moved.files)
