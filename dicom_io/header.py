@@ -18,7 +18,7 @@ from dicom_io.clean import clean_text
 from dicom_io.elements import Elements, valid_uid
 from dicom_io.errors import NotDicom
 from dicom_io.facts import Facts, GateFacts, Identity
-from dicom_io.part10 import PIXEL_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
+from dicom_io.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
 from dicom_io.quiet import quiet_libraries
 from dicom_io.terms import (
     Region,
@@ -42,7 +42,6 @@ _HASH_STEP = 1 << 20
 _MAX_DATE_SPREAD_DAYS = 366
 
 _SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
-_IDENTITY_TAGS = frozenset({_SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID})
 _STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE = 0x00080020, 0x00080021, 0x00080022, 0x00080023
 _ACQUISITION_DATETIME = 0x0008002A
 _ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT = 0x00080050, 0x00080060, 0x00080070, 0x00080068
@@ -52,7 +51,7 @@ _BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
 _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
 _CODE_VALUE, _LONG_CODE_VALUE = 0x00080100, 0x00080119
 _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_STORED = 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280101
-_FACT_TAGS = _IDENTITY_TAGS | frozenset(
+_FACT_TAGS = UID_TAGS | frozenset(
     {
         *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),
         *(_ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT),
@@ -94,7 +93,7 @@ def read_facts(path: Path) -> Facts:
         seen = _PixelWatch()
         syntax = preface.transfer_syntax_uid
         guessed = syntax or uncompressed_syntax_of(fp)
-        ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS, enough=_IDENTITY_TAGS)
+        ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS, enough=UID_TAGS)
     if not syntax and not seen.encapsulated:
         syntax = guessed
     facts = _facts(Elements(ds), preface.meta, syntax, has_pixel_data=seen.has_pixel_data)
@@ -144,7 +143,7 @@ def identify(data: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
     HeaderUnreadable
         If the elements cannot be told apart.
     """
-    missing = set(_IDENTITY_TAGS)
+    missing = set(UID_TAGS)
 
     def stop(tag: int, _vr: str | None, _length: int) -> bool:
         # parse asks before each value: once every UID is behind, the rest of the header is not our concern
@@ -152,7 +151,7 @@ def identify(data: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
         missing.discard(tag)
         return done
 
-    ds = parse(io.BytesIO(data), transfer_syntax_uid, stop_when=stop, wanted=_IDENTITY_TAGS)
+    ds = parse(io.BytesIO(data), transfer_syntax_uid, stop_when=stop, wanted=UID_TAGS)
     elements = Elements(ds)
     return Identity(
         study_uid=elements.uid(_STUDY_UID),

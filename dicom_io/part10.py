@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.tag import BaseTag
 
-__all__ = ["PIXEL_TAGS", "UNDEFINED_LENGTH", "Preface", "parse", "read_preface", "uncompressed_syntax_of"]
+__all__ = ["PIXEL_TAGS", "UID_TAGS", "UNDEFINED_LENGTH", "Preface", "parse", "read_preface", "uncompressed_syntax_of"]
 
 #: No wanted value is this long; a longer one is a damaged length or an attack on our memory.
 _MAX_VALUE_BYTES = 1 << 20
@@ -43,6 +43,8 @@ _MAX_META_VALUE_BYTES = 1 << 10
 _MAX_META_ELEMENTS = 1000
 _INFLATE_BUFFER = 1 << 20
 _SPECIFIC_CHARACTER_SET = 0x00080005
+#: SOP Class, SOP Instance, Study and Series Instance UID: who an object is.
+UID_TAGS = frozenset({0x00080016, 0x00080018, 0x0020000D, 0x0020000E})
 StopWhen = Callable[[int, str | None, int], bool]
 
 
@@ -141,7 +143,7 @@ def parse(
     Raises
     ------
     HeaderUnreadable
-        If the elements cannot be told apart or are too many.
+        If the elements cannot be told apart or are too many, or a UID of the object's is absurdly long.
     """
     quiet_libraries()
     tags = frozenset(wanted) | {_SPECIFIC_CHARACTER_SET} if wanted is not None else None
@@ -178,7 +180,7 @@ def _keep(
         if element is not None:
             kept[element.tag] = element
             left -= 0 if is_picture else len(element.value or b"")
-        if left < 0:
+        if left < 0 or (element is None and head.tag in UID_TAGS):
             raise HeaderUnreadable
 
 
