@@ -37,8 +37,8 @@ _PAUSE_S = 0.02
 #: How long an ended association waits for the peer to take note, so that our last PDU is not lost to a reset.
 _LINGER_S = 1.0
 _PROVIDER = 0x02
-# What decoders raise at bytes that are not what they expect.
-_UNREADABLE = (
+#: What decoders raise at bytes that are not what they expect.
+UNREADABLE = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -250,7 +250,7 @@ class BoundedProvider(DULServiceProvider):
         budget.take(self._bounded, sum(len(value) for _, value in taken.items))
         self.unanswered += taken.request
         self._settle()
-        self._put(_Data(taken.items), "Evt10")
+        self._put(Data(taken.items), "Evt10")
 
     def _pass_on(self, kind: int, body: bytearray) -> None:
         """Decode a PDU and give it to the state machine."""
@@ -258,7 +258,7 @@ class BoundedProvider(DULServiceProvider):
             pdu, event = self._decode_pdu(bytearray(struct.pack(">BxL", kind, len(body))) + body)
             # Here, where an error ends the association; in the state machine it would end the thread.
             pdu.to_primitive()
-        except _UNREADABLE as exc:
+        except UNREADABLE as exc:
             raise Violation(Reason.PROTOCOL_ERROR, AbortReason.INVALID_PARAMETER) from exc
         if kind == _ASSOCIATE_RQ:
             self.transport.end_at = self._bounded.end_at
@@ -270,7 +270,7 @@ class BoundedProvider(DULServiceProvider):
         self._recv_pdu.put(pdu)
 
 
-class _Data:
+class Data:
     """A P-DATA-TF PDU as the state machine needs it; pynetdicom's own would copy the data five times."""
 
     def __init__(self, items: list[tuple[int, memoryview]]) -> None:

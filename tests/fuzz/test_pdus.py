@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.listening import ListenerProcess, answers, listener_process, store_made
+from tests.fuzz.pdus import examine
+from tests.listening import ROOT, ListenerProcess, answers, listener_process, store_made
 from tests.objects import Made
 from tests.waiting import wait_until
 from tests.wire import (
@@ -228,3 +231,33 @@ def test_requests_of_very_many_items_take_no_time(listener: ListenerProcess) -> 
         body = head + whole[74:] + small * ((200 << 10) // len(small))
         send_all(listener.port, [pdu(1, body)])
     assert answers(listener.port)
+
+
+def test_coverage_guided_bytes_break_nothing(tmp_path: Path) -> None:
+    """A few seconds of libFuzzer from the sequences above; the same in each run."""
+    pytest.importorskip("atheris", reason="atheris has no wheel for this Python and platform")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name, pdus in SEQUENCES.items():
+        (corpus / name.replace(" ", "_")).write_bytes(b"".join(pdus))
+    options = ["-runs=3000", "-seed=1", "-max_len=2048", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.fuzz_pdus", *options, f"-artifact_prefix={tmp_path}/", str(corpus)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+
+
+def test_the_sequences_are_whole_before_they_are_bent() -> None:
+    assert {name: examine(b"".join(pdus)) for name, pdus in SEQUENCES.items()} == {
+        "store": 1,
+        "echo": 1,
+        "command and data in one": 1,
+        "command in pieces": 1,
+        "a response nobody waits for": 1,
+        "wrong roles": 0,
+    }
