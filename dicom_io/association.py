@@ -69,7 +69,7 @@ class PeerRefused(PeerUnreachable):
 
 
 class AssociationLost(PeerUnreachable):
-    """The association with the peer ended too early, in the middle of its answer."""
+    """The peer ended the association before its answer was whole: does it know our AE title and let us ask? Its log says."""
 
 
 @dataclass(frozen=True, slots=True)
