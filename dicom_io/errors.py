@@ -6,6 +6,7 @@
     ├── NotDicom            the bytes are no DICOM object
     ├── HeaderUnreadable    the header cannot be parsed
     ├── FilmError           no film can be made; carries the coded reason
+    ├── PolicyError         a policy of the gate's settings means nothing
     ├── SpoolError          the inbox or the store cannot be written
     │   └── SpoolFull       ... because there is no space left
     ├── TlsInvalid          a file of the TLS settings is missing or does not fit
@@ -51,6 +52,10 @@ class FilmError(DicomIoError):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.sentence)
         self.reason = reason
+
+
+class PolicyError(DicomIoError, ValueError):
+    """A policy of the gate's settings means nothing."""
 
 
 class SpoolError(DicomIoError):

@@ -20,11 +20,13 @@ class GateFacts:
     sop_class_uid, transfer_syntax_uid : str
         UIDs; "" when missing or invalid.
     modality : str
-        A code in capitals.
+        A defined term of Modality; "RG" or "OT" for any other word.
     body_part : str
-        BodyPartExamined, or what the region code or the descriptions say in its place ("CHEST" or "OTHER").
+        The known words of BodyPartExamined, or what it, the region code or the descriptions say in its place ("CHEST" or
+        "OTHER").
     view_position : str
-        ViewPosition, or what view code, orientation or description say in its place ("FRONTAL" or "LATERAL").
+        The known words of ViewPosition, or what it, view code, orientation or description say in its place ("FRONTAL"
+        or "LATERAL").
     age_months : int or None
         Completed months at the time of the film.
     rows, columns : int
@@ -35,6 +37,16 @@ class GateFacts:
         1 when the header does not say.
     has_pixel_data : bool
         Whether there is a pixel data element with a value.
+    species : str
+        A ``evidence.Species``: "HUMAN", "ANIMAL" or "".
+    derivation : str
+        A ``evidence.Derivation``: what the picture was computed into, "" when nothing says that it is not the film.
+    is_test_object : bool
+        Whether the header says that the film shows a phantom or a test pattern.
+    burned_in_annotation : bool
+        Whether Burned In Annotation is YES.
+    polarity_in_doubt : bool
+        Whether the tags that say what is white contradict each other.
     """
 
     sop_class_uid: str = ""
@@ -48,6 +60,11 @@ class GateFacts:
     presentation_intent: str = ""
     number_of_frames: int = 1
     has_pixel_data: bool = True
+    species: str = ""
+    derivation: str = ""
+    is_test_object: bool = False
+    burned_in_annotation: bool = False
+    polarity_in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

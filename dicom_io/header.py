@@ -17,15 +17,19 @@ from dicom_io.ages import age_at, age_in_months, age_string
 from dicom_io.clean import clean_text
 from dicom_io.elements import Elements, valid_uid
 from dicom_io.errors import NotDicom
+from dicom_io.evidence import EVIDENCE_TAGS, derivation_of, is_polarity_in_doubt, is_test_object, species_of
 from dicom_io.facts import Facts, GateFacts, Identity
 from dicom_io.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
 from dicom_io.quiet import quiet_libraries
 from dicom_io.terms import (
     Region,
     View,
+    body_part_of,
+    modality_of,
     region_of_body_part,
     region_of_codes,
     region_of_description,
+    view_of,
     view_of_codes,
     view_of_orientation,
     view_of_words,
@@ -40,6 +44,7 @@ __all__ = ["Facts", "GateFacts", "Identity", "dataset_sha256", "facts_of", "iden
 _NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 255
 _HASH_STEP = 1 << 20
 _MAX_DATE_SPREAD_DAYS = 366
+_INTENTS = ("FOR PRESENTATION", "FOR PROCESSING")
 
 _SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE = 0x00080020, 0x00080021, 0x00080022, 0x00080023
@@ -49,17 +54,22 @@ _STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME = 0x00081030, 0x0008103E
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE = 0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00101010
 _BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
 _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
-_CODE_VALUE, _LONG_CODE_VALUE = 0x00080100, 0x00080119
+_VIEW_MODIFIERS, _BURNED_IN = 0x00540222, 0x00280301
+_CODE_VALUE, _LONG_CODE_VALUE, _CODE_MEANING = 0x00080100, 0x00080119, 0x00080104
 _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_STORED = 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280101
-_FACT_TAGS = UID_TAGS | frozenset(
-    {
-        *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),
-        *(_ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT),
-        *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME),
-        *(_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE),
-        *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
-        *(_PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_STORED),
-    }
+_FACT_TAGS = (
+    UID_TAGS
+    | EVIDENCE_TAGS
+    | frozenset(
+        {
+            *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),
+            *(_ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT),
+            *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME),
+            *(_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE),
+            *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
+            *(_PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_STORED, _BURNED_IN),
+        }
+    )
 )
 # File meta information: Source, Sending and Receiving AE Title, Source Presentation Address (PS3.10 7.1)
 _SOURCE_AET, _SENDING_AET, _RECEIVING_AET, _SOURCE_ADDRESS = 0x00020016, 0x00020017, 0x00020018, 0x00020026
@@ -228,16 +238,21 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         study_description=study,
         series_description=series,
         manufacturer=elements.text(_MANUFACTURER, _DESCRIPTION_LIMIT),
-        modality=elements.code(_MODALITY),
+        modality=modality_of(elements.code(_MODALITY)),
         body_part=_body_part(elements, f"{series} {protocol} {study}"),
         view_position=_view_position(elements, f"{series} {protocol}"),
-        presentation_intent=elements.code(_PRESENTATION_INTENT),
+        presentation_intent=_intent(elements),
         photometric_interpretation=elements.code(_PHOTOMETRIC),
         rows=_within(elements.integer(_ROWS), 0xFFFF),
         columns=_within(elements.integer(_COLUMNS), 0xFFFF),
         bits_stored=_within(elements.integer(_BITS_STORED), 64),
         number_of_frames=max(1, _within(elements.integer(_FRAMES, default=1), 2**31 - 1)),
         has_pixel_data=has_pixel_data,
+        species=species_of(elements),
+        derivation=derivation_of(elements),
+        is_test_object=is_test_object(elements),
+        burned_in_annotation=elements.code(_BURNED_IN) == "YES",
+        polarity_in_doubt=is_polarity_in_doubt(elements),
         calling_aet=_meta_text(meta, _SENDING_AET, 16) or _meta_text(meta, _SOURCE_AET, 16),
         receiving_aet=_meta_text(meta, _RECEIVING_AET, 16),
         peer=_meta_text(meta, _SOURCE_ADDRESS, 64),
@@ -270,35 +285,45 @@ def _sex(elements: Elements) -> str:
     return first if first in {"M", "F", "O"} else ""
 
 
-def _body_part(elements: Elements, descriptions: str) -> str:
-    """BodyPartExamined if it names a part, else "CHEST" or "OTHER" by the region code or the descriptions.
+def _intent(elements: Elements) -> str:
+    intent = elements.code(_PRESENTATION_INTENT)
+    return intent if intent in _INTENTS else ""
 
-    A value that is not written like a code is kept only as what it means: it may be anything, even a name.
-    """
-    stated = region_of_body_part(elements.text(_BODY_PART, _DESCRIPTION_LIMIT))
-    if stated is not Region.UNKNOWN:
-        return elements.code(_BODY_PART) or str(stated)
-    return str(region_of_codes(_codes(elements, _REGION_SEQUENCE)) or region_of_description(descriptions))
+
+def _body_part(elements: Elements, descriptions: str) -> str:
+    """BodyPartExamined if it names a part, else "CHEST" or "OTHER" by the region's code or name or the descriptions."""
+    stated = elements.text(_BODY_PART, _DESCRIPTION_LIMIT)
+    if region_of_body_part(stated) is not Region.UNKNOWN:
+        return body_part_of(stated)
+    coded = region_of_codes(_codes(elements, _REGION_SEQUENCE))
+    if coded is not Region.CHEST and region_of_description(_meanings(elements, _REGION_SEQUENCE)) is Region.CHEST:
+        coded = Region.CHEST
+    return str(coded or region_of_description(descriptions))
 
 
 def _view_position(elements: Elements, descriptions: str) -> str:
     """ViewPosition if it names a view, else what view code, orientation or description say."""
-    stated = elements.code(_VIEW_POSITION)
+    stated = elements.text(_VIEW_POSITION, _DESCRIPTION_LIMIT)
     if view_of_words(stated) is not View.UNKNOWN:
-        return stated
-    odd = view_of_words(elements.text(_VIEW_POSITION, _DESCRIPTION_LIMIT))
+        return view_of(stated)
     implied = (
-        odd
-        or view_of_codes(_codes(elements, _VIEW_SEQUENCE))
+        view_of_codes(_codes(elements, _VIEW_SEQUENCE))
+        or view_of_words(_meanings(elements, _VIEW_SEQUENCE))
         or view_of_orientation(elements.plain(_ORIENTATION))
         or view_of_words(descriptions)
     )
-    return str(implied) or stated
+    return str(implied) or view_of(stated)
 
 
 def _codes(elements: Elements, sequence: int) -> tuple[str, ...]:
     found = (item.plain(_CODE_VALUE) or item.plain(_LONG_CODE_VALUE) for item in elements.items(sequence))
     return tuple(code for code in found if code)
+
+
+def _meanings(elements: Elements, sequence: int) -> str:
+    """The names of the codes of a sequence, with those of the view's modifiers: a site may have codes of its own."""
+    items = [item for code in elements.items(sequence) for item in (code, *code.items(_VIEW_MODIFIERS))]
+    return " ".join(item.text(_CODE_MEANING, _DESCRIPTION_LIMIT) for item in items)
 
 
 def _within(number: int, limit: int) -> int:

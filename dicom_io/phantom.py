@@ -101,7 +101,7 @@ def _film(seed: str, sketch: _Sketch, drawing: Layer) -> DemoFilm:
     )
     ds = radiograph(np.rint(drawing * ((1 << _BITS_STORED) - 1)).astype(np.uint16), _BITS_STORED, (study, series, sop))
     ds.PatientID = f"DEMO-{sketch.name}"
-    ds.PatientName = f"Phantom^{sketch.name.title()}"
+    ds.PatientName = f"Demo^{sketch.name.title()}"
     ds.PatientAge = sketch.age
     ds.StudyDescription = "Drawn demo film"
     ds.SeriesDescription = sketch.what

@@ -1,6 +1,7 @@
-"""Why a film was not judged: the closed list of outcomes, flags and reason codes (steps 1 to 6 of the flow).
+"""Why a film was not judged, or in spite of what it was: the closed list of outcomes and reason codes (steps 1 to 6).
 
-Every code that Auscult stores, shows or answers comes from here, with the sentence that is shown beside it. The
+Each rule of the gate has one code and one sentence: the reason of a film it refuses, the flag of an answer that was
+given in spite of it. Every code that Auscult stores, shows or answers comes from here, with the sentence that is shown beside it. The
 sentences are fixed texts: they never quote a value from a data set, so they may be logged and stored anywhere.
 """
 
@@ -23,37 +24,14 @@ class Outcome(StrEnum):
     FAILED = "FAILED"
 
 
-class Flag(StrEnum):
-    """What an answer was given in spite of."""
-
-    #: Neither a usable age nor a birth date with a study date was in the header.
-    AGE_UNKNOWN = "AGE_UNKNOWN"
-    #: The header does not say which part of the body the film shows.
-    BODY_PART_UNKNOWN = "BODY_PART_UNKNOWN"
-    #: The header does not say whether the film is frontal or lateral.
-    VIEW_UNKNOWN = "VIEW_UNKNOWN"
-    #: The film is unlike those the model learned from, and the site wants such films judged all the same.
-    UNLIKE_TRAINING = "UNLIKE_TRAINING"
-
-    @property
-    def sentence(self) -> str:
-        """What the flag means, for a person."""
-        return _FLAG_SENTENCES[self]
-
-
-_FLAG_SENTENCES: dict[Flag, str] = {
-    Flag.AGE_UNKNOWN: "Judged although the header tells no age; check that the patient is of the model's ages.",
-    Flag.BODY_PART_UNKNOWN: "Judged although the header names no body part; check that the film shows a chest.",
-    Flag.VIEW_UNKNOWN: "Judged although the header names no view; check that the film is frontal.",
-    Flag.UNLIKE_TRAINING: "Judged although the film is unlike those the model learned from; the answer may mean nothing.",
-}
-
-
 class Reason(StrEnum):
-    """A coded reason; the attributes tell how the work ended and what a person should do about it."""
+    """A coded reason or flag; the attributes tell how the work ended and what a person should do about it."""
 
-    # Refused by the gate: the film is in order, the model may not judge it.
+    # The gate: the film is in order, something speaks against judging it. These are flags too.
     NOT_A_RADIOGRAPH = "NOT_A_RADIOGRAPH"
+    NOT_HUMAN = "NOT_HUMAN"
+    TEST_PATTERN = "TEST_PATTERN"
+    DERIVED_OBJECT = "DERIVED_OBJECT"
     NOT_CHEST = "NOT_CHEST"
     LATERAL_VIEW = "LATERAL_VIEW"
     AGE_OUT_OF_RANGE = "AGE_OUT_OF_RANGE"
@@ -61,6 +39,11 @@ class Reason(StrEnum):
     MULTI_FRAME = "MULTI_FRAME"
     TOO_SMALL = "TOO_SMALL"
     CONSTANT_PICTURE = "CONSTANT_PICTURE"
+    INVERTED_PICTURE = "INVERTED_PICTURE"
+    BURNED_IN_ANNOTATION = "BURNED_IN_ANNOTATION"
+    BODY_PART_UNKNOWN = "BODY_PART_UNKNOWN"
+    VIEW_UNKNOWN = "VIEW_UNKNOWN"
+    AGE_UNKNOWN = "AGE_UNKNOWN"
     UNLIKE_TRAINING = "UNLIKE_TRAINING"
     # Broken or unreadable input.
     NO_PIXEL_DATA = "NO_PIXEL_DATA"
@@ -128,6 +111,19 @@ _ENTRIES: dict[Reason, _Entry] = {
     Reason.NOT_A_RADIOGRAPH: _Entry(
         Outcome.NOT_APPLICABLE, 10, "Not a plain radiograph (CR, DX or RG); nothing to do."
     ),
+    Reason.NOT_HUMAN: _Entry(
+        Outcome.NOT_APPLICABLE,
+        12,
+        "The header says that the patient is an animal; if that is wrong, correct it and resend.",
+    ),
+    Reason.TEST_PATTERN: _Entry(
+        Outcome.NOT_APPLICABLE, 14, "A test pattern, phantom or drawing; if it shows a patient, check how it was made."
+    ),
+    Reason.DERIVED_OBJECT: _Entry(
+        Outcome.NOT_APPLICABLE,
+        16,
+        "A picture computed from a film (bone or soft tissue image, tomogram, analysis, screenshot); send the film itself.",
+    ),
     Reason.NOT_CHEST: _Entry(
         Outcome.NOT_APPLICABLE,
         20,
@@ -152,8 +148,27 @@ _ENTRIES: dict[Reason, _Entry] = {
     Reason.CONSTANT_PICTURE: _Entry(
         Outcome.NOT_APPLICABLE, 45, "Every pixel shows the same grey; check the exposure and the window in the header."
     ),
+    Reason.BODY_PART_UNKNOWN: _Entry(
+        Outcome.NOT_APPLICABLE, 46, "The header names no body part; check that the film shows a chest."
+    ),
+    Reason.VIEW_UNKNOWN: _Entry(
+        Outcome.NOT_APPLICABLE, 47, "The header names no view; check that the film is frontal."
+    ),
+    Reason.BURNED_IN_ANNOTATION: _Entry(
+        Outcome.NOT_APPLICABLE,
+        48,
+        "The header says that text is burnt into the film; check that none lies on the lungs.",
+    ),
+    Reason.AGE_UNKNOWN: _Entry(
+        Outcome.NOT_APPLICABLE, 49, "The header tells no age; check that the patient is of the model's ages."
+    ),
     Reason.AGE_OUT_OF_RANGE: _Entry(
         Outcome.NOT_APPLICABLE, 50, "The patient's age is outside the ages the model was made for."
+    ),
+    Reason.INVERTED_PICTURE: _Entry(
+        Outcome.NOT_APPLICABLE,
+        51,
+        "The film looks like a negative, black bones on white lungs; correct its Photometric Interpretation and resend.",
     ),
     Reason.UNLIKE_TRAINING: _Entry(
         Outcome.NOT_APPLICABLE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dicom_io.errors import DicomIoError, FilmError, NotDicom
 from dicom_io.film import is_picture
 from dicom_io.header import facts_of, read_facts
-from dicom_io.reasons import Flag, Outcome, Reason
+from dicom_io.reasons import Outcome, Reason
 from dicom_io.wrap import wrap_picture
 from model.engine import Classifier, open_engine
 from worker.bootstrap import active_bundle
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from worker.settings import Settings, UnlikePolicy
+    from dicom_io.gate import Policies
+    from worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Answer:
     path: str
     outcome: Outcome
     reason: Reason | None
-    flags: tuple[Flag, ...]
+    flags: tuple[Reason, ...]
     label: str | None
     probability: float | None
     logit: float | None
@@ -51,13 +52,13 @@ def classify(settings: Settings, paths: Sequence[Path], model: str | None = None
     bundle = active_bundle(settings, model)
     classifier = Classifier(bundle, open_engine(bundle, settings.engine))
     for path in paths:
-        yield _answer(path, _judge(classifier, path, settings.unlike_policy), classifier)
+        yield _answer(path, _judge(classifier, path, settings.policies), classifier)
 
 
-def _judge(classifier: Classifier, path: Path, unlike: UnlikePolicy) -> Judgement:
+def _judge(classifier: Classifier, path: Path, policies: Policies) -> Judgement:
     try:
         facts = facts_of(wrap_picture(path)) if is_picture(path) else read_facts(path)
-        return judge_film(classifier, facts, lambda: film_of_file(path), unlike)
+        return judge_film(classifier, facts, lambda: film_of_file(path), policies)
     except FilmError as error:
         return Judgement(error.reason)
     except NotDicom:

@@ -110,7 +110,7 @@ def _image(database: Database, study: str, sop_uid: str | None) -> JudgedImage:
 def _explained(settings: Settings, bundle: Bundle, subject: _Subject, method: Method) -> Explained:
     """Gate, film and score by the functions that serve, then the map; raises UsageError for a film that is refused."""
     classifier = Classifier(bundle, open_engine(bundle, settings.engine))
-    judgement = judge_film(classifier, subject.facts, subject.load, settings.unlike_policy)
+    judgement = judge_film(classifier, subject.facts, subject.load, settings.policies)
     film, score = judgement.film, judgement.score
     if film is None or score is None:
         sentence = f": {judgement.reason}, {judgement.reason.sentence}" if judgement.reason else ""

@@ -11,12 +11,13 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dicom_io.film import FILM_VERSION, Film, FilmError, film_of_dicom
-from dicom_io.gate import AgeRange, GateFacts, judge
-from dicom_io.reasons import Flag, Outcome, Reason
+from dicom_io.gate import DEFAULT_POLICIES, AgeRange, GateFacts, Policies, Stage, Subject, judge
+from dicom_io.picture import look_of
+from dicom_io.reasons import Outcome, Reason
 from model.errors import ModelError
 from worker.db import claims
 from worker.db.claims import Claim, ResultRow
@@ -32,12 +33,8 @@ if TYPE_CHECKING:
     from model.engine import Classifier, Score
     from worker.db.claims import ImageFacts
     from worker.films import FilmStore
-    from worker.settings import UnlikePolicy
 
 logger = logging.getLogger(__name__)
-
-#: Unlikeness of the last film that is in scope (model.engine.Score).
-UNLIKE_ABOVE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ class Bench:
     classifier_of: Callable[[str], Classifier]
     lease: LeaseOptions
     engine: str
-    unlike_policy: UnlikePolicy
+    policies: Policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class Judgement:
     """What the gate, the film and the network said about one image."""
 
     reason: Reason | None
-    flags: tuple[Flag, ...] = ()
+    flags: tuple[Reason, ...] = ()
     film: Film | None = None
     score: Score | None = None
     decode_ms: float | None = None
@@ -110,41 +107,43 @@ def score_task(bench: Bench, task_id: int) -> Outcome | None:
 
 
 def judge_film(
-    classifier: Classifier, facts: GateFacts, load: Callable[[], Film], unlike: UnlikePolicy = "refuse"
+    classifier: Classifier, facts: GateFacts, load: Callable[[], Film], policies: Policies = DEFAULT_POLICIES
 ) -> Judgement:
-    """Gate, film and network for one image; ``load`` decodes it only when the header's gate lets it through.
+    """Gate, film and network for one image; ``load`` decodes it only when the header's rules let it through.
 
-    ``unlike`` says what becomes of a film that the network can read but has never learned to judge.
+    The rules of each stage are asked as soon as what they look at is known; ``policies`` say what becomes of a film
+    that one of them speaks against.
     """
-    youngest, oldest = classifier.bundle.age_years
-    verdict = judge(facts, AgeRange(youngest, oldest))
-    if verdict.reason:
-        return Judgement(verdict.reason, verdict.flags)
+    subject = Subject(facts, AgeRange(*classifier.bundle.age_years))
+    header = judge(subject, Stage.HEADER, policies)
+    if header.reason:
+        return Judgement(header.reason)
     began = time.perf_counter()
     try:
         film = load()
     except FilmError as error:
-        return Judgement(error.reason, verdict.flags)
-    decoded = time.perf_counter()
+        return Judgement(error.reason, header.flags)
+    decode_ms = _ms_since(began)
+    subject = replace(subject, look=look_of(film.pixels))
+    picture = judge(subject, Stage.PICTURE, policies)
+    if picture.reason:
+        return Judgement(picture.reason, header.flags, film, decode_ms=decode_ms)
+    began = time.perf_counter()
     score = classifier.score(film.pixels)
-    done = time.perf_counter()
-    reason, flags = _unlike(score, unlike)
+    network = judge(replace(subject, unlikeness=score.unlikeness), Stage.NETWORK, policies)
     return Judgement(
-        reason,
-        verdict.flags + flags,
+        network.reason,
+        tuple(dict.fromkeys(header.flags + picture.flags + network.flags)),
         film,
-        None if reason else score,
-        (decoded - began) * 1000,
-        (done - decoded) * 1000,
+        None if network.reason else score,
+        decode_ms,
+        _ms_since(began),
         score.unlikeness,
     )
 
 
-def _unlike(score: Score, policy: UnlikePolicy) -> tuple[Reason | None, tuple[Flag, ...]]:
-    """What the policy makes of a film out of the network's scope: a reason against an answer, or a flag on it."""
-    if score.unlikeness is None or score.unlikeness <= UNLIKE_ABOVE or policy == "accept":
-        return None, ()
-    return (Reason.UNLIKE_TRAINING, ()) if policy == "refuse" else (None, (Flag.UNLIKE_TRAINING,))
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000
 
 
 class OriginalMissing(Exception):
@@ -153,7 +152,7 @@ class OriginalMissing(Exception):
 
 def _judge_claim(bench: Bench, claim: Claim) -> Judgement:
     classifier, image = bench.classifier_of(claim.model), claim.image
-    return judge_film(classifier, image.facts, lambda: load_film(bench.store, bench.films, image), bench.unlike_policy)
+    return judge_film(classifier, image.facts, lambda: load_film(bench.store, bench.films, image), bench.policies)
 
 
 def load_film(store: Store, films: FilmStore, image: ImageFacts) -> Film:

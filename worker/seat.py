@@ -72,7 +72,7 @@ class WorkerSeat:
                 backoff_ms=round(settings.retry_backoff_s * 1000),
             ),
             engine=settings.engine,
-            unlike_policy=settings.unlike_policy,
+            policies=settings.policies,
         )
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dicom_io.gate import Policies
 from dicom_io.options import is_loopback
 from dicom_io.tls import TlsFiles
 from worker.errors import SettingsError
@@ -28,7 +29,6 @@ CONFIG_FILE = "auscult.toml"
 LONGEST_SOCKET_PATH = 100
 
 Texts = Annotated[tuple[str, ...], NoDecode]
-UnlikePolicy = Literal["refuse", "flag", "accept"]
 
 
 def default_home() -> Path:
@@ -98,8 +98,9 @@ class Settings(BaseSettings):
     model: str = Field(default="auscult-1", description="the bundle that the very first start activates")
     models_dir: Path | None = Field(default=None, description="folder of further bundles; default: models in home")
     store_dir: Path | None = Field(default=None, description="stored objects and films; default: in home")
-    unlike_policy: UnlikePolicy = Field(
-        default="refuse", description="a film unlike the training films: refuse, flag the answer, or accept it"
+    gate_policy: str = Field(
+        default="",
+        description="what becomes of a film a rule of the gate speaks against: REASON=refuse, flag or accept",
     )
     engine: Literal["litert", "keras"] = Field(default="litert", description="what computes the network")
     processes: int = Field(default=1, ge=1, le=256, description="worker processes of `auscult up`")
@@ -128,6 +129,14 @@ class Settings(BaseSettings):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         named_peers(value)
         return value
+
+    @field_validator("gate_policy", mode="before")
+    @classmethod
+    def _policies(cls, value: Any) -> Any:
+        text = ",".join(f"{code}={word}" for code, word in value.items()) if isinstance(value, dict) else value
+        if isinstance(text, str):
+            Policies.parse(text)
+        return text
 
     @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca")
     @classmethod
@@ -198,6 +207,11 @@ class Settings(BaseSettings):
     def tick(self) -> float:
         """The dispatcher's tick in seconds."""
         return self.tick_s or (2.0 if self.is_embedded else 10.0)
+
+    @property
+    def policies(self) -> Policies:
+        """What the site has decided about the rules of the gate."""
+        return Policies.parse(self.gate_policy)
 
     @property
     def spool(self) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import String
 
 from dicom_io.errors import HeaderUnreadable, NotDicom
-from dicom_io.gate import AgeRange, judge
+from dicom_io.gate import AgeRange, Subject, judge
 from dicom_io.header import dataset_sha256, facts_of, identify, read_facts
 from dicom_io.part10 import parse, read_preface
 from worker.db.schema import Image, Study
@@ -82,7 +82,7 @@ def _facts(path: Path) -> tuple[Facts | None, str]:
     except (NotDicom, HeaderUnreadable) as error:
         return None, type(error).__name__
     check(facts)
-    return facts, str(judge(facts, CHILDREN).reason)
+    return facts, str(judge(Subject(facts, CHILDREN)).reason)
 
 
 def _examine_data_set(path: Path, facts: Facts | None) -> None:

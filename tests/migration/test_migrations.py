@@ -281,6 +281,28 @@ def test_what_0002_held_survives_0003_there_back_and_there_again(engine):
         assert (held(engine), rows_of(engine, "refusal")) == (before, refusals)
 
 
+def test_what_0003_held_survives_0004_there_back_and_there_again_but_words_that_nobody_knows(engine):
+    with_rows(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for statement in ROWS_OF_0001:
+            connection.execute(text(statement))
+    with_rows(engine, command.upgrade, "0003")
+    before = held(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE image SET modality = 'SMITH', body_part = 'SMITH JOHN', view_position = 'JOHN'")
+        )
+    facts = {"species": "", "derivation": "", "is_test_object": 0, "burned_in_annotation": 0, "polarity_in_doubt": 0}
+    kept = {"modality": "OT", "body_part": "OTHER", "view_position": ""}
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0004")
+        assert held(engine)["image"] == [{**row, **kept, **facts} for row in before["image"]]
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE image SET species = 'ANIMAL', derivation = 'BONE', is_test_object = true"))
+        with_rows(engine, command.downgrade, "0003")
+        assert held(engine)["image"] == [{**row, **kept} for row in before["image"]]
+
+
 def rows_of(engine, table: str) -> list[dict]:
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
@@ -306,9 +328,11 @@ def _use_what_is_new(engine) -> None:
         "UPDATE batch SET kind = 'OTHER'",
         "UPDATE batch SET kind = 'SHADOW', keep_current = false",
         "UPDATE model_event SET event = 'SOLD'",
+        "UPDATE image SET species = 'SMITH'",
+        "UPDATE image SET derivation = 'SMITH JOHN'",
     ],
 )
-def test_what_can_never_be_true_is_refused_by_the_database_after_0002(engine, statement):
+def test_what_can_never_be_true_is_refused_by_the_database(engine, statement):
     with_rows(engine, command.upgrade, "0001")
     with engine.begin() as connection:
         for row in ROWS_OF_0001:

@@ -1,15 +1,18 @@
-"""The gate: each rule with its code, their order, and what is only flagged."""
+"""The gate: each rule of the header with its code, their order, and what is only flagged."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
 
+from dicom_io.evidence import Derivation
 from dicom_io.facts import Facts, GateFacts
-from dicom_io.gate import AgeRange, judge
-from dicom_io.reasons import Flag, Outcome, Reason
+from dicom_io.gate import AgeRange, Policies, Stage, Subject, Verdict, judge
+from dicom_io.reasons import Outcome, Reason
+from dicom_io.rules import RULES, Policy
 from dicom_io.terms import Region, region_of_body_part, view_of_words
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
@@ -30,19 +33,23 @@ GOOD = GateFacts(
 )
 
 
+def verdict_on(facts: GateFacts = GOOD, policies: str = "", **changes: Any) -> Verdict:
+    return judge(Subject(dataclasses.replace(facts, **changes), CHILDREN), Stage.HEADER, Policies.parse(policies))
+
+
 def judged(**changes: Any) -> Reason | None:
-    return judge(dataclasses.replace(GOOD, **changes), CHILDREN).reason
+    return verdict_on(**changes).reason
 
 
 def test_a_frontal_chest_of_the_models_age_passes_without_a_flag() -> None:
-    verdict = judge(GOOD, CHILDREN)
+    verdict = verdict_on()
     assert verdict.reason is None
     assert verdict.flags == ()
 
 
 def test_the_facts_of_a_whole_header_may_be_judged() -> None:
     facts = Facts(**dataclasses.asdict(GOOD), patient_id="P1")
-    assert judge(facts, CHILDREN).reason is None
+    assert verdict_on(facts).reason is None
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,8 @@ def test_any_other_word_is_not_chest(words: str) -> None:
 
 @pytest.mark.parametrize("words", ["", "  ", "UNKNOWN", "n/a", "-", "?"])
 def test_an_unknown_body_part_is_judged_and_flagged(words: str) -> None:
-    verdict = judge(dataclasses.replace(GOOD, body_part=words), CHILDREN)
-    assert (verdict.reason, verdict.flags) == (None, (Flag.BODY_PART_UNKNOWN,))
+    verdict = verdict_on(body_part=words)
+    assert (verdict.reason, verdict.flags) == (None, (Reason.BODY_PART_UNKNOWN,))
 
 
 @pytest.mark.parametrize(
@@ -148,14 +155,14 @@ def test_a_lateral_or_oblique_view_is_refused(view: str) -> None:
 
 @pytest.mark.parametrize("view", ["AP", "PA", "ap", "AP SUPINE", "PA ERECT", "FRONTAL"])
 def test_a_frontal_view_passes_without_a_flag(view: str) -> None:
-    verdict = judge(dataclasses.replace(GOOD, view_position=view), CHILDREN)
+    verdict = verdict_on(view_position=view)
     assert (verdict.reason, verdict.flags) == (None, ())
 
 
 @pytest.mark.parametrize("view", ["", "XX", "LLD", "LEFT LATERAL DECUBITUS", "PA LATERAL"])
 def test_an_unknown_view_is_judged_and_flagged(view: str) -> None:
-    verdict = judge(dataclasses.replace(GOOD, view_position=view), CHILDREN)
-    assert (verdict.reason, verdict.flags) == (None, (Flag.VIEW_UNKNOWN,))
+    verdict = verdict_on(view_position=view)
+    assert (verdict.reason, verdict.flags) == (None, (Reason.VIEW_UNKNOWN,))
 
 
 @pytest.mark.parametrize("months", [12, 36, 71])
@@ -169,13 +176,38 @@ def test_an_age_outside_the_range_is_refused(months: int) -> None:
 
 
 def test_an_unknown_age_is_judged_and_flagged() -> None:
-    verdict = judge(dataclasses.replace(GOOD, age_months=None), CHILDREN)
-    assert (verdict.reason, verdict.flags) == (None, (Flag.AGE_UNKNOWN,))
+    verdict = verdict_on(age_months=None)
+    assert (verdict.reason, verdict.flags) == (None, (Reason.AGE_UNKNOWN,))
 
 
 def test_all_that_is_unknown_is_flagged() -> None:
-    verdict = judge(dataclasses.replace(GOOD, age_months=None, body_part="", view_position=""), CHILDREN)
-    assert verdict.flags == (Flag.AGE_UNKNOWN, Flag.BODY_PART_UNKNOWN, Flag.VIEW_UNKNOWN)
+    verdict = verdict_on(age_months=None, body_part="", view_position="")
+    assert verdict.flags == (Reason.BODY_PART_UNKNOWN, Reason.VIEW_UNKNOWN, Reason.AGE_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"species": "ANIMAL"}, Reason.NOT_HUMAN),
+        ({"is_test_object": True}, Reason.TEST_PATTERN),
+        *(({"derivation": str(found)}, Reason.DERIVED_OBJECT) for found in Derivation if found),
+    ],
+)
+def test_what_shows_no_film_of_a_person_is_refused(changes: dict[str, Any], reason: Reason) -> None:
+    assert judged(**changes) is reason
+
+
+@pytest.mark.parametrize("species", ["HUMAN", ""])
+def test_a_human_or_unnamed_species_passes_without_a_flag(species: str) -> None:
+    assert verdict_on(species=species) == Verdict(None)
+
+
+def test_text_that_is_burnt_in_is_a_flag_for_every_digitised_film_has_some() -> None:
+    assert verdict_on(burned_in_annotation=True) == Verdict(None, (Reason.BURNED_IN_ANNOTATION,))
+
+
+def test_a_doubtful_polarity_alone_is_nothing_for_real_films_have_it() -> None:
+    assert verdict_on(polarity_in_doubt=True) == Verdict(None)
 
 
 @pytest.mark.parametrize(
@@ -211,10 +243,16 @@ def test_the_rules_are_asked_in_order() -> None:
         presentation_intent="FOR PROCESSING",
         number_of_frames=9,
         has_pixel_data=False,
+        species="ANIMAL",
+        derivation="BONE",
+        is_test_object=True,
     )
     repairs: list[tuple[Reason, dict[str, Any]]] = [
         (Reason.NOT_A_RADIOGRAPH, {"sop_class_uid": DX}),
+        (Reason.NOT_HUMAN, {"species": ""}),
+        (Reason.TEST_PATTERN, {"is_test_object": False}),
         (Reason.FOR_PROCESSING, {"presentation_intent": ""}),
+        (Reason.DERIVED_OBJECT, {"derivation": ""}),
         (Reason.NOT_CHEST, {"body_part": "CHEST"}),
         (Reason.LATERAL_VIEW, {"view_position": "PA"}),
         (Reason.AGE_OUT_OF_RANGE, {"age_months": 24}),
@@ -225,10 +263,10 @@ def test_the_rules_are_asked_in_order() -> None:
     ]
     facts = worst
     for reason, repair in repairs:
-        verdict = judge(facts, CHILDREN)
+        verdict = verdict_on(facts)
         assert (verdict.reason, verdict.flags) == (reason, ())
         facts = dataclasses.replace(facts, **repair)
-    assert judge(facts, CHILDREN).reason is None
+    assert verdict_on(facts).reason is None
 
 
 def test_every_refusal_of_the_gate_is_an_outcome_without_an_answer() -> None:
@@ -240,3 +278,72 @@ def test_what_the_header_reader_writes_in_place_of_a_value_means_the_same_to_the
     # body_part and view_position hold either the header's own word or one of ours
     assert str(region_of_body_part(word)) == (word if word in ("CHEST", "OTHER", "") else Region.OTHER)
     assert str(view_of_words(word)) == (word if word in ("LATERAL", "FRONTAL", "") else "")
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.is_changeable and rule.stage is Stage.HEADER])
+def test_the_site_decides_what_becomes_of_a_film_that_a_rule_speaks_against(rule) -> None:
+    changes = AGAINST[rule.reason]
+    assert verdict_on(**changes, policies=f"{rule.reason}=refuse") == Verdict(rule.reason)
+    assert verdict_on(**changes, policies=f"{rule.reason}=flag") == Verdict(None, (rule.reason,))
+    assert verdict_on(**changes, policies=f"{rule.reason}=accept") == Verdict(None)
+
+
+AGAINST: dict[Reason, dict[str, Any]] = {
+    Reason.NOT_HUMAN: {"species": "ANIMAL"},
+    Reason.TEST_PATTERN: {"is_test_object": True},
+    Reason.FOR_PROCESSING: {"presentation_intent": "FOR PROCESSING"},
+    Reason.DERIVED_OBJECT: {"derivation": "BONE"},
+    Reason.NOT_CHEST: {"body_part": "HAND"},
+    Reason.BODY_PART_UNKNOWN: {"body_part": ""},
+    Reason.LATERAL_VIEW: {"view_position": "LL"},
+    Reason.VIEW_UNKNOWN: {"view_position": ""},
+    Reason.AGE_OUT_OF_RANGE: {"age_months": 600},
+    Reason.AGE_UNKNOWN: {"age_months": None},
+    Reason.BURNED_IN_ANNOTATION: {"burned_in_annotation": True},
+}
+
+
+def test_a_film_that_is_flagged_for_several_rules_carries_all_and_one_that_is_refused_the_first() -> None:
+    worst: dict[str, Any] = {"body_part": "HAND", "view_position": "LL", "age_months": 600}
+    flags = (Reason.NOT_CHEST, Reason.LATERAL_VIEW, Reason.AGE_OUT_OF_RANGE)
+    assert verdict_on(**worst, policies=",".join(f"{flag}=flag" for flag in flags)) == Verdict(None, flags)
+    assert verdict_on(**worst, policies="NOT_CHEST=flag, AGE_OUT_OF_RANGE=accept") == Verdict(Reason.LATERAL_VIEW)
+
+
+def test_policies_are_read_in_any_case_and_spacing() -> None:
+    policies = Policies.parse(" age_out_of_range = FLAG ,, BURNED_IN_ANNOTATION=accept, ")
+    assert policies.of(Reason.AGE_OUT_OF_RANGE) is Policy.FLAG
+    assert policies.of(Reason.BURNED_IN_ANNOTATION) is Policy.ACCEPT
+    assert policies.of(Reason.NOT_CHEST) is Policy.REFUSE
+    assert policies.of(Reason.VIEW_UNKNOWN) is Policy.FLAG
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("NOT_A_CHEST=flag", "NOT_A_CHEST is no rule of the gate: see the table in CONFORMANCE.md"),
+        ("WORKER_LOST=flag", "WORKER_LOST is no rule of the gate: see the table in CONFORMANCE.md"),
+        ("NOT_CHEST=maybe", "maybe is no policy for NOT_CHEST: say refuse, flag or accept"),
+        ("NOT_CHEST=", "nothing is no policy for NOT_CHEST: say refuse, flag or accept"),
+        ("NOT_CHEST", "NOT_CHEST is no policy: write the reason, '=' and refuse, flag or accept"),
+        ("NOT_CHEST=flag,NOT_CHEST=refuse", "NOT_CHEST is named twice"),
+        *(
+            (
+                f"{rule.reason}=accept",
+                f"the policy of {rule.reason} cannot be changed: without it there is no film to judge",
+            )
+            for rule in RULES
+            if not rule.is_changeable
+        ),
+    ],
+)
+def test_a_policy_that_means_nothing_is_refused_with_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        Policies.parse(text)
+
+
+def test_a_rule_of_two_stages_has_one_policy() -> None:
+    of_reason: dict[Reason, set[tuple[Policy, bool]]] = {}
+    for rule in RULES:
+        of_reason.setdefault(rule.reason, set()).add((rule.policy, rule.is_changeable))
+    assert all(len(found) == 1 for found in of_reason.values())

@@ -266,7 +266,7 @@ def test_a_name_in_any_other_element_gets_nowhere_but_the_patients_fields(
     [
         ({"BodyPartExamined": "CHEST"}, "CHEST"),
         ({"BodyPartExamined": "non grid chest"}, "NON GRID CHEST"),
-        ({"BodyPartExamined": "Tórax"}, "CHEST"),
+        ({"BodyPartExamined": "Tórax"}, "TORAX"),
         ({"BodyPartExamined": "胸部"}, "CHEST"),
         ({"BodyPartExamined": "Грудная клетка"}, "CHEST"),
         ({"BodyPartExamined": "Колено"}, "OTHER"),

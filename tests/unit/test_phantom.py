@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dicom_io.film import film_of_dicom
-from dicom_io.gate import AgeRange, judge
+from dicom_io.gate import AgeRange, Subject, judge
 from dicom_io.header import facts_of, valid_uid
 from dicom_io.phantom import DemoFilm, demo_studies
 
@@ -35,7 +35,7 @@ def test_the_demo_has_five_films_each_a_study_of_its_own(demo: dict[str, DemoFil
 @pytest.mark.parametrize("name", ["DEMO-NORMAL", "DEMO-OPACIFIED", "DEMO-LATERAL", "DEMO-ADULT", "DEMO-HAND"])
 def test_the_gate_says_what_the_film_expects(name: str, demo: dict[str, DemoFilm]) -> None:
     film = demo[name]
-    verdict = judge(facts_of(film.dataset), AgeRange(1, 5))
+    verdict = judge(Subject(facts_of(film.dataset), AgeRange(1, 5)))
     assert verdict.flags == ()
     assert (verdict.reason or film.expected) == film.expected
     assert (verdict.reason is None) == (film.expected in ("NORMAL", "PNEUMONIA"))

@@ -12,9 +12,9 @@ from pydicom import dcmread
 
 from dicom_io.errors import FilmError
 from dicom_io.film import film_of_dicom, film_of_picture
-from dicom_io.gate import AgeRange, judge
+from dicom_io.gate import AgeRange, Subject, judge
 from dicom_io.header import read_facts, valid_uid
-from dicom_io.reasons import Flag, Reason
+from dicom_io.reasons import Reason
 from dicom_io.wrap import wrap_picture
 from tests.films import ramp
 
@@ -41,9 +41,9 @@ def test_the_wrapped_picture_has_the_film_of_the_picture(jpeg: Path) -> None:
 
 
 def test_the_wrapped_picture_passes_the_gate_with_what_nobody_knows_flagged(jpeg: Path) -> None:
-    verdict = judge(read_facts(wrapped(jpeg)), AgeRange(1, 5))
+    verdict = judge(Subject(read_facts(wrapped(jpeg)), AgeRange(1, 5)))
     assert verdict.reason is None
-    assert verdict.flags == (Flag.AGE_UNKNOWN, Flag.VIEW_UNKNOWN)
+    assert verdict.flags == (Reason.VIEW_UNKNOWN, Reason.AGE_UNKNOWN)
 
 
 def test_the_same_picture_is_the_same_object_under_any_name(jpeg: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ RESULT_COLUMNS = {
     "batch_id": "Batch",
     "outcome": "Outcome",
     "reason": "Reason",
+    "flags": "Flags",
     "label": "Label",
     "probability": "Probability",
     "band": "Band",

@@ -48,6 +48,11 @@ GATE_COLUMNS = (
     "presentation_intent",
     "number_of_frames",
     "has_pixel_data",
+    "species",
+    "derivation",
+    "is_test_object",
+    "burned_in_annotation",
+    "polarity_in_doubt",
 )
 _IMAGE_COLUMNS = ("series_uid", "sop_uid", "calling_aet", "peer", *GATE_COLUMNS)
 _STUDY_COLUMNS = (

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from dicom_io.evidence import Derivation, Species
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.base import Base, one_of
@@ -92,6 +93,8 @@ class Image(Base):
     __tablename__ = "image"
     __table_args__ = (
         UniqueConstraint("sop_uid", "sha256"),
+        one_of("species", Species, "species"),
+        one_of("derivation", Derivation, "derivation"),
         Index(
             "uq_image_current",
             "sop_uid",
@@ -128,6 +131,15 @@ class Image(Base):
     rx_count: Mapped[int] = mapped_column(Integer, comment="how often these bytes came")
     is_current: Mapped[bool] = mapped_column(comment="the newest bytes of this SOP Instance UID")
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when these bytes came first")
+    species: Mapped[Species] = mapped_column(
+        EnumText(Species, 16), comment="what the header says of the patient's species"
+    )
+    derivation: Mapped[Derivation] = mapped_column(
+        EnumText(Derivation, 16), comment="what the picture was computed into, empty for a film"
+    )
+    is_test_object: Mapped[bool] = mapped_column(comment="whether the header names a phantom or test pattern")
+    burned_in_annotation: Mapped[bool] = mapped_column(comment="Burned In Annotation (0028,0301) YES")
+    polarity_in_doubt: Mapped[bool] = mapped_column(comment="whether tags contradict each other about what is white")
 
 
 class Batch(Base):
