@@ -6,7 +6,7 @@ What comes back is judged, not trusted: a PACS may ignore a key and answer with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context
@@ -80,11 +80,6 @@ class FoundStudy:
     n_images: int | None
     #: Empty if the PACS did not say.
     sop_classes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what a person asks about it, for tables and JSON documents."""
-        names = ("study_uid", "accession_number", "study_date", "modalities")
-        return {name: getattr(self, name) for name in names} | {"images": self.n_images}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from dicom_io.association import AssociationLost, association
+from dicom_io.association import association
 from dicom_io.query import find_context, find_images
 from dicom_io.retrieve import Retrieval, get_study, move_study
 from dicom_io.spool import Spool
@@ -54,6 +54,11 @@ class Fate(StrEnum):
     def is_done(self) -> bool:
         """Whether SQL holds all of it."""
         return self in (Fate.COMPLETE, Fate.PRESENT)
+
+    @property
+    def has_come(self) -> bool:
+        """Whether this fetch brought something of it, or tried to."""
+        return self in (Fate.COMPLETE, Fate.INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +136,28 @@ class Bringer:
         classes = dict.fromkeys(image.sop_class_uid for image in images)
         return Expected(len(images), frozenset(image.sop_uid for image in images), tuple(classes))
 
-    def held(self, study_uid: str, expected: Expected) -> int:
-        """How many of a study's objects SQL has."""
+    def look(self, study: FoundStudy, expected: Expected) -> Line:
+        """How much SQL holds of a study: PRESENT where that is all, else NOT_TRIED."""
+        held = self._held(study.study_uid, expected)
+        fate = Fate.PRESENT if held >= expected.count > 0 else Fate.NOT_TRIED
+        return line_of(study, fate, held, expected.count)
+
+    def count(self, study_uid: str) -> int:
+        """How many images SQL has of a study."""
         with self._database.reads() as session:
-            if expected.sop_uids is not None:
-                return len(holdings.sop_uids(session, study_uid) & expected.sop_uids)
             return holdings.image_counts(session, [study_uid]).get(study_uid, 0)
+
+    def _held(self, study_uid: str, expected: Expected) -> int:
+        """How many of the objects that the PACS has SQL has too."""
+        if expected.sop_uids is None:
+            return self.count(study_uid)
+        with self._database.reads() as session:
+            return len(holdings.sop_uids(session, study_uid) & expected.sop_uids)
 
     def bring(self, study: FoundStudy, expected: Expected) -> Line:
         """Retrieve a study and say what became of it; raises the errors of dicom_io.retrieve."""
         uid = study.study_uid
-        before = self.held(uid, expected)
+        before = self._held(uid, expected)
         answer = self._retrieve(study, expected)
         held = self._arrived(uid, expected, before, answer)
         with self._database.sessions.begin() as session:
@@ -163,10 +179,10 @@ class Bringer:
     def _arrived(self, uid: str, expected: Expected, before: int, answer: Retrieved) -> int:
         """Wait until the listener has registered what the PACS has sent; how many objects there are then."""
         target = expected.count if not answer.failed else min(expected.count, before + answer.sent)
-        held = self.held(uid, expected)
+        held = self._held(uid, expected)
         patience = time.monotonic() + (REGISTER_S if answer.sent and self._plan.method == "move" else 0)
         while held < target and time.monotonic() < patience and not self._stop.wait(POLL_S):
-            now = self.held(uid, expected)
+            now = self._held(uid, expected)
             if now > held or self._inbox.keys(1):
                 patience = time.monotonic() + REGISTER_S
             held = now
@@ -183,8 +199,3 @@ class Bringer:
         elif not note and held < expected.count:
             note = f"The PACS has sent {answer.sent} of {expected.count}; see the refusals of `auscult listen`."
         return line_of(study, Fate.INCOMPLETE, held, expected.count, note)
-
-
-def lost_line(study: FoundStudy, lost: AssociationLost) -> Line:
-    """The line of a study at which the association was lost again and again."""
-    return line_of(study, Fate.INCOMPLETE, 0, study.n_images, str(lost))

@@ -20,7 +20,7 @@ from dicom_io.peer import Peer
 from dicom_io.query import QueryFailed, find_context, find_modalities, find_studies
 from dicom_io.retrieve import Retrieval
 from worker.bootstrap import Database, ensure_active_model, silent_after_ms
-from worker.bring import Bringer, Fate, Line, Plan, line_of, lost_line
+from worker.bring import Bringer, Fate, Line, Plan, line_of
 from worker.db import holdings, queries
 from worker.errors import WorkerError
 from worker.pace import Pace, Queue
@@ -108,10 +108,13 @@ class Fetch:
         not_found = tuple(name for name, is_found in names.items() if name and not is_found)
         return Listing(tuple(found.values()), not_found, tuple(cut_off))
 
-    def is_present(self, study: FoundStudy) -> bool:
-        """Whether SQL holds all of a study."""
-        expected = self._patiently(lambda: self._bringer.expected(study))
-        return self._bringer.held(study.study_uid, expected) >= expected.count > 0
+    def look(self, study: FoundStudy) -> Line:
+        """How much SQL holds of a study: its line is PRESENT where that is all; raises CannotFetch."""
+        try:
+            expected = self._patiently(lambda: self._bringer.expected(study))
+        except (PeerUnreachable, QueryFailed) as error:
+            raise CannotFetch(f"{self._plan.peer}: {error}") from error
+        return self._bringer.look(study, expected)
 
     def fetch(self, listing: Listing) -> Report:
         """Bring every study that SQL does not hold completely; raises CannotFetch where that cannot even begin."""
@@ -160,18 +163,18 @@ class Fetch:
         except QueryFailed as failed:
             return line_of(study, Fate.REFUSED, 0, study.n_images, str(failed))
         except AssociationLost as lost:
-            return lost_line(study, lost)
+            return line_of(study, Fate.INCOMPLETE, self._bringer.count(study.study_uid), study.n_images, str(lost))
         except PeerUnreachable as away:
             report.problem = f"{self._plan.peer}: {away}"
             return line_of(study, Fate.NOT_TRIED, 0, study.n_images)
 
     def _brought(self, study: FoundStudy, expected: Expected) -> Line:
-        held = self._bringer.held(study.study_uid, expected)
-        if held >= expected.count > 0:
-            return line_of(study, Fate.PRESENT, held, expected.count)
+        line = self._bringer.look(study, expected)
+        if line.fate is Fate.PRESENT:
+            return line
         self._pace.wait()
         if self._stop.is_set():
-            return line_of(study, Fate.NOT_TRIED, held, expected.count)
+            return line
         return self._patiently(lambda: self._bringer.bring(study, expected))
 
     def _patiently(self, call: Callable[[], T]) -> T:

@@ -36,8 +36,7 @@ FOUND_COLUMNS = {
     "accession_number": "Accession",
     "study_date": "Study date",
     "modalities": "Modalities",
-    "images": "Images",
-    "present": "Present",
+    "images": "Images here",
 }
 STEP_COLUMNS = {"step": "Step", "detail": "What was found", "milliseconds": "Milliseconds"}
 
@@ -64,7 +63,7 @@ def echo(peer: PeerName, as_json: AsJson = False) -> None:
         print_json({**document, "steps": steps, "problem": answer.problem or None})
     else:
         if steps:
-            print_table(steps, STEP_COLUMNS)
+            print_table([{**step, "milliseconds": f"{step['milliseconds']:.1f}"} for step in steps], STEP_COLUMNS)
         complain(f"{address} answers" if answer.is_answered else f"{address}: {answer.problem}")
     if not answer.is_answered:
         raise typer.Exit(1)
@@ -116,7 +115,7 @@ def fetch(  # noqa: PLR0917 - an option each
         run = Fetch(settings, open_database(settings), plan, stop)
         listing = run.ask(asked)
         if dry_run:
-            found = [{**study.as_dict(), "present": run.is_present(study)} for study in listing.studies]
+            found = [{**run.look(study).as_dict(), "modalities": study.modalities} for study in listing.studies]
             _print_found(found, listing, as_json=as_json)
             raise typer.Exit(1 if bad or listing.not_found or listing.cut_off else 0)
         report = run.fetch(listing)
@@ -125,7 +124,7 @@ def fetch(  # noqa: PLR0917 - an option each
         complain(report.problem)
     elif stop.is_set():
         complain("stopped; the same command again goes on where this one ended")
-    elif run.queued() and not run.live_workers():
+    elif any(line.fate.has_come for line in report.lines) and not run.live_workers():
         complain("no worker is alive to judge what came: start `auscult up` or `auscult work`")
     if bad or listing.not_found or listing.cut_off or not all(line.fate.is_done for line in report.lines):
         raise typer.Exit(1)
@@ -137,7 +136,7 @@ def _print_found(found: Sequence[dict[str, Any]], listing: Any, *, as_json: bool
         return
     print_table(found, FOUND_COLUMNS)
     _say_missing(listing)
-    complain(f"{len(found)} studies, {sum(not study['present'] for study in found)} of them to fetch")
+    complain(f"{len(found)} studies, {sum(not study['fate'].is_done for study in found)} of them to fetch")
 
 
 def _print_fetched(lines: Sequence[dict[str, Any]], listing: Any, *, as_json: bool) -> None:
