@@ -102,6 +102,9 @@ class BoundedAssociation(Association):
             return True
         try:
             transport.secure(self.bounds.tls, self.bounds.options.acse_timeout_s)
+        except ConnectionAbortedError:
+            # Someone looks whether the port is open.
+            return False
         except OSError:
             self.violate(Reason.TLS_FAILED)
             return False

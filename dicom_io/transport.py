@@ -79,12 +79,16 @@ class BoundedSocket(AssociationSocket):
 
         Raises
         ------
+        ConnectionAbortedError
+            If the peer has left without a word.
         OSError
             If it fails, of which `ssl.SSLError` is a kind, or is not done in time: `TimeoutError`.
         """
+        self._deadline = time.monotonic() + timeout_s
+        if not self._retry(self._peek, wanted=select.POLLIN):
+            raise ConnectionAbortedError
         secured = context.wrap_socket(self._connection, server_side=True, do_handshake_on_connect=False)
         self.socket = secured
-        self._deadline = time.monotonic() + timeout_s
         self._retry(secured.do_handshake, wanted=select.POLLIN)
 
     @property
@@ -165,6 +169,9 @@ class BoundedSocket(AssociationSocket):
             poll.register(self.socket, select.POLLIN)
         if any(descriptor == self.bell.fileno() for descriptor, _ in poll.poll(timeout_s * 1000)):
             self.bell.hush()
+
+    def _peek(self) -> int:
+        return len(self._connection.recv(1, socket.MSG_PEEK))
 
     @property
     def _connection(self) -> socket.socket:

@@ -18,6 +18,7 @@ from dicom_io.tls import TlsFiles, TlsInvalid, client_context
 from tests.certificates import Site
 from tests.listening import LOCAL, Served, association_to, listening, store
 from tests.objects import CR, EXPLICIT_LE, Made
+from tests.waiting import wait_until
 from tests.wire import ABORT, Wire, request
 
 if TYPE_CHECKING:
@@ -166,6 +167,14 @@ def test_a_silent_client_does_not_block_the_others(tmp_path: Path, site: Site, d
         finally:
             for connection in silent:
                 connection.close()
+
+
+def test_a_connection_that_is_opened_and_closed_is_no_refusal(tmp_path: Path, site: Site) -> None:
+    with secured(tmp_path, site) as served:
+        with Wire(served.port):
+            pass
+        wait_until(lambda: not served.connections(), what="the connection to end")
+        assert served.reasons() == []
 
 
 @pytest.mark.parametrize("first", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "half a hello"])
