@@ -73,7 +73,7 @@ def test_coverage_guided_streams_break_nothing(tmp_path: Path) -> None:
     corpus.mkdir()
     for number, stream in enumerate(seeds()):
         (corpus / str(number)).write_bytes(bytes((number,)) + stream.code[:6000])
-    options = ["-runs=3000", "-seed=1", "-max_len=8192", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"]
+    options = ["-runs=2000", "-seed=1", "-max_len=8192", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"]
     ended = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.fuzz_codestreams", *options, f"-artifact_prefix={tmp_path}/", str(corpus)],
         cwd=ROOT,
