@@ -5,10 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pynetdicom.events import Event
 
 
 class _Unforgotten(socket.socket):
@@ -43,14 +39,3 @@ class TlsConnection(_Unforgotten, ssl.SSLSocket):
 def send_at_once(connection: socket.socket) -> None:
     """Switch Nagle's algorithm off: against the other side's delayed ACK it would hold back each message for 40 ms."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def take_over(event: Event) -> None:
-    """Handle pynetdicom's EVT_CONN_OPEN of an association we request: put a `Connection` in its socket's place."""
-    transport = event.assoc.dul.socket
-    if transport is None or transport.socket is None:
-        return
-    if isinstance(transport.socket, ssl.SSLSocket):
-        send_at_once(transport.socket)
-    else:
-        transport.socket = Connection(transport.socket)

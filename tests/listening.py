@@ -23,7 +23,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 
 from dicom_io.association import Caller
-from dicom_io.connection import take_over
+from dicom_io.connection import Connection
 from dicom_io.echo import echo
 from dicom_io.journal import Journal
 from dicom_io.listener import Listener
@@ -195,6 +195,12 @@ def listener_process(root: Path, *arguments: str, before: tuple[str, ...] = ()) 
         yield process
     finally:
         process.close()
+
+
+def take_over(event: Any) -> None:
+    """Put a `Connection` in the place of the socket of an association that pynetdicom requests."""
+    transport = event.assoc.dul.socket
+    transport.socket = Connection(transport.socket)
 
 
 @contextmanager

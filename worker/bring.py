@@ -119,6 +119,7 @@ class Bringer:
         self._stop = stop
         self._inbox = Spool(settings.spool)
         self._spool = Spool(settings.home / "fetch")
+        self._spool.sweep_tmp()
         store, clock = Store(settings.store), study_clock(settings)
         filing = Filing(database.sessions, store, clock, priority=holdings.BACKFILL_PRIORITY)
         self._door = Door(self._spool, filing)
@@ -194,6 +195,8 @@ class Bringer:
         if answer.is_refused and not answer.sent:
             return line_of(study, Fate.REFUSED, held, expected.count, answer.sentence)
         note = answer.sentence if answer.failed else ""
+        if not expected.count:
+            note = "The PACS lists no object of this study."
         if answer.sent and not held:
             note = _NONE_CAME.format(sent=answer.sent, destination=self._plan.destination)
         elif not note and held < expected.count:

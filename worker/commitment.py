@@ -90,6 +90,7 @@ class CommitmentBook(Loop):
         self._sessions = sessions
         self._clock = clock
         self._noted = Spool(waiting_folder(settings))
+        self._noted.sweep_tmp()
         self._inbox = Spool(settings.spool)
         self._store = Store(settings.store)
         #: When to try an entry again, and the pause after that.

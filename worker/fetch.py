@@ -99,6 +99,8 @@ class Fetch:
         cut_off: list[str] = []
         with progress("asking", len(asked)) as advance:
             for number, question in enumerate(asked, start=1):
+                if self._stop.is_set():
+                    break
                 studies, lost = self._every_study(question)
                 found.update(studies)
                 # A name is asked for once a modality: found by one question is found.

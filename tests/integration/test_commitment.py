@@ -17,6 +17,8 @@ from dicom_io.store import Store
 from tests.database import BOTH, Site, fresh_site
 from tests.listening import LOCAL, association_to, listening, store_made
 from tests.objects import CR, EXPLICIT_LE, Made, new_uid
+from tests.sites import new_site
+from tests.waiting import wait_until
 from worker import commitment
 from worker.commitment import CommitmentBook, count_waiting
 from worker.db import holdings
@@ -320,3 +322,18 @@ def test_a_request_that_cannot_be_written_is_not_acknowledged(ward: Ward) -> Non
     folder = commitment.waiting_folder(ward.settings)
     (folder / "tmp").rmdir()
     assert ward.ask([(CR, new_uid())]) == ActionStatus.PROCESSING_FAILURE
+
+
+@pytest.mark.acceptance
+def test_the_serving_process_answers_by_itself(tmp_path: Path) -> None:
+    requester, made = Requester(), Made()
+    with new_site(peers=f"MODALITY=TESTSCU@{LOCAL}:{requester.port}") as site, site.running("listen") as running:
+        assert store_made(running.port, tmp_path, made)[0] == 0
+        ds = Dataset()
+        ds.TransactionUID, ds.ReferencedSOPSequence = new_uid(), [_item(CR, made.sop_uid)]
+        with association_to(running.port, CONTEXT) as association:
+            status, _ = association.send_n_action(ds, 1, STORAGE_COMMITMENT_UID, STORAGE_COMMITMENT_INSTANCE_UID)
+        assert status.Status == 0
+        assert requester.answers.get(timeout=30).committed == [made.sop_uid]
+        wait_until(lambda: site.json("status", check=1)["commitments_waiting"] == 0, 20, "the request to be gone")
+    requester.stop()

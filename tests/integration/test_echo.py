@@ -196,3 +196,14 @@ def test_the_verb_tells_each_step_and_ends_with_0_or_1(tmp_path: Path) -> None:
         assert json.loads(failed.stdout)["problem"] == LinkProblem.PORT_CLOSED.value
         assert failed.stderr == ""
         assert "no peer PACS" in site.run("echo", "PACS", check=2).stderr
+
+
+@pytest.mark.acceptance
+def test_two_of_us_speak_tls_with_the_certificates_of_the_settings(tmp_path: Path) -> None:
+    files = files_of(trustme.CA(), tmp_path / "tls")
+    tls = {"tls_cert": str(files.certificate), "tls_key": str(files.key), "tls_ca": str(files.authorities)}
+    with new_site(**tls) as site, site.running("listen") as running:
+        document = site.json("echo", f"dicom-tls://AUSCULT@{LOCAL}:{running.port}")
+        assert "TLS agreed" in [step["step"] for step in document["steps"]]
+        plain = site.run("echo", f"AUSCULT@{LOCAL}:{running.port}", check=1)
+        assert "whether it wants TLS" in plain.stderr

@@ -16,8 +16,9 @@ from pynetdicom import AE, evt
 
 from dicom_io.peer import parse_peer
 from dicom_io.query import STUDY_ROOT_FIND, StudyKeys
+from dicom_io.retrieve import STUDY_ROOT_GET
 from tests.listening import LOCAL
-from tests.objects import new_uid
+from tests.objects import CR, new_uid
 from tests.pacs import pacs
 from tests.running import command
 from tests.sites import new_site
@@ -268,11 +269,15 @@ def test_no_id_of_a_patient_is_in_the_log(archive: tuple[Pacs, list[MadeStudy]])
 
 
 @contextmanager
-def careless_pacs(answer_of: Any) -> Iterator[str]:
-    """A PACS that answers C-FIND as the test says."""
+def careless_pacs(on_find: Any, on_get: Any = None) -> Iterator[str]:
+    """A PACS that answers C-FIND and C-GET as the test says."""
     ae = AE("CARELESS")
     ae.add_supported_context(STUDY_ROOT_FIND)
-    server = ae.start_server((LOCAL, 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answer_of)])
+    ae.add_supported_context(STUDY_ROOT_GET)
+    ae.add_supported_context(CR, scu_role=True, scp_role=True)
+    server = ae.start_server(
+        (LOCAL, 0), block=False, evt_handlers=[(evt.EVT_C_FIND, on_find), (evt.EVT_C_GET, on_get or on_find)]
+    )
     assert server is not None
     try:
         yield f"CARELESS@{LOCAL}:{server.server_address[1]}"
@@ -286,6 +291,33 @@ def found(**elements: Any) -> tuple[int, Dataset]:
     for keyword, value in elements.items():
         setattr(ds, keyword, value)
     return 0xFF00, ds
+
+
+def test_the_second_ctrl_c_cancels_the_study_at_the_pacs() -> None:
+    begun, cancelled = Event(), Event()
+    uid = new_uid()
+
+    def answer(_: Any) -> Iterator[tuple[int, Dataset | None]]:
+        yield found(StudyInstanceUID=uid, NumberOfStudyRelatedInstances="1")
+
+    def never_send(event: Any) -> Iterator[Any]:
+        yield 1
+        begun.set()
+        wait_until(lambda: event.is_cancelled, 20, "C-CANCEL")
+        cancelled.set()
+        yield 0xFE00, None
+
+    with careless_pacs(answer, never_send) as address, new_site() as site:
+        arguments = command("fetch", address, "--study-uid", uid, "--method", "get")
+        run = subprocess.Popen(arguments, env=site.environment, stderr=subprocess.PIPE, text=True)
+        assert begun.wait(60)
+        assert run.stderr is not None
+        run.send_signal(signal.SIGINT)
+        assert wait_until(lambda: "Ctrl-C again" in run.stderr.readline(), 20, "an answer to Ctrl-C")  # type: ignore[union-attr]
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=30)
+        assert cancelled.wait(20)
+    assert run.returncode == 130
 
 
 def test_answers_that_do_not_match_are_dropped_whatever_the_pacs_thinks() -> None:
