@@ -200,7 +200,15 @@ def waiting_folder(settings: Settings) -> Path:
 
 def count_waiting(settings: Settings) -> int:
     """How many requests of this machine's listener wait for their answer."""
-    folder = waiting_folder(settings) / "new"
+    return _count(waiting_folder(settings) / "new")
+
+
+def count_given_up(settings: Settings) -> int:
+    """How many requests nobody took the answer of; they lie there until a person removes them."""
+    return _count(waiting_folder(settings) / "quarantine")
+
+
+def _count(folder: Path) -> int:
     return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
 
 

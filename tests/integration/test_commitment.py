@@ -20,7 +20,7 @@ from tests.objects import CR, EXPLICIT_LE, Made, new_uid
 from tests.sites import new_site
 from tests.waiting import wait_until
 from worker import commitment
-from worker.commitment import CommitmentBook, count_waiting
+from worker.commitment import CommitmentBook, count_given_up, count_waiting
 from worker.db import holdings
 from worker.registrar import Filing, StudyClock
 from worker.settings import Settings, load_settings
@@ -255,8 +255,7 @@ def test_after_some_days_it_is_given_up_and_kept_aside(ward: Ward, monkeypatch: 
     ward.requester.status = 0x0110
     assert ward.ask([(CR, new_uid())]) == 0
     ward.answer()
-    aside = commitment.waiting_folder(ward.settings) / "quarantine"
-    assert (ward.waiting, len(list(aside.iterdir()))) == (0, 1)
+    assert (ward.waiting, count_given_up(ward.settings)) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -336,4 +335,7 @@ def test_the_serving_process_answers_by_itself(tmp_path: Path) -> None:
         assert status.Status == 0
         assert requester.answers.get(timeout=30).committed == [made.sop_uid]
         wait_until(lambda: site.json("status", check=1)["commitments_waiting"] == 0, 20, "the request to be gone")
+        aside = site.home / "spool" / "commitment" / "quarantine" / ("0" * 32)
+        aside.write_text("{}", encoding="ascii")
+        assert "storage commitment: nobody took" in str(site.json("status", check=1)["problems"])
     requester.stop()

@@ -108,7 +108,7 @@ def show(
 
 def status(as_json: AsJson = False) -> None:
     """Say whether everything is well: database, queue, workers, broker, disk. Exit code 1 when something is not."""
-    from worker.commitment import count_waiting
+    from worker.commitment import count_given_up, count_waiting
 
     settings = opened_once()
     database = open_database(settings)
@@ -120,6 +120,7 @@ def status(as_json: AsJson = False) -> None:
         "broker": _broker(settings),
         "live_workers": workers,
         "commitments_waiting": count_waiting(settings),
+        "commitments_given_up": count_given_up(settings),
         "disk_free_bytes": shutil.disk_usage(settings.home).free,
         **health,
     }
@@ -152,4 +153,6 @@ def _problems(report: dict[str, Any]) -> list[str]:
         found.append("no worker is alive: start `auscult up` or `auscult work`")
     if report["stale_leases"]:
         found.append("leases have run out that no dispatcher picked up: is `auscult listen` running?")
+    if report["commitments_given_up"]:
+        found.append("storage commitment: nobody took the answer to requests in spool/commitment/quarantine")
     return found
