@@ -31,8 +31,8 @@ _UTF_8 = "utf-8"
 _UNICODE = frozenset({_UTF_8, "gb18030"})
 _MULTI_BYTE = _UNICODE | frozenset({"gbk", "gb2312", "euc_kr", "euc_jp", "cp932", "cp949", "big5"})
 
-# ISO registration number -> Python's codec of the set in G1, code page that senders write in its place.
-_SETS = {
+#: ISO registration number -> Python's codec of the set in G1, code page that senders write in its place.
+SETS = {
     6: ("ascii", _WESTERN),
     100: ("latin_1", _WESTERN),
     101: ("iso8859_2", "cp1250"),
@@ -187,9 +187,9 @@ def declared_sets(specific_character_set: str) -> CharacterSets:
 def _pair(term: str) -> tuple[str, str] | None:
     latin = _LATIN_TERM.fullmatch(term)
     if latin:
-        return _SETS.get(_LATIN_NUMBERS.get(int(latin[1]), 0))
+        return SETS.get(_LATIN_NUMBERS.get(int(latin[1]), 0))
     number = _TERM.fullmatch(term)
-    return _SETS.get(int(number[1])) if number else None
+    return SETS.get(int(number[1])) if number else None
 
 
 def _strict(value: bytes, codec: str) -> str | None:

@@ -60,13 +60,14 @@ COMMON_SOP_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
 )
 _UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
-_SUCCESS, _WARNING, _CANCELLED, _PENDING = 0x0000, 0xB000, 0xFE00, (0xFF00, 0xFF01)
+CANCELLED = 0xFE00
+_SUCCESS, _WARNING, _PENDING = 0x0000, 0xB000, (0xFF00, 0xFF01)
 _NOT_SUPPORTED = 0x0122
-#: PS3.4 Tables C.4-2 and C.4-3.
-_SENTENCES = {
+#: What a final status means and what to do about it (PS3.4 Tables C.4-2 and C.4-3).
+SENTENCES = {
     _SUCCESS: "The PACS has sent everything.",
     _WARNING: "The PACS could not send every object.",
-    _CANCELLED: "The retrieval was cancelled.",
+    CANCELLED: "The retrieval was cancelled.",
     _NOT_SUPPORTED: "The PACS does not offer this way of retrieval to us: try the other --method.",
     0x0124: "The PACS does not allow it to us: our AE title lacks the right there.",
     0xA701: "The PACS is out of resources (cannot count the matches): try again later.",
@@ -101,7 +102,7 @@ class Retrieved:
     @property
     def sentence(self) -> str:
         """What happened and what to do about it."""
-        return _SENTENCES.get(self.status, f"The PACS could not process the request: status 0x{self.status:04X}.")
+        return SENTENCES.get(self.status, f"The PACS could not process the request: status 0x{self.status:04X}.")
 
 
 @dataclass(frozen=True, slots=True)
