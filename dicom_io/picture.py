@@ -1,6 +1,6 @@
 """Step 6 of the flow: what a film looks like, in a few numbers that tell a radiograph of a chest from what is none.
 
-The numbers need no network and cost well under a millisecond. Their limits were set on the 5,216 films of the training
+The numbers need no network and cost about a millisecond. Their limits were set on the 5,216 films of the training
 set and on drawn test patterns (``tests/unit/test_picture.py`` repeats both): the smallest and largest value of a real
 film stands beside each limit, and each limit lies well away from it.
 """

@@ -146,7 +146,9 @@ _ENTRIES: dict[Reason, _Entry] = {
         Outcome.NOT_APPLICABLE, 40, "The shortest side is under 128 pixels; send the film at its original size."
     ),
     Reason.CONSTANT_PICTURE: _Entry(
-        Outcome.NOT_APPLICABLE, 45, "Every pixel shows the same grey; check the exposure and the window in the header."
+        Outcome.NOT_APPLICABLE,
+        45,
+        "The film is blank: nearly every pixel shows the same grey; check exposure and window.",
     ),
     Reason.BODY_PART_UNKNOWN: _Entry(
         Outcome.NOT_APPLICABLE, 46, "The header names no body part; check that the film shows a chest."

@@ -118,3 +118,11 @@ def test_films_of_full_size_and_of_other_hospitals_raise_no_false_alarm(test_dat
 
 
 CHEST_OBJECTS = ("850819.dcm", "267888.dcm", "RG1_J2KI.dcm", "966_fixed.dcm")
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (128, 4000), (1024, 130), (257, 511)])
+@pytest.mark.parametrize("top", [1, 2, 256])
+def test_every_film_has_a_look_in_finite_numbers(shape: tuple[int, int], top: int) -> None:
+    look = look_of(np.random.default_rng(top).integers(0, top, shape).astype(np.uint8))
+    assert np.isfinite([getattr(look, name) for name in Look.__slots__]).all()
+    assert look.is_constant or look.is_test_pattern
