@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     max_associations: int = Field(default=64, ge=1, le=1000, description="associations open at once")
     max_per_peer: int = Field(default=32, ge=1, le=1000, description="of them, associations from one address")
     max_pdu: int = Field(default=131072, ge=4096, le=1048576, description="largest PDU received, bytes")
-    max_object_mb: int = Field(default=512, ge=1, description="largest object received, MiB; more is answered 0xC214")
+    max_object_mb: int = Field(
+        default=512, ge=1, description="largest object received, MiB; more is answered 0xC214, twice as much cut off"
+    )
     max_memory_mb: int = Field(
         default=1024, ge=1, description="objects on their way, all together, MiB; senders wait above"
     )
