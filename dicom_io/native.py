@@ -91,7 +91,10 @@ def stored_bits(pixels: NDArray[Any], header: PixelHeader) -> NDArray[Any]:
     numpy.ndarray
         The same shape; 0 to 2 ** BitsStored - 1.
     """
-    return (pixels >> (header.high_bit + 1 - header.bits_stored)) & header.mask
+    surplus = header.high_bit + 1 - header.bits_stored
+    shifted = pixels >> surplus if surplus else pixels
+    # no pass over ten million pixels that would change none
+    return shifted & header.mask if header.bits_stored < header.bits_allocated else shifted
 
 
 def _values(header: PixelHeader) -> int:
