@@ -103,6 +103,7 @@ def _declared_by_jpeg(data: bytes) -> Declared:
     frames: list[tuple[int, int, int, int]] = []
     pixels_a_byte = 0
     names_colours = False
+    marker = at = 0
     for marker, at in _segments(data):
         if marker in _OTHER_FRAME_MARKERS:
             raise FilmError(Reason.DECODE_FAILED)
@@ -110,7 +111,8 @@ def _declared_by_jpeg(data: bytes) -> Declared:
             frames.append(struct.unpack_from(">BHHB", data, at))
             pixels_a_byte = _PIXELS_A_BYTE.get(marker, _LOSSY_PIXELS_A_BYTE)
         names_colours = names_colours or _is_colour_marker(marker, data[at : at + 5])
-    if len(frames) != 1:
+    # an end that stands before the scan is none: CharLS looks for it for seconds
+    if len(frames) != 1 or marker != _SOS or data.rfind(_END, at) < 0:
         raise FilmError(Reason.DECODE_FAILED)
     precision, rows, columns, components = frames[0]
     if rows * columns > len(data) * pixels_a_byte:
@@ -119,9 +121,9 @@ def _declared_by_jpeg(data: bytes) -> Declared:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """The marker segments before the first scan, each with the place of its parameters."""
-    at = 2
-    while (marker := _marker_at(data, at)) not in (_SOS, _EOI):
+    """The marker segments up to the first scan's, each with the place of its parameters."""
+    at, marker = 2, 0
+    while marker != _SOS and (marker := _marker_at(data, at)) != _EOI:
         if marker == 0xFF:  # a fill byte
             at += 1
             continue

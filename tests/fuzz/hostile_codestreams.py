@@ -103,6 +103,15 @@ LIES: dict[str, tuple[str, bytes]] = {
         JPEG_LS,
         jpeg(segment(0xFFF8, b"\x04\x04" + b"\x7f" * 8), frame(0xFFF7, 80, 96)),
     ),
+    "jpeg-ls, an end before the scan alone": (
+        JPEG_LS,
+        b"\xff\xd8"
+        + segment(0xFFE8, b"SPIFF\0\2\0\0\1\0\0\0\x50\x10\0\0\x60\x0a\x08\6\1\0\0\1\x2c\0\0\1\x2c")
+        + segment(0xFFE8, b"\0\0\0\1\xff\xd9")
+        + frame(0xFFF7, 80, 96)
+        + segment(0xFFDA, b"\1\1\0\0\0\0")
+        + b"\5\xa5\x10\3\xfe\xd9",
+    ),
     "rle, no segments": (RLE, rle_head(0)),
     "rle, 255 segments": (RLE, rle_head(255)),
     "rle, beyond the end": (RLE, rle_head(1, 0x7FFFFFFF) + b"\x81\x55" * 60),
