@@ -39,3 +39,14 @@ class TlsConnection(_Unforgotten, ssl.SSLSocket):
 def send_at_once(connection: socket.socket) -> None:
     """Switch Nagle's algorithm off: against the other side's delayed ACK it would hold back each message for 40 ms."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def acknowledge(connection: socket.socket) -> None:
+    """Acknowledge what has come, now that we wait for more.
+
+    A peer with Nagle's algorithm (dcmtk has it) holds the last bytes of an object back until then, and the kernel takes
+    its time: 40 ms for each object. It falls back to that by itself, so this is said before each wait.
+    """
+    if hasattr(socket, "TCP_QUICKACK"):
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

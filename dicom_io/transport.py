@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from pynetdicom.transport import AssociationSocket
 
+from dicom_io.connection import acknowledge
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -166,6 +168,7 @@ class BoundedSocket(AssociationSocket):
         poll = select.poll()
         poll.register(self.bell, select.POLLIN)
         if readable and self.socket is not None and self.socket.fileno() >= 0:
+            acknowledge(self.socket)
             poll.register(self.socket, select.POLLIN)
         if any(descriptor == self.bell.fileno() for descriptor, _ in poll.poll(timeout_s * 1000)):
             self.bell.hush()
@@ -193,6 +196,7 @@ class BoundedSocket(AssociationSocket):
 
     def _await(self, wanted: int) -> None:
         left_s = self._deadline - time.monotonic()
+        acknowledge(self._connection)
         if left_s <= 0 or not self._poll(wanted, left_s):
             raise TimeoutError
 
