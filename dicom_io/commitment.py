@@ -25,8 +25,9 @@ from dicom_io.errors import DicomIoError
 from dicom_io.negotiation import STORAGE_COMMITMENT_UID
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from pynetdicom.association import Association
     from pynetdicom.dimse_primitives import N_ACTION
     from pynetdicom.events import Event
 
@@ -124,16 +125,20 @@ class CommitmentService:
     ----------
     commitments : Commitments
         Where requests go.
+    on_refused : callable
+        Told the association and the status of a request that is not taken.
     """
 
-    def __init__(self, commitments: Commitments) -> None:
+    def __init__(self, commitments: Commitments, on_refused: Callable[[Association, ActionStatus], None]) -> None:
         self._commitments = commitments
+        self._on_refused = on_refused
 
     def on_action(self, event: Event) -> tuple[int, None]:
         """Handle EVT_N_ACTION: success says that the request is noted, and nothing of the objects."""
         try:
             self._commitments.note(_request_of(event))
         except RequestRefused as refused:
+            self._on_refused(event.assoc, refused.status)
             return int(refused.status), None
         return int(ActionStatus.SUCCESS), None
 

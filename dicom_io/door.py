@@ -12,12 +12,15 @@ from dicom_io.negotiation import contexts_for
 from dicom_io.options import shown_ae_title
 from dicom_io.reasons import Reason
 from dicom_io.server import host_of
+from dicom_io.sessions import who
 
 if TYPE_CHECKING:
+    from pynetdicom.association import Association
     from pynetdicom.events import Event
     from pynetdicom.pdu_primitives import A_ASSOCIATE
 
     from dicom_io.accepting import BoundedAssociation
+    from dicom_io.commitment import ActionStatus
     from dicom_io.options import ListenerOptions
     from dicom_io.refusals import Refusals
     from dicom_io.sessions import Session, Sessions
@@ -91,6 +94,13 @@ class Door:
         """Note an association that ends for a rule it broke, or a connection that never became one."""
         session = self._sessions.of(association)
         self._refuse(reason, session.sender if session else Sender("", "", host_of(association)))
+
+    def on_commitment_refused(self, association: Association, status: ActionStatus) -> None:
+        """Note a request for storage commitment that is not taken."""
+        if session := self._sessions.of(association):
+            facts = {"action": "commitment_refused", "status": f"0x{status:04X}", **who(session)}
+            logger.warning("Storage commitment refused", extra=facts)
+            self._refusals.association(Reason.COMMITMENT_REFUSED, session.sender)
 
     def _lack_of_room(self, session: Session) -> Reason | None:
         hosts = [one.sender.host for one in self._sessions.living()]

@@ -97,7 +97,7 @@ class Listener:
         self._sessions = Sessions()
         self._door = Door(options, self._sessions, self._refusals)
         self._storing = Storing(options.ae_title, spool, self._sessions, self._refusals, events.on_instance)
-        self._commitment = CommitmentService(commitments) if commitments else None
+        self._commitment = CommitmentService(commitments, self._door.on_commitment_refused) if commitments else None
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()

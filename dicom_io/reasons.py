@@ -72,6 +72,7 @@ class Reason(StrEnum):
     PDU_TOO_LARGE = "PDU_TOO_LARGE"
     ASSOCIATION_TIMED_OUT = "ASSOCIATION_TIMED_OUT"
     OBJECT_TOO_LARGE = "OBJECT_TOO_LARGE"
+    COMMITMENT_REFUSED = "COMMITMENT_REFUSED"
     INVALID_STUDY_UID = "INVALID_STUDY_UID"
     INVALID_SERIES_UID = "INVALID_SERIES_UID"
     INVALID_SOP_UID = "INVALID_SOP_UID"
@@ -254,6 +255,12 @@ _ENTRIES: dict[Reason, _Entry] = {
     ),
     Reason.OBJECT_TOO_LARGE: _Entry(
         None, 0, "The object is larger than the settings allow; raise max_object_mb if such objects are wanted."
+    ),
+    Reason.COMMITMENT_REFUSED: _Entry(
+        None,
+        0,
+        "A request for storage commitment was not taken: the sender is not among the peers its answer could go to, or "
+        "the request is faulty; the log names the status.",
     ),
     Reason.INVALID_STUDY_UID: _Entry(
         None, 0, "The Study Instance UID is missing or not a UID; correct the object at its source and resend."

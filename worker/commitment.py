@@ -99,10 +99,7 @@ class CommitmentBook(Loop):
     def note(self, request: CommitmentRequest) -> None:
         """Make a request durable (dicom_io.commitment.Commitments)."""
         if peer_with_title(self._settings, request.calling_aet) is None:
-            logger.warning(
-                "storage commitment refused: the requester is not in AUSCULT_PEERS, so its answer would have nowhere to go",
-                extra={"action": "commitment_refused", "calling_aet": request.calling_aet},
-            )
+            # Its answer would have nowhere to go.
             raise RequestRefused(ActionStatus.NOT_AUTHORISED)
         try:
             if len(self._noted.keys()) >= MAX_WAITING:

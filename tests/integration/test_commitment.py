@@ -13,6 +13,7 @@ from pynetdicom import AE, evt
 
 from dicom_io.commitment import STORAGE_COMMITMENT_INSTANCE_UID, ActionStatus, FailureReason
 from dicom_io.negotiation import STORAGE_COMMITMENT_UID
+from dicom_io.reasons import Reason
 from dicom_io.store import Store
 from tests.database import BOTH, Site, fresh_site
 from tests.listening import LOCAL, association_to, listening, store_made
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from dicom_io.journal import Journal
     from dicom_io.spool import Spool
 
 pytestmark = pytest.mark.integration
@@ -83,6 +85,7 @@ class Ward:
     book: CommitmentBook
     filing: Filing
     spool: Spool
+    journal: Journal
     settings: Settings
     requester: Requester
 
@@ -142,7 +145,7 @@ def ward_of(site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     filing = Filing(site.sessions, Store(settings.store), StudyClock(0, 900_000))
     try:
         with listening(settings.spool, commitments=book) as served:
-            yield Ward(served.port, book, filing, served.spool, settings, requester)
+            yield Ward(served.port, book, filing, served.spool, served.journal, settings, requester)
     finally:
         requester.stop()
 
@@ -288,6 +291,8 @@ def test_a_requester_nobody_knows_the_address_of_is_refused(ward: Ward) -> None:
     association.release()
     assert status.Status == ActionStatus.NOT_AUTHORISED
     assert ward.waiting == 0
+    (noted,) = ward.journal.drain().records
+    assert (noted.reason, noted.calling_aet) == (Reason.COMMITMENT_REFUSED, "STRANGER")
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
