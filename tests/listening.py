@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -200,7 +201,8 @@ def listener_process(root: Path, *arguments: str, before: tuple[str, ...] = ()) 
 def take_over(event: Any) -> None:
     """Put a `Connection` in the place of the socket of an association that pynetdicom requests."""
     transport = event.assoc.dul.socket
-    transport.socket = Connection(transport.socket)
+    if not isinstance(transport.socket, ssl.SSLSocket):
+        transport.socket = Connection(transport.socket)
 
 
 @contextmanager
