@@ -17,12 +17,16 @@ import pytest
 
 from tests.postgres import postgres
 from tests.redis_server import redis_server
+from worker.bootstrap import connect, ensure_active_model
+from worker.db.migrate import migrate
+from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.postgres import ExternalPostgres, PostgresServer
     from tests.redis_server import ExternalRedis, RedisServer
+    from worker.bootstrap import Database
 
 DATA = "AUSCULT_TEST_DATA"
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
@@ -145,6 +149,17 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'auscult.db'}"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database with its active model."""
+    settings = load_settings(home=tmp_path / "home", database_url=database_url)
+    opened = connect(settings)
+    migrate(opened.engine)
+    ensure_active_model(settings, opened)
+    yield opened
+    opened.dispose()
 
 
 @pytest.fixture(scope="session")

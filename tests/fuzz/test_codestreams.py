@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +14,9 @@ from dicom_io.codestream import coding_of, declared_by
 from dicom_io.errors import FilmError
 from dicom_io.reasons import Reason
 from dicom_io.syntaxes import Coding
-from tests.fuzz.bounded import MIB, ROOT, bounded
+from tests.fuzz.bounded import MIB, bounded
 from tests.fuzz.codestreams import ends_of_cuts, ends_of_files, ends_of_mutations, ends_of_wide_steps, seeds
+from tests.fuzz.guided import guided
 from tests.fuzz.hostile_codestreams import ends_of_fragments, ends_of_honest_claims, ends_of_lies
 
 TEMPORARY = Path(tempfile.gettempdir())
@@ -67,22 +66,8 @@ def test_steps_that_once_ended_the_process_are_refused() -> None:
 
 
 def test_coverage_guided_streams_break_nothing(tmp_path: Path) -> None:
-    """A few seconds of libFuzzer from a corpus of every coding; the same in each run."""
-    pytest.importorskip("atheris", reason="atheris has no wheel for this Python and platform")
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    for number, stream in enumerate(seeds()):
-        (corpus / str(number)).write_bytes(bytes((number,)) + stream.code[:6000])
-    options = ["-runs=1000", "-seed=1", "-max_len=8192", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.fuzz_codestreams", *options, f"-artifact_prefix={tmp_path}/", str(corpus)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    corpus = [bytes((number,)) + stream.code[:6000] for number, stream in enumerate(seeds())]
+    guided("fuzz_codestreams", corpus, tmp_path, runs=1000, longest=8192)
 
 
 @pytest.mark.data

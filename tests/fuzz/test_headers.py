@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +16,8 @@ from dicom_io.film import is_picture
 from dicom_io.header import read_facts
 from dicom_io.part10 import read_preface
 from dicom_io.walk import Walker
-from tests.fuzz.bounded import MIB, ROOT, bounded
+from tests.fuzz.bounded import MIB, bounded
+from tests.fuzz.guided import guided
 from tests.fuzz.headers import (
     DEFLATED,
     EXPLICIT_LE,
@@ -242,24 +241,9 @@ def test_a_text_coded_as_a_sequence_says_nothing(tmp_path: Path) -> None:
 
 
 def test_coverage_guided_bytes_break_nothing(tmp_path: Path) -> None:
-    """A few seconds of libFuzzer from a corpus of every construct above; the same in each run."""
-    pytest.importorskip("atheris", reason="atheris has no wheel for this Python and platform")
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    seeds = [made() for name, made in SMALL.items() if "10 deep" in name or "text" in name]
-    seeds.append(Made().write(tmp_path / "film").read_bytes())
-    for number, seed in enumerate(seeds):
-        (corpus / str(number)).write_bytes(seed)
-    options = ["-runs=4000", "-seed=1", "-max_len=2048", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.fuzz_headers", *options, f"-artifact_prefix={tmp_path}/", str(corpus)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    corpus = [made() for name, made in SMALL.items() if "10 deep" in name or "text" in name]
+    corpus.append(Made().write(tmp_path / "film").read_bytes())
+    guided("fuzz_headers", corpus, tmp_path, runs=4000, longest=2048)
 
 
 @pytest.mark.parametrize("start", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])

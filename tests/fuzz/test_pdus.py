@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.guided import guided
 from tests.fuzz.pdus import examine
-from tests.listening import ROOT, ListenerProcess, answers, listener_process, store_made
+from tests.listening import ListenerProcess, answers, listener_process, store_made
 from tests.objects import Made
 from tests.waiting import wait_until
 from tests.wire import (
@@ -234,22 +233,7 @@ def test_requests_of_very_many_items_take_no_time(listener: ListenerProcess) -> 
 
 
 def test_coverage_guided_bytes_break_nothing(tmp_path: Path) -> None:
-    """A few seconds of libFuzzer from the sequences above; the same in each run."""
-    pytest.importorskip("atheris", reason="atheris has no wheel for this Python and platform")
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    for name, pdus in SEQUENCES.items():
-        (corpus / name.replace(" ", "_")).write_bytes(b"".join(pdus))
-    options = ["-runs=3000", "-seed=1", "-max_len=2048", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.fuzz_pdus", *options, f"-artifact_prefix={tmp_path}/", str(corpus)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    guided("fuzz_pdus", [b"".join(pdus) for pdus in SEQUENCES.values()], tmp_path, runs=3000, longest=2048)
 
 
 def test_the_sequences_are_whole_before_they_are_bent() -> None:

@@ -18,28 +18,15 @@ from dicom_io.spool import Spool
 from dicom_io.store import Store
 from tests.objects import Made
 from worker.archives import MAX_RATIO
-from worker.bootstrap import Database, connect, ensure_active_model
-from worker.db.migrate import migrate
 from worker.errors import UsageError
 from worker.ingest import Door
 from worker.registrar import Filing, StudyClock
-from worker.settings import load_settings
 from worker.sources import existing, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from worker.bootstrap import Database
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
-    settings = load_settings(home=tmp_path / "home", database_url=database_url)
-    opened = connect(settings)
-    migrate(opened.engine)
-    ensure_active_model(settings, opened)
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture

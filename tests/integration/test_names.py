@@ -14,17 +14,14 @@ from dicom_io.spool import Spool
 from dicom_io.store import Store
 from tests.listening import LOCAL, listener_process
 from tests.objects import Made
-from worker.bootstrap import Database, connect, ensure_active_model
-from worker.db.migrate import migrate
 from worker.ingest import Door
 from worker.registrar import Filing, Registrar, StudyClock
-from worker.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.peers import Peers
+    from worker.bootstrap import Database
 
 pytest_plugins = ["tests.peers"]
 pytestmark = pytest.mark.integration
@@ -48,16 +45,6 @@ NAMES = [
     (b"NONSENSE^MIXUP", b"M\xfcller^Zoe", "Müller^Zoe"),
     (b"", "Grün^\U0001f600".encode() + b"\0\x1b[31m", "Grün^\U0001f600[31m"),
 ]
-
-
-@pytest.fixture
-def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
-    settings = load_settings(home=tmp_path / "home", database_url=database_url)
-    opened = connect(settings)
-    migrate(opened.engine)
-    ensure_active_model(settings, opened)
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture
