@@ -44,7 +44,7 @@ def test_a_complaint_is_one_line_of_text(text: str, shown: str, capsys: pytest.C
 
 
 def test_json_takes_a_file_name_that_is_no_text(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    name = str(Path("caf\udce9\x1b.dcm"))
+    name = str(Path("naf\udce9\x1b.dcm"))
     print_json({"path": name})
     printed = capsysbinary.readouterr().out
     assert json.loads(printed.decode("utf-8")) == {"path": name}
