@@ -239,7 +239,7 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         series_description=series,
         manufacturer=elements.text(_MANUFACTURER, _DESCRIPTION_LIMIT),
         modality=modality_of(elements.code(_MODALITY)),
-        body_part=_body_part(elements, f"{series} {protocol} {study}"),
+        body_part=_body_part(elements, f"{series} {protocol}", study),
         view_position=_view_position(elements, f"{series} {protocol}"),
         presentation_intent=_intent(elements),
         photometric_interpretation=elements.code(_PHOTOMETRIC),
@@ -262,16 +262,21 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
 def _age_months(elements: Elements) -> int | None:
     """PatientAge, else the time from birth to the film.
 
+    An age of 0 is what many systems write for want of one, and what some write for every infant: there the birth date
+    counts, where it tells an age.
+
     Dates of one film that lie more than a year apart were changed by an anonymiser or a false clock; then nobody knows
     how old the patient was, and the birth date, which went through the same hands, says nothing.
     """
-    months = age_in_months(elements.plain(_AGE))
-    if months is not None:
+    stated = elements.plain(_AGE)
+    months = age_in_months(stated)
+    if months is not None and any(digit in stated for digit in "123456789"):
         return months
     dates = _film_dates(elements)
     if not dates or (max(dates) - min(dates)).days > _MAX_DATE_SPREAD_DAYS:
-        return None
-    return age_at(elements.date(_BIRTH_DATE), dates[0])
+        return months
+    since_birth = age_at(elements.date(_BIRTH_DATE), dates[0])
+    return months if since_birth is None else since_birth
 
 
 def _film_dates(elements: Elements) -> list[date]:
@@ -290,29 +295,37 @@ def _intent(elements: Elements) -> str:
     return intent if intent in _INTENTS else ""
 
 
-def _body_part(elements: Elements, descriptions: str) -> str:
-    """BodyPartExamined if it names a part, else "CHEST" or "OTHER" by the region's code or name or the descriptions."""
+def _body_part(elements: Elements, *descriptions: str) -> str:
+    """BodyPartExamined if it names a part, else "CHEST" or "OTHER" by the region's code or name or the descriptions.
+
+    Of these the first that names a part counts: one study may hold a chest and a hand.
+    """
     stated = elements.text(_BODY_PART, _DESCRIPTION_LIMIT)
     if region_of_body_part(stated) is not Region.UNKNOWN:
         return body_part_of(stated)
     coded = region_of_codes(_codes(elements, _REGION_SEQUENCE))
     if coded is not Region.CHEST and region_of_description(_meanings(elements, _REGION_SEQUENCE)) is Region.CHEST:
         coded = Region.CHEST
-    return str(coded or region_of_description(descriptions))
+    return str(coded or next(filter(None, map(region_of_description, descriptions)), Region.UNKNOWN))
 
 
 def _view_position(elements: Elements, descriptions: str) -> str:
-    """ViewPosition if it names a view, else what view code, orientation or description say."""
+    """ViewPosition if it names a view, else what view code, orientation or description say.
+
+    A frontal view that any other of them calls lateral is kept as both, which is no known view: a technician may well
+    have taken the lateral film with the button of the frontal one.
+    """
     stated = elements.text(_VIEW_POSITION, _DESCRIPTION_LIMIT)
-    if view_of_words(stated) is not View.UNKNOWN:
-        return view_of(stated)
     implied = (
-        view_of_codes(_codes(elements, _VIEW_SEQUENCE))
-        or view_of_words(_meanings(elements, _VIEW_SEQUENCE))
-        or view_of_orientation(elements.plain(_ORIENTATION))
-        or view_of_words(descriptions)
+        view_of_codes(_codes(elements, _VIEW_SEQUENCE)),
+        view_of_words(_meanings(elements, _VIEW_SEQUENCE)),
+        view_of_orientation(elements.plain(_ORIENTATION)),
+        view_of_words(descriptions),
     )
-    return str(implied) or view_of(stated)
+    view = view_of_words(stated) or next(filter(None, implied), View.UNKNOWN)
+    if view is View.FRONTAL and View.LATERAL in implied:
+        return f"{View.FRONTAL} {View.LATERAL}"
+    return view_of(stated) if view_of_words(stated) or not view else str(view)
 
 
 def _codes(elements: Elements, sequence: int) -> tuple[str, ...]:

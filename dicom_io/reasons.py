@@ -155,7 +155,9 @@ _ENTRIES: dict[Reason, _Entry] = {
         Outcome.NOT_APPLICABLE, 46, "The header names no body part; check that the film shows a chest."
     ),
     Reason.VIEW_UNKNOWN: _Entry(
-        Outcome.NOT_APPLICABLE, 47, "The header names no view; check that the film is frontal."
+        Outcome.NOT_APPLICABLE,
+        47,
+        "The header names no view, or two that contradict each other; check that the film is frontal.",
     ),
     Reason.BURNED_IN_ANNOTATION: _Entry(
         Outcome.NOT_APPLICABLE,

@@ -240,7 +240,7 @@ RULES: tuple[Rule, ...] = (
         Reason.AGE_OUT_OF_RANGE,
         Stage.HEADER,
         _is_out_of_age,
-        "Patient's Age (0010,1010); else Birth Date (0010,0030) and the film's dates",
+        "Patient's Age (0010,1010) other than 0; else Birth Date (0010,0030) and the film's dates; else an age of 0",
     ),
     Rule(
         Reason.AGE_UNKNOWN,

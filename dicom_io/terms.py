@@ -38,7 +38,9 @@ def words(text: str) -> frozenset[str]:
 _CHEST_WORDS = words(
     "CHEST CHST CXR THORAX THORACIC THX TORAX TORACE TORAKS TORACAL LUNG LUNGS LUNGE LUNGEN LUNGA LUNGOR LUNGER LONGEN "
     "PULMO PULMON PULMONES PULMAO PULMOES PULMONARY PULMONAIRE POUMON POUMONS POLMONE POLMONI PLAMAN PLUCA PLICE PARU "
-    "AKCIGER GOGUS BRUSTKORB BRYSTKASSE RINTAKEHA KEUHKOT KLATKA HRUDNIK MELLKAS TUDO RIBCAGE HEMITHORAX"
+    "AKCIGER GOGUS BRUSTKORB BRYSTKASSE RINTAKEHA KEUHKOT KLATKA HRUDNIK MELLKAS TUDO RIBCAGE HEMITHORAX "
+    "THORAXORGANE THORAXAUFNAHME THORAXBILD THORAXUEBERSICHT THORAXUBERSICHT THORAXFOTO THORAXRONTGEN LUNGRONTGEN "
+    "LUNGENAUFNAHME LUNGENUEBERSICHT LUNGENUBERSICHT THORAXAP THORAXPA CHESTAP CHESTPA"
 )
 #: The same in scripts that do not fold to Latin letters; matched anywhere, for these scripts part words in other ways.
 _CHEST_FRAGMENTS = (
@@ -57,6 +59,8 @@ _CHEST_FRAGMENTS = (
     "רנטגן חזה",
     "חזה",
 )
+#: What tells, in these scripts, that the thoracic spine or the breastbone is meant.
+_BONE_FRAGMENTS = ("椎", "胸骨", "ПОЗВОН", "ХРЕБ")
 #: Whole words for other parts; used to refuse a film whose body part element is empty but whose description tells.
 _OTHER_WORDS = words(
     "ABDOMEN ABD KUB PELVIS HIP HIPS KNEE KNEES HAND HANDS WRIST FOOT FEET ANKLE ELBOW SHOULDER HUMERUS FEMUR TIBIA "
@@ -69,15 +73,21 @@ _OTHER_WORDS = words(
     "GINOCCHIO PIEDE ANCA BACINO SPALLA GOMITO POLSO CAVIGLIA CRANIO"
 )
 #: What people write into a field they must fill and cannot; it says nothing.
-_EMPTY_WORDS = words("N A UNKNOWN UNSPECIFIED UNDEFINED NONE NA NULL UNBEKANNT INCONNU DESCONOCIDO XX XXX")
+_EMPTY_WORDS = words(
+    "N A UNKNOWN UNSPECIFIED UNDEFINED NONE NA NULL UNBEKANNT INCONNU DESCONOCIDO XX XXX NOT APPLICABLE AVAILABLE KNOWN "
+    "SPECIFIED DEFINED DEFAULT"
+)
 
 _FRONTAL_WORDS = words(
     "AP PA APPA FRONTAL FRONT DV VD FACE FRENTE POSTEROANTERIOR ANTEROPOSTERIOR DORSOVENTRAL VENTRODORSAL"
 )
 _OBLIQUE_WORDS = words("LAO RAO LPO RPO LLO RLO LRO OBL OBLI OBLIQUE OBLIQUES OBLIQUA OBLICUA SCHRAEG SCHRAG")
 _LATERAL_WORDS = words(
-    "LAT LATERAL LATERALE LATERALIS LATERALLY LL RL LLAT RLAT SEITLICH PROFIL PROFILE PERFIL BOCNY BOCNI"
+    "LAT LATERAL LATERALE LATERALIS LATERALLY LATERAAL LL RL LLAT RLAT SEITL SEITLICH PROFIL PROFILE PERFIL BOCNY BOCNI "
+    "BOCZNY BOCZNA BOCZNE"
 )
+# A view in parts, "P.A." or "antero-posterior", once its punctuation is gone.
+_PARTED_VIEW = re.compile(r"(?<=\bA) (?=P\b)|(?<=\bP) (?=A\b)|(?<=O) (?=ANTERIOR|POSTERIOR)")
 #: Lying on the side with a horizontal beam: named after the side, but the film is frontal.
 _DECUBITUS_WORDS = words("DECUB DECUBITUS LLD RLD LLDECUB RLDECUB")
 #: What is written beside a body part or a view and changes neither.
@@ -200,7 +210,7 @@ def view_of_words(text: str) -> View:
 
     An oblique view is none of both, even if it is named after the one it is near to ("AP oblique").
     """
-    found = set(fold(text).replace("O ANTERIOR", "OANTERIOR").replace("O POSTERIOR", "OPOSTERIOR").split())
+    found = set(_PARTED_VIEW.sub("", fold(text)).split())
     if found & _DECUBITUS_WORDS:
         return View.UNKNOWN
     if found & _OBLIQUE_WORDS and not found & _LATERAL_WORDS:
@@ -230,6 +240,8 @@ def view_of_orientation(text: str) -> View:
 
 
 def _has_chest_fragment(folded: str) -> bool:
+    if any(fragment in folded for fragment in _BONE_FRAGMENTS):
+        return False
     return any(fragment in folded for fragment in _FOLDED_FRAGMENTS)
 
 

@@ -96,7 +96,16 @@ def test_raw_detector_data_are_refused(changes: dict[str, str]) -> None:
     [
         *("CHEST", "chest", "NON GRID CHEST", "PORTABLE CHEST", "CHEST_AP", "CHEST-PA", "CHEST1", "CHST", "CXR"),
         *("THORAX", "Tórax", "TORACE", "LUNG", "LUNGS", "POUMON", "PULMÕES", "Göğüs", "KLATKA PIERSIOWA", "HRUDNÍK"),
-        *("胸部", "흉부", "ОРГАНЫ ГРУДНОЙ КЛЕТКИ", "Θώρακας", "صدر"),
+        *(
+            "胸部",
+            "흉부",
+            "ОРГАНЫ ГРУДНОЙ КЛЕТКИ",
+            "Θώρακας",
+            "صدر",
+            "Thoraxorgane",
+            "Thorax-Übersicht",
+            "Lungenübersicht",
+        ),
     ],
 )
 def test_a_chest_is_one_in_any_language(words: str) -> None:
@@ -118,13 +127,14 @@ def test_a_chest_is_one_in_any_language(words: str) -> None:
             "RIBS",
         ),
         *("HAND", "ABDOMEN", "OTHER", "ZZZ", "Колено", "膝", "BRUST", "CHESTNUT"),
+        *("胸椎", "胸骨", "Грудной отдел позвоночника"),
     ],
 )
 def test_any_other_word_is_not_chest(words: str) -> None:
     assert judged(body_part=words) is Reason.NOT_CHEST
 
 
-@pytest.mark.parametrize("words", ["", "  ", "UNKNOWN", "n/a", "-", "?"])
+@pytest.mark.parametrize("words", ["", "  ", "UNKNOWN", "n/a", "-", "?", "NOT SPECIFIED", "Not applicable"])
 def test_an_unknown_body_part_is_judged_and_flagged(words: str) -> None:
     verdict = verdict_on(body_part=words)
     assert (verdict.reason, verdict.flags) == (None, (Reason.BODY_PART_UNKNOWN,))
@@ -146,20 +156,24 @@ def test_an_unknown_body_part_is_judged_and_flagged(words: str) -> None:
             "PROFIL",
             "PERFIL",
         ),
-        *("RAO", "LAO", "LPO", "OBLIQUE"),
+        *("RAO", "LAO", "LPO", "OBLIQUE", "seitl.", "Lateraal", "boczne"),
     ],
 )
 def test_a_lateral_or_oblique_view_is_refused(view: str) -> None:
     assert judged(view_position=view) is Reason.LATERAL_VIEW
 
 
-@pytest.mark.parametrize("view", ["AP", "PA", "ap", "AP SUPINE", "PA ERECT", "FRONTAL"])
+@pytest.mark.parametrize(
+    "view", ["AP", "PA", "ap", "AP SUPINE", "PA ERECT", "FRONTAL", "p.a.", "A-P", "antero-posterior"]
+)
 def test_a_frontal_view_passes_without_a_flag(view: str) -> None:
     verdict = verdict_on(view_position=view)
     assert (verdict.reason, verdict.flags) == (None, ())
 
 
-@pytest.mark.parametrize("view", ["", "XX", "LLD", "LEFT LATERAL DECUBITUS", "PA LATERAL"])
+@pytest.mark.parametrize(
+    "view", ["", "XX", "LLD", "LEFT LATERAL DECUBITUS", "PA LATERAL", "FRONTAL LATERAL", "p.a./lat."]
+)
 def test_an_unknown_view_is_judged_and_flagged(view: str) -> None:
     verdict = verdict_on(view_position=view)
     assert (verdict.reason, verdict.flags) == (None, (Reason.VIEW_UNKNOWN,))
