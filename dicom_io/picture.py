@@ -20,8 +20,11 @@ __all__ = ["Look", "look_of"]
 
 #: Greys between the first and the last hundredth of the pixels. Training films: 91 and more.
 _MIN_SPREAD = 32
-#: Greys in use, as the exponential of the histogram's entropy. Training films: 62 and more.
-_MIN_GREYS = 40.0
+#: Greys in use, as the exponential of the histogram's entropy: fewer are a pattern, unless they are as many as a small
+#: spread has room for. Training films: 62 and more, and 0.32 of their spread and more, whatever their contrast.
+_MIN_GREYS, _MIN_GREYS_OF_SPREAD = 40.0, 0.25
+#: The share of the pixels that must lie between black and white for these to be left out of the greys.
+_MIN_BETWEEN = 0.5
 #: Share of the variance that is left in a 32 x 32 thumbnail. Training films: 0.77 and more.
 _MIN_COARSE = 0.6
 #: Share of the thumbnail's variance that one profile down and one across explain. Training films: 0.97 and less.
@@ -69,7 +72,8 @@ class Look:
     spread : int
         Greys between the first and the last hundredth of the pixels, 0 to 255.
     greys : float
-        Greys in use, 1 to 256: the exponential of the entropy of the histogram.
+        Greys in use, 1 to 256: the exponential of the entropy of the histogram, without black and white unless they
+        are half of it (a narrow window makes much of any film so).
     coarse : float
         Share of the variance that is left in the thumbnail, about 0 (grain, fine grids) to 1 (shapes).
     additive : float
@@ -102,7 +106,7 @@ class Look:
     def is_test_pattern(self) -> bool:
         """Whether the film is drawn or a phantom: few greys, grain without shapes, ramps, two tones, blobs or grids."""
         return (
-            self.greys < _MIN_GREYS
+            self.greys < min(_MIN_GREYS, _MIN_GREYS_OF_SPREAD * self.spread)
             or self.coarse < _MIN_COARSE
             or self.additive > _MAX_ADDITIVE
             or self.two_tone > _MAX_TWO_TONE
@@ -177,7 +181,9 @@ def _spread(histogram: NDArray[np.float64]) -> int:
 
 
 def _greys(histogram: NDArray[np.float64]) -> float:
-    used = histogram[histogram > 0]
+    between = histogram[1:-1]
+    used = between / between.sum() if between.sum() >= _MIN_BETWEEN else histogram
+    used = used[used > 0]
     return float(np.exp(-(used * np.log(used)).sum()))
 
 

@@ -110,6 +110,9 @@ _CHEST_CODES = words(
 )
 
 
+#: Of more letters no column holds the last, and the last word may be the one that matters; a CS value has 16.
+_LONGEST = 32
+
 # Defined terms of Modality, retired ones included (PS3.3 C.7.3.1.1.1).
 _MODALITIES = words(
     "ANN AR AS ASMT AU BDUS BI BMD CD CF CFM CP CR CS CT CTPROTOCOL DD DF DG DM DMS DOC DS DX EC ECG EEG EMG EOG EPS ES FA "
@@ -142,12 +145,12 @@ def modality_of(code: str) -> str:
 
 
 def body_part_of(text: str) -> str:
-    """What is kept of BodyPartExamined: its words in capitals if all are known, else CHEST, OTHER or ""."""
+    """What is kept of BodyPartExamined: its words in capitals if few and all known, else CHEST, OTHER or ""."""
     return _known(text, _PART_WORDS) or str(region_of_body_part(text))
 
 
 def view_of(text: str) -> str:
-    """What is kept of ViewPosition: its words in capitals if all are known, else FRONTAL, LATERAL or ""."""
+    """What is kept of ViewPosition: its words in capitals if few and all known, else FRONTAL, LATERAL or ""."""
     return _known(text, _VIEW_WORDS) or str(view_of_words(text))
 
 
@@ -158,7 +161,7 @@ def says_nothing(text: str) -> bool:
 
 def _known(text: str, vocabulary: frozenset[str]) -> str:
     folded = fold(text)
-    return folded if vocabulary.issuperset(folded.split()) else ""
+    return folded if len(folded) <= _LONGEST and vocabulary.issuperset(folded.split()) else ""
 
 
 def fold(text: str) -> str:

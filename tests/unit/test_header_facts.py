@@ -328,6 +328,8 @@ def test_the_region_code_stands_in_for_a_missing_body_part(code: str, body_part:
         ({"ViewPosition": "", "StudyDescription": "CHEST LATERAL"}, ""),
         ({"ViewPosition": "", "SeriesDescription": "left lateral decubitus"}, ""),
         ({"ViewPosition": f"{MARK}^lat"}, "LATERAL"),
+        # longer than its column, which would cut off what matters
+        ({"ViewPosition": "XR chest portable supine bedside lateral"}, "LATERAL"),
     ],
 )
 def test_the_view_is_what_the_header_says_of_it(elements: dict[str, Any], view: str, tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_a_film_with_a_lead_letter_and_nothing_else_is_constant() -> None:
     assert look_of(film).is_constant
 
 
+@pytest.mark.parametrize("contrast", [0.2, 0.5, 2.0])
+def test_a_chest_with_little_contrast_or_partly_black_and_white_is_no_pattern(contrast: float) -> None:
+    chest = (128 + (drawn_chests()["NORMAL"] - 128.0) * contrast).clip(0, 255).astype(np.uint8)
+    assert not is_suspect(look_of(chest))
+
+
 @pytest.mark.parametrize("name", ["NORMAL", "OPACIFIED"])
 def test_the_drawn_chests_of_the_demo_are_no_patterns_and_their_negatives_are_negatives(name: str) -> None:
     film = drawn_chests()[name]
@@ -100,6 +106,15 @@ def test_none_of_the_public_films_raises_a_false_alarm_and_each_of_their_negativ
     negatives = [look_of(255 - film) for film in sample]
     assert [number for number, look in enumerate(negatives) if not look.is_inverted(tags_contradict=False)] == []
     assert not any(look.is_constant or look.is_test_pattern for look in negatives)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("contrast", [0.25, 0.5, 1.5])
+def test_a_film_whose_window_is_too_wide_or_too_narrow_is_no_pattern(
+    contrast: float, films: list[NDArray[np.uint8]]
+) -> None:
+    shown = [(128 + (film - 128.0) * contrast).clip(0, 255).astype(np.uint8) for film in films[::20]]
+    assert [number for number, film in enumerate(shown) if look_of(film).is_test_pattern] == []
 
 
 @pytest.mark.data
