@@ -44,7 +44,7 @@ RUN, DEV = "run", "dev"
 GROUPS = {RUN: ["build"], DEV: ["build", "lint", "typing", "test"]}
 REQUIREMENTS = {RUN: "requirements.txt", DEV: "requirements-dev.txt"}
 SERVE = "requirements-serve.txt"  # what an image without TensorFlow installs
-QUICK = "not acceptance and not tensorflow and not slow"
+QUICK = "not (acceptance or integration or tensorflow or slow or data)"
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],

@@ -19,6 +19,8 @@ from tests.fuzz.codestreams import ends_of_cuts, ends_of_files, ends_of_mutation
 from tests.fuzz.guided import guided
 from tests.fuzz.hostile_codestreams import ends_of_fragments, ends_of_honest_claims, ends_of_lies
 
+pytestmark = pytest.mark.slow
+
 TEMPORARY = Path(tempfile.gettempdir())
 FAILED = str(Reason.DECODE_FAILED)
 

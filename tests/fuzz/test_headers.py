@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Processor time; the longest takes a third of it, and the rest nothing to speak of.
+pytestmark = pytest.mark.slow
+
 SECONDS_A_HEADER = 8.0
 FEW = settings(
     derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]

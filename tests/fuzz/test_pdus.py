@@ -45,7 +45,7 @@ from tests.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 EXAMPLES = 400
 MARK = "ZZMARKED"

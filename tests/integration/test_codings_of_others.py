@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 #: (BitsAllocated, BitsStored)
 DEPTHS = [(8, 8), (16, 10), (16, 12), (16, 15), (16, 16)]

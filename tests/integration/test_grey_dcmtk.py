@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tests.peers import Peers
 
 pytest_plugins = ["tests.peers"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 TABLE = Path(__file__).with_name("grey_differences.tsv")
 REASONS = {"COLOUR_ROUNDED_TWICE"}
