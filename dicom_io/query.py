@@ -253,14 +253,23 @@ def _study(answer: Elements, keys: StudyKeys) -> FoundStudy | None:
         return None
     if keys.modality and modalities and keys.modality not in modalities:
         return None
+    study_date = answer.date(_STUDY_DATE)
+    if study_date and not _is_within(study_date, keys.study_date):
+        return None
     return FoundStudy(
         study_uid,
         accession,
-        answer.date(_STUDY_DATE),
+        study_date,
         modalities,
         answer.integer(_N_INSTANCES) if answer.has(_N_INSTANCES) else None,
         _listed(answer, _SOP_CLASSES),
     )
+
+
+def _is_within(day: date, asked: str) -> bool:
+    """Whether a day is the date asked for, or lies in the range, whose ends may be open (PS3.4 C.2.2.2.5)."""
+    first, dash, last = asked.partition("-")
+    return first <= day.isoformat().replace("-", "") <= ((last if dash else first) or "99991231")
 
 
 def _listed(answer: Elements, tag: int) -> tuple[str, ...]:

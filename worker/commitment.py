@@ -7,9 +7,12 @@ waits in the inbox is waited for.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,7 +36,7 @@ from worker.loops import Loop
 from worker.peers import caller_of, peer_with_title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy.orm import Session, sessionmaker
@@ -95,6 +98,8 @@ class CommitmentBook(Loop):
         self._store = Store(settings.store)
         #: When to try an entry again, and the pause after that.
         self._due: dict[str, tuple[float, float]] = {}
+        #: When SQL was first asked about an entry and answered.
+        self._first_look: dict[str, float] = {}
 
     def note(self, request: CommitmentRequest) -> None:
         """Make a request durable (dicom_io.commitment.Commitments)."""
@@ -112,12 +117,17 @@ class CommitmentBook(Loop):
         self.wake()
 
     def turn(self) -> bool:
-        """Answer what is due, a peer that does not answer once a turn."""
+        """Answer what is due, a peer that does not answer once a turn; one listener of a home at a time."""
+        with _alone(waiting_folder(self._settings)) as is_alone:
+            if is_alone:
+                self._answer_due()
+        return False
+
+    def _answer_due(self) -> None:
         away: set[str] = set()
         for noted in self._waiting():
             if noted.request.calling_aet not in away and self._due.get(noted.key, (0.0, 0.0))[0] <= self._clock():
                 self._answer(noted, away)
-        return False
 
     def _waiting(self) -> list[Noted]:
         """The requests on disk, oldest first; of one that was sent again under its transaction only the newest."""
@@ -157,8 +167,11 @@ class CommitmentBook(Loop):
         is_inbox_empty = not self._inbox.keys(1)
         with self._sessions() as session:
             stored = holdings.stored(session, [reference.sop_uid for reference in references])
+        # Not since the request: while the database was away nothing could leave the inbox.
+        now = self._clock()
+        waited_s = now - self._first_look.setdefault(noted.key, now)
         missing = [reference for reference in references if reference.sop_uid not in stored]
-        if missing and noted.age_s < (GRACE_S if is_inbox_empty else INBOX_S):
+        if missing and waited_s < (GRACE_S if is_inbox_empty else INBOX_S):
             return None
         absent = FailureReason.NO_SUCH_OBJECT if is_inbox_empty else FailureReason.PROCESSING_FAILURE
         reasons = {item: self._reason(item, stored.get(item.sop_uid), absent) for item in references}
@@ -178,7 +191,7 @@ class CommitmentBook(Loop):
         facts = {"key": noted.key, "cause": error_class(error), "calling_aet": noted.request.calling_aet}
         if noted.age_s > GIVE_UP_S:
             self._noted.quarantine(noted.key)
-            self._due.pop(noted.key, None)
+            self._drop(noted.key)
             logger.error("storage commitment given up: nobody took its answer", extra={"action": "give_up", **facts})
             return
         pause = self._due.get(noted.key, (0.0, FIRST_PAUSE_S))[1]
@@ -187,7 +200,26 @@ class CommitmentBook(Loop):
 
     def _forget(self, noted: Noted) -> None:
         self._noted.remove(noted.key)
-        self._due.pop(noted.key, None)
+        self._drop(noted.key)
+
+    def _drop(self, key: str) -> None:
+        self._due.pop(key, None)
+        self._first_look.pop(key, None)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no other process is at these requests; none begins while this lasts."""
+    descriptor = os.open(folder / "turn.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_alone = True
+    except BlockingIOError:
+        is_alone = False
+    try:
+        yield is_alone
+    finally:
+        os.close(descriptor)
 
 
 def waiting_folder(settings: Settings) -> Path:

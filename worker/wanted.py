@@ -62,7 +62,7 @@ def questions(wanted: Wanted, listed: Sequence[Question] = ()) -> list[Question]
         msg = "--to needs --from"
         raise UsageError(msg)
     if wanted.date_from and (wanted.date_to or date.today()) < wanted.date_from:  # noqa: DTZ011 - the site's own day
-        msg = "--from is after --to"
+        msg = "--from is after --to" if wanted.date_to else "--from is in the future"
         raise UsageError(msg)
     named = [*_named(wanted), *listed]
     if not named and not wanted.date_from:
@@ -139,9 +139,17 @@ def _delimiter(header: str) -> str:
 
 def _columns(header: str) -> dict[int, str]:
     """The columns by number whose heading is one of ours, however it is written."""
-    cells = next(csv.reader([header], delimiter=_delimiter(header)))
+    cells = _cells(header, _delimiter(header))
     names = {number: cell.strip().lower().replace(" ", "_") for number, cell in enumerate(cells)}
     return {number: name for number, name in names.items() if name in _KEYS}
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """The cells of a line; none of one that csv does not take, such as a cell of more than 128 KiB."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:
+        return []
 
 
 def _rows(
@@ -150,7 +158,7 @@ def _rows(
     asked: dict[StudyKeys, Question] = {}
     bad: list[BadLine] = []
     for number, line in lines:
-        cells = next(csv.reader([line], delimiter=delimiter))
+        cells = _cells(line, delimiter)
         values = {key: cells[at].strip() for at, key in columns.items() if at < len(cells) and cells[at].strip()}
         problem = "no " + ", ".join(columns.values()) if not values else ""
         problem = problem or next(filter(None, (_problem_of(key, value) for key, value in values.items())), "")

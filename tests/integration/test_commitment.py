@@ -27,7 +27,7 @@ from worker.registrar import Filing, StudyClock
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dicom_io.journal import Journal
@@ -55,6 +55,8 @@ class Requester:
     def __init__(self) -> None:
         self.answers: queue.Queue[Answer] = queue.Queue()
         self.status = 0x0000
+        #: Called before it answers.
+        self.on_told: Callable[[], object] = bool
         ae = AE("TESTSCU")
         ae.add_supported_context(STORAGE_COMMITMENT_UID, scu_role=False, scp_role=True)
         handlers = [(evt.EVT_N_EVENT_REPORT, self._on_report)]
@@ -71,6 +73,8 @@ class Requester:
             self.answers.put(Answer(event.event_type, told.TransactionUID, committed, failed))
         else:
             self.answers.put(Answer(0, told.TransactionUID))
+        on_told, self.on_told = self.on_told, bool
+        on_told()
         return self.status, None
 
     def stop(self) -> None:
@@ -203,6 +207,36 @@ def test_an_object_still_in_the_inbox_at_the_deadline_is_no_yes(
     ward.send(made, tmp_path)
     assert ward.ask([(CR, made.sop_uid)]) == 0
     assert ward.answer().failed == {made.sop_uid: FailureReason.PROCESSING_FAILURE}
+
+
+def test_a_database_that_was_away_for_long_does_not_turn_a_waiting_object_into_a_no(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment, "INBOX_S", 0.05)
+    with ward_of(site, tmp_path, monkeypatch) as ward:
+        now = [0.0]
+        ward.book._clock = lambda: now[0]
+        made = Made()
+        ward.send(made, tmp_path)
+        assert ward.ask([(CR, made.sop_uid)]) == 0
+        wait_until(lambda: ward.book._waiting()[0].age_s > 0.05, 5, "the request to be older than the limit")
+        # The first look that the database answers.
+        ward.book.turn()
+        assert ward.requester.answers.empty()
+        ward.register()
+        now[0] = 1.0
+        assert ward.answer().committed == [made.sop_uid]
+
+
+def test_two_listeners_of_one_home_answer_a_request_once(ward: Ward, site: Site, tmp_path: Path) -> None:
+    made = Made()
+    ward.send(made, tmp_path)
+    ward.register()
+    assert ward.ask([(CR, made.sop_uid)]) == 0
+    other = CommitmentBook(ward.settings, site.sessions)
+    ward.requester.on_told = other.turn
+    assert ward.answer().committed == [made.sop_uid]
+    assert ward.requester.answers.empty()
 
 
 def test_a_request_survives_the_process_that_took_it(ward: Ward, site: Site, tmp_path: Path) -> None:

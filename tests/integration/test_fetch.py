@@ -334,6 +334,25 @@ def test_answers_that_do_not_match_are_dropped_whatever_the_pacs_thinks() -> Non
     assert [study.study_uid for study in listing.studies] == [right]
 
 
+@pytest.mark.parametrize(
+    ("last", "days"), [(date(2024, 1, 5), ("20240105",)), (None, ("20240105", "20240106"))], ids=["range", "open end"]
+)
+def test_a_pacs_that_ignores_the_dates_does_not_get_its_surplus_fetched(
+    last: date | None, days: tuple[str, ...]
+) -> None:
+    uids = {day: new_uid() for day in ("20231231", "20240105", "20240106", "")}
+
+    def answer(_: Any) -> Iterator[tuple[int, Dataset | None]]:
+        for day, uid in uids.items():
+            yield found(StudyInstanceUID=uid, StudyDate=day, PatientID="P1", NumberOfStudyRelatedInstances="1")
+
+    wanted = Wanted(patient_ids=("P1",), date_from=date(2024, 1, 1), date_to=last)
+    with careless_pacs(answer) as address, fetching(address) as fetch:
+        listing = fetch.ask(questions(wanted))
+    # One without a date cannot be judged, so the PACS is believed.
+    assert {study.study_uid for study in listing.studies} == {uids[day] for day in (*days, "")}
+
+
 @pytest.mark.parametrize("status", [0xA700, 0xB001, 0xFE00])
 def test_a_day_that_the_pacs_breaks_off_is_asked_for_by_the_hour(status: int) -> None:
     uids = [new_uid() for _ in range(3)]

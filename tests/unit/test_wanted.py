@@ -104,7 +104,13 @@ def test_each_bad_line_of_a_list_is_named_and_the_others_are_taken(tmp_path: Pat
     assert bad[1] == BadLine(4, "no study_uid, patient_id")
 
 
-@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"name,id\nx,1\n"])
+def test_a_line_that_is_no_csv_is_named_and_the_others_are_taken(tmp_path: Path) -> None:
+    rows, bad = read_list(written(tmp_path, b"accession_number\n" + b"x" * 200_000 + b"\nA1\n"))
+    assert [row.keys for row in rows] == [StudyKeys(accession_number="A1")]
+    assert bad == [BadLine(2, "no accession_number")]
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"name,id\nx,1\n", b"x" * 200_000])
 def test_a_file_without_a_column_of_ours_is_no_list(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="study_uid, accession_number or patient_id"):
         read_list(written(tmp_path, content))
