@@ -1,7 +1,7 @@
 """Step 6 of the flow: the film, the one decoded form that everything later uses.
 
 A film is 8-bit grey, MONOCHROME2, its shortest side 256 to 512 pixels (smaller originals keep their size; nothing is
-ever enlarged). It comes from the full-size picture by the tables of ``greyscale``, the mask of ``shutter`` and a mean
+ever enlarged). It comes from the full-size picture by the mask of ``shutter``, the tables of ``greyscale`` and a mean
 over blocks of 2, 4, 8, ... pixels a side, so that a JPEG and the same JPEG wrapped as DICOM give the same bytes.
 ``FILM_VERSION`` names this route: whoever changes a byte of any film must raise it.
 """
@@ -13,7 +13,7 @@ import io
 import os
 import struct
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -294,7 +294,7 @@ def read_png(path: Path) -> Film:
 
 def _film_of_stored(stored: Stored) -> Film:
     """The film by the first grey table that shows something; where none does, as the header has it."""
-    visible = visible_pixels(stored)
+    stored, visible = _without_frame(stored, visible_pixels(stored))
     if not stored.header.is_grey:
         return _film(_reduced(grey_of_colour(stored), visible), stored.decoder)
     tables = grey_tables(stored, _block_of(stored.pixels.shape), visible)
@@ -303,6 +303,15 @@ def _film_of_stored(stored: Stored) -> Film:
     if first.span < _LEAST_SPAN:
         first = next((picture for picture in pictures if picture.span >= _LEAST_SPAN), first)
     return _film(first, stored.decoder)
+
+
+def _without_frame(stored: Stored, visible: Mask | None) -> tuple[Stored, Mask | None]:
+    """What lies within the outermost visible rows and columns: a black frame is no film, and no training film has one."""
+    if visible is None:
+        return stored, None
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return replace(stored, pixels=stored.pixels[box]), None if visible[box].all() else visible[box]
 
 
 def _film(reduced: _Reduced, decoder: Decoder) -> Film:
