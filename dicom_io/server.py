@@ -137,5 +137,7 @@ def host_of(association: Association) -> str:
 def cut(association: Association) -> None:
     """Close an association's connection at once, even while its thread waits inside a PDU."""
     transport = association.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.shutdown(socket.SHUT_RDWR)
+    # Looked at once: the association's own threads close it and forget it.
+    connection = transport.socket if transport is not None else None
+    if connection is not None:
+        connection.shutdown(socket.SHUT_RDWR)

@@ -96,9 +96,11 @@ class BoundedSocket(AssociationSocket):
     @property
     def ready(self) -> bool:
         """Whether anything has come that nobody has read."""
-        if self.socket is None:
+        # Looked at once: this is asked by another thread than the one that closes it.
+        connection = self.socket
+        if connection is None:
             return False
-        if self._head or (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
+        if self._head or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
             return True
         return self._poll(select.POLLIN, 0)
 

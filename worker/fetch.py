@@ -121,10 +121,9 @@ class Fetch:
     def fetch(self, listing: Listing) -> Report:
         """Bring every study that SQL does not hold completely; raises CannotFetch where that cannot even begin."""
         ensure_active_model(self._settings, self._database)
+        self._bringer.register()
         if self._plan.method == "move":
             self._check_listener()
-        else:
-            self._bringer.register()
         report = Report([])
         began, images = time.monotonic(), 0
         with noted("fetching", len(listing.studies)) as advance:

@@ -8,7 +8,7 @@ import subprocess
 from contextlib import contextmanager
 from datetime import date
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from pydicom.dataset import Dataset
@@ -17,15 +17,16 @@ from pynetdicom import AE, evt
 from dicom_io.peer import parse_peer
 from dicom_io.query import STUDY_ROOT_FIND, StudyKeys
 from dicom_io.retrieve import STUDY_ROOT_GET
+from dicom_io.spool import Spool
 from tests.listening import LOCAL
 from tests.objects import CR, new_uid
 from tests.pacs import pacs
 from tests.running import command
-from tests.sites import new_site
+from tests.sites import make_study, new_site
 from tests.waiting import wait_until
 from worker.bootstrap import open_database
 from worker.bring import Plan
-from worker.fetch import CannotFetch, Fetch
+from worker.fetch import CannotFetch, Fetch, Listing
 from worker.settings import load_settings
 from worker.wanted import Question, Wanted, questions
 
@@ -66,11 +67,11 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def fetching(address: str, **settings: Any) -> Iterator[Fetch]:
-    """A fetch in this process, by C-GET."""
+def fetching(address: str, method: Literal["get", "move"] = "get", **settings: Any) -> Iterator[Fetch]:
+    """A fetch in this process, by C-GET or to a listener elsewhere."""
     loaded = load_settings(model="notebook-1", retry_backoff_s=0.0, **settings)
     database = open_database(loaded)
-    yield Fetch(loaded, database, Plan(parse_peer(address), "get"), Event())
+    yield Fetch(loaded, database, Plan(parse_peer(address), method, "ELSEWHERE"), Event())
     database.dispose()
 
 
@@ -170,6 +171,14 @@ def test_a_list_with_bad_lines_fetches_the_good_ones_and_ends_with_1(
     assert document["not_found"] == ["line 6"]
     assert "line 4: no accession_number" in done.stderr
     assert "line 5: accession_number with a wildcard" in done.stderr
+
+
+def test_what_a_killed_fetch_left_behind_is_registered_by_the_next_one_whichever_its_method(tmp_path: Path) -> None:
+    study = make_study(tmp_path, 1)
+    Spool(tmp_path / "home" / "fetch").put_file(study.files[0])
+    with fetching(f"PACS@{LOCAL}:1", "move") as fetch:
+        assert fetch.fetch(Listing((), (), ())).lines == []
+        assert fetch.queued() == 1
 
 
 def test_a_fetch_that_was_killed_goes_on_where_it_was(archive: tuple[Pacs, list[MadeStudy]]) -> None:
