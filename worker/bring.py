@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 #: How long the listener may take to register what the PACS has sent, since the last object it registered.
 REGISTER_S = 15.0
 POLL_S = 0.2
-_NONE_CAME = (
-    "The PACS says that it has sent {sent}, but none of it is in this database: does its entry for {destination} have "
-    "this machine's address and port?"
-)
+_NONE_CAME = {
+    "move": (
+        "The PACS says that it has sent {sent}, but none of it is in this database: does its entry for {destination} "
+        "have this machine's address and port?"
+    ),
+    "get": "The PACS says that it has sent {sent}, but nothing of this study has come: did it send another one?",
+}
 
 
 class Fate(StrEnum):
@@ -198,7 +201,7 @@ class Bringer:
         if not expected.count:
             note = "The PACS lists no object of this study."
         if answer.sent and not held:
-            note = _NONE_CAME.format(sent=answer.sent, destination=self._plan.destination)
+            note = _NONE_CAME[self._plan.method].format(sent=answer.sent, destination=self._plan.destination)
         elif not note and held < expected.count:
             note = f"The PACS has sent {answer.sent} of {expected.count}; see the refusals of `auscult listen`."
         return line_of(study, Fate.INCOMPLETE, held, expected.count, note)

@@ -11,6 +11,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
@@ -360,6 +361,22 @@ def test_a_pacs_that_ignores_the_dates_does_not_get_its_surplus_fetched(
         listing = fetch.ask(questions(wanted))
     # One without a date cannot be judged, so the PACS is believed.
     assert {study.study_uid for study in listing.studies} == {uids[day] for day in (*days, "")}
+
+
+def test_a_pacs_that_sends_another_study_by_get_is_said_to_have_done_so(tmp_path: Path) -> None:
+    asked, other = new_uid(), dcmread(make_study(tmp_path, 1, SOPClassUID=CR).files[0])
+
+    def answer(_: Any) -> Iterator[tuple[int, Dataset | None]]:
+        yield found(StudyInstanceUID=asked, NumberOfStudyRelatedInstances="1")
+
+    def send(_: Any) -> Iterator[Any]:
+        yield 1
+        yield 0xFF00, other
+
+    with careless_pacs(answer, send) as address, fetching(address) as fetch:
+        (line,) = fetch.fetch(fetch.ask([Question(StudyKeys(study_uid=asked))])).lines
+    assert (line.fate, line.held) == ("INCOMPLETE", 0)
+    assert line.note == "The PACS says that it has sent 1, but nothing of this study has come: did it send another one?"
 
 
 @pytest.mark.parametrize("status", [0xA700, 0xB001, 0xFE00])
