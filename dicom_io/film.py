@@ -54,8 +54,9 @@ FILM_VERSION = 2
 #: A film's shortest side is not reduced below this.
 _SHORTEST_SIDE_PX = 256
 #: A LUT or window of the header that leaves this part of the visible pixels (in percent) within fewer greys than the
-#: least span shows nothing of the picture. (A window of 12 bits on 8, or of 16 bits on 12, leaves 16.)
-_SPAN_PERCENT, _LEAST_SPAN = 99, 24
+#: least span shows nothing of the picture. (A window of 12 bits on 8, or of 16 bits on 12, leaves 16; below 32
+#: ``picture`` takes the film for blank.)
+_SPAN_PERCENT, _LEAST_SPAN = 99, 40
 _VERSION_KEY = "auscult-film-version"
 _DECODER_KEY = "auscult-decoder"
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")

@@ -14,6 +14,8 @@ from dicom_io.decode import read_stored
 from dicom_io.errors import FilmError
 from dicom_io.film import film_of_dicom
 from dicom_io.greyscale import grey_table, grey_tables
+from dicom_io.phantom import drawn_chests
+from dicom_io.picture import look_of
 from dicom_io.reasons import Reason
 from tests.films import close, expected, film, greys, lut, ramp, save
 
@@ -28,6 +30,13 @@ def test_a_film_without_a_window_spans_its_percentiles(tmp_path: Path) -> None:
     pixels[0, :50], pixels[-1, -50:] = 0, 4095  # a few dead and hot pixels
     low, high = np.percentile(pixels, (0.5, 99.5))
     assert close(greys(tmp_path, pixels), expected(pixels, low, high))
+
+
+@pytest.mark.parametrize("times", [2, 4, 6, 7, 8, 9, 10, 16])
+def test_no_window_however_wide_makes_a_chest_a_blank_film(times: int, tmp_path: Path) -> None:
+    chest = drawn_chests()["NORMAL"].astype(np.uint16) * 16
+    shown = greys(tmp_path, chest, WindowCenter="2048", WindowWidth=str(times * 4096))
+    assert not look_of(shown).is_constant
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def facts(**elements: Any) -> Facts:
         ({"PatientSpeciesDescription": "Homo sapiens"}, Species.HUMAN),
         ({"PatientSpeciesDescription": "HUMAN"}, Species.HUMAN),
         ({"PatientSpeciesDescription": "Mensch"}, Species.HUMAN),
+        ({"PatientSpeciesDescription": "Человек"}, Species.HUMAN),
+        ({"PatientSpeciesDescription": "ヒト"}, Species.HUMAN),
         ({"PatientSpeciesDescription": "Canine"}, Species.ANIMAL),
         ({"PatientSpeciesDescription": "Felis catus"}, Species.ANIMAL),
         ({"PatientSpeciesDescription": "unknown"}, Species.UNKNOWN),
