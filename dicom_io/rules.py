@@ -220,7 +220,7 @@ RULES: tuple[Rule, ...] = (
         Stage.HEADER,
         lambda subject: subject.facts.derivation != Derivation.NONE,
         "Image Type (0008,0008) from value 3, Derivation (0008,2111), (0008,9215), Conversion Type (0008,0064), "
-        "Source Image of a capture (0008,2112), Series Description (0008,103E)",
+        "Source Image of a capture (0008,2112), Series Description (0008,103E), Protocol Name (0018,1030)",
     ),
     Rule(
         Reason.NOT_CHEST,
