@@ -26,7 +26,7 @@ class GateFacts:
         "OTHER").
     view_position : str
         The known words of ViewPosition, or what it, view code, orientation or description say in its place ("FRONTAL"
-        or "LATERAL").
+        or "LATERAL"; "FRONTAL LATERAL" where they contradict each other).
     age_months : int or None
         Completed months at the time of the film.
     rows, columns : int
