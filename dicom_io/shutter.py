@@ -2,8 +2,9 @@
 
 What lies outside the opening of the collimator (PS3.3 C.8.7.3) or of the display shutter (PS3.3 C.7.6.11), and what
 is pixel padding (PS3.3 C.7.5.1.1.2), was never exposed or never meant to be seen. It is cut off with the rows and
-columns beside the film, shown black where it lies between them, whatever the polarity, and counts in no statistics. Both modules name up to three shapes at once, of which the least opening counts;
-rows and columns count from 1, and an edge belongs to the opening.
+columns beside the film, shown black where it lies between them, whatever the polarity, and counts in no statistics. Both
+modules name up to three shapes at once, of which the least opening counts; rows and columns count from 1, and an edge
+belongs to the opening.
 
 Headers are wrong more often than films are shot through a keyhole, and a film hidden by mistake is worse than an edge
 shown. So a shape is left out where it is incomplete or impossible (edges the wrong way round, fewer than three
