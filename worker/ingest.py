@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DataError
+
 from dicom_io.errors import DicomIoError, NotDicom, SpoolError
 from dicom_io.header import Facts, read_facts, valid_uid
 from dicom_io.limits import MAX_FILE_BYTES
@@ -111,7 +113,7 @@ class Door:
             return
         except SpoolError:
             raise
-        except DicomIoError:
+        except (DicomIoError, DataError):
             self._filing.discard(key)
             self._spool.quarantine(key)
             self._turn(name, Reason.REGISTRATION_FAILED)

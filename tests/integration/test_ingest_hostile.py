@@ -291,3 +291,17 @@ def test_texts_longer_than_their_columns_are_cut_and_cost_no_study(
         name: len(study[name]) for name in ("patient_name", "patient_id", "accession_number", "study_description")
     }
     assert lengths == {"patient_name": 320, "patient_id": 64, "accession_number": 64, "study_description": 255}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_object_the_database_does_not_take_is_set_aside_and_the_next_one_registered(
+    door: Door, database: Database, tmp_path: Path
+) -> None:
+    with database.sessions.begin() as session:
+        session.execute(text("ALTER TABLE study ALTER COLUMN study_description TYPE varchar(3)"))
+    described = Made(changes={0x00081030: (b"LO", b"chest")}).write(tmp_path / "described.dcm")
+    door.take(described)
+    door.take(Made().write(tmp_path / "plain.dcm"))
+    assert turned(door) == [("described.dcm", Reason.REGISTRATION_FAILED)]
+    assert door.intake.registered == 1
+    assert Spool(tmp_path / "spool").keys() == []
