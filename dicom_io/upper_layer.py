@@ -180,7 +180,7 @@ class BoundedProvider(DULServiceProvider):
         if self.state_machine.current_state != "Sta6":
             # While we make up our mind (Sta3, Sta8) nothing is read that would end what our answer is to go to.
             return self.state_machine.current_state not in ("Sta3", "Sta8")
-        return self._bounded.dimse.msg_queue.empty() and self._bounded.bounds.budget.may_take(self._bounded)
+        return not self.unanswered and self._bounded.bounds.budget.may_take(self._bounded)
 
     def _linger(self) -> bool:
         """Wait for the peer to close, so that what we sent last is not lost to a reset."""

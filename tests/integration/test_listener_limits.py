@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -13,7 +14,7 @@ import pytest
 from dicom_io.door import ECHO_RESERVE
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer import MAX_REQUEST_BYTES
-from tests.listening import LOCAL, Served, answers, association_to, listener_process, listening, store_made
+from tests.listening import LOCAL, Recorder, Served, answers, association_to, listener_process, listening, store_made
 from tests.objects import CR, EXPLICIT_LE, Made
 from tests.waiting import wait_until
 from tests.wire import (
@@ -37,6 +38,8 @@ from tests.wire import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dicom_io.budget import Budget
 
 pytestmark = pytest.mark.integration
 
@@ -316,3 +319,31 @@ def test_fragments_without_end_are_cut_off(tmp_path: Path) -> None:
         assert wire.receive()[0] in (7, 0)
         assert served.noted() == [(Reason.PROTOCOL_ERROR, "RAW", LOCAL, 1)]
         assert still_works(served, tmp_path)
+
+
+class SlowDisk(Recorder):
+    """Takes a while over each object, and remembers the memory that objects took meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget: Budget | None = None
+        self.held: list[int] = []
+
+    def on_instance(self, key: str, study_uid: str, association: int) -> None:
+        super().on_instance(key, study_uid, association)
+        threading.Event().wait(0.1)
+        assert self.budget is not None
+        self.held.append(self.budget.total)
+
+
+def test_a_sender_that_does_not_wait_for_answers_has_one_object_in_memory_at_a_time(tmp_path: Path) -> None:
+    objects, disk = [Made(pixel_bytes=1 << 19) for _ in range(4)], SlowDisk()
+    with listening(tmp_path / "spool", told=disk) as served, Wire(served.port) as wire:
+        disk.budget = served.budget
+        wire.associate()
+        stream = [pdu for made in objects for pdu in store_pdus(made)]
+        sending = threading.Thread(target=wire.send, args=stream)
+        sending.start()
+        assert [wire.status() for _ in objects] == [0] * 4
+        sending.join(timeout=30)
+        assert max(disk.held) < 1 << 20
