@@ -56,11 +56,6 @@ class PixelHeader:
         return self.photometric in _GREY
 
     @property
-    def is_palette(self) -> bool:
-        """Whether the stored values are places in a palette."""
-        return self.photometric == _PALETTE
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Of the picture: (rows, columns), in colour (rows, columns, 3)."""
         return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, 3)

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
 from dicom_io.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +110,3 @@ class StoreStatus(Enum):
         if self.comment:
             ds.ErrorComment = self.comment
         return ds
-
-
-def statuses_by_code() -> Mapping[int, StoreStatus]:
-    """Return every status by its number, for the documentation and for people who have only the number."""
-    return {status.code: status for status in StoreStatus}

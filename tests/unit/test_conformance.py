@@ -16,6 +16,7 @@ from dicom_io.tls import TLS_1_2_SUITES
 from worker import commitment as book
 from worker.fetch import ANSWER_S
 from worker.settings import PREFIX, Settings
+from worker.wanted import SUSPICIOUS
 
 TEXT = (Path(__file__).parents[2] / "CONFORMANCE.md").read_text(encoding="utf-8")
 #: The headings of PS3.2 annex A, in its order.
@@ -107,6 +108,12 @@ def test_every_status_of_a_retrieval_that_has_a_sentence_is_there(status: int) -
 
 def test_the_time_a_pacs_has_to_answer_is_stated() -> None:
     assert f"{ANSWER_S:g} s for the first answer" in section("3.3 AE AUSCULT as requestor")
+
+
+def test_when_a_query_is_asked_in_smaller_parts_is_stated() -> None:
+    text = section("3.3 AE AUSCULT as requestor")
+    assert f"that brings {SUSPICIOUS}\nanswers or more" in text
+    assert f"after {query.MAX_ANSWERS:,} answers a query is cancelled" in text
 
 
 def test_every_character_set_is_named() -> None:
