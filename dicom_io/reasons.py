@@ -59,6 +59,12 @@ class Reason(StrEnum):
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     TIMED_OUT = "TIMED_OUT"
     INTERNAL_ERROR = "INTERNAL_ERROR"
+    # A doubt about a whole study: NORMAL is withheld, PNEUMONIA stays and carries the flag.
+    IDENTITY_CONFLICT = "IDENTITY_CONFLICT"
+    LISTENER_SILENT = "LISTENER_SILENT"
+    CORRECTION_PENDING = "CORRECTION_PENDING"
+    # What else a row of the worklist says about its answer.
+    ANSWER_LOWERED = "ANSWER_LOWERED"
     # Turned away at the door: an association or an object that never became an image.
     CALLING_AE_NOT_ALLOWED = "CALLING_AE_NOT_ALLOWED"
     ADDRESS_NOT_ALLOWED = "ADDRESS_NOT_ALLOWED"
@@ -107,6 +113,14 @@ class _Entry:
     telling: int
     sentence: str
 
+
+#: Codes of a study's row alone: doubts that withhold NORMAL, and what else is said beside an answer.
+STUDY_REASONS = (
+    Reason.IDENTITY_CONFLICT,
+    Reason.LISTENER_SILENT,
+    Reason.CORRECTION_PENDING,
+    Reason.ANSWER_LOWERED,
+)
 
 _ENTRIES: dict[Reason, _Entry] = {
     Reason.NOT_A_RADIOGRAPH: _Entry(
@@ -218,6 +232,22 @@ _ENTRIES: dict[Reason, _Entry] = {
     ),
     Reason.INTERNAL_ERROR: _Entry(
         Outcome.FAILED, 83, "An error inside Auscult; the log names it under this task's id. Please report it."
+    ),
+    Reason.IDENTITY_CONFLICT: _Entry(
+        None,
+        92,
+        "Objects contradict each other about the patient or the study; see 'auscult conflict list' and decide which is right.",
+    ),
+    Reason.LISTENER_SILENT: _Entry(
+        None,
+        91,
+        "A listener is silent and may hold films of this study; start it, or retire it with 'auscult listener retire'.",
+    ),
+    Reason.CORRECTION_PENDING: _Entry(
+        None, 90, "A newer version of a film is not judged yet; the answer is that of the version before."
+    ),
+    Reason.ANSWER_LOWERED: _Entry(
+        None, 0, "An earlier answer of this study was PNEUMONIA; 'auscult show' lists what changed it."
     ),
     Reason.CALLING_AE_NOT_ALLOWED: _Entry(
         None, 0, "The calling AE title is not on the allow-list; add it to the settings or correct it at the sender."

@@ -25,7 +25,12 @@ pytestmark = pytest.mark.integration
 
 CONTRACT = {
     "worklist": "study_uid accession_number patient_id study_date ai_status label probability threshold reason flags "
-    "model_name model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band",
+    "model_name model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band "
+    "side completeness n_expected",
+    "conflicts": "conflict_id kind opened_at closed_at resolution who why sop_uid held_study_uid held_side held_patient_id "
+    "held_issuer_of_patient_id held_accession_number held_ai_status held_label held_probability claim_study_uid claim_side "
+    "claim_patient_id claim_issuer_of_patient_id claim_accession_number claim_ai_status claim_label claim_probability "
+    "claim_calling_aet notice",
     "result_history": "result_id study_uid accession_number series_uid sop_uid image_sha256 image_is_current outcome "
     "reason flags label probability logit threshold model_name model_version engine film_sha256 film_version attempts "
     "batch_id batch_who batch_why is_current supersedes_result_id previous_result_id previous_outcome previous_label "
@@ -121,19 +126,19 @@ def test_one_history_reads_the_same_on_both_databases(site, request, tmp_path_fa
         assert everything(site) == everything(other)
 
 
-def test_the_worklist_reads_findings_first_then_by_age(site):
+def test_the_worklist_reads_findings_first_then_what_was_not_judged_each_by_age(site):
     live_through(site)
     rows = site.worklist()
     assert [
         (row["priority_rank"], row["study_uid"], row["ai_status"], row["label"], row["probability"]) for row in rows
     ] == [
-        (1, "1.3", "FINAL", "PNEUMONIA", 0.9),
+        (1, "1.1", "FINAL", "PNEUMONIA", 0.65),
         (2, "1.2", "FINAL", "PNEUMONIA", 0.8),
-        (3, "1.1", "FINAL", "PNEUMONIA", 0.65),
-        (4, "1.4", "NOT_APPLICABLE", None, None),
-        (5, "1.5", "FAILED", None, None),
-        (6, "1.6", "PROVISIONAL", None, None),
-        (7, "1.7", "QUEUED", None, None),
+        (3, "1.3", "FINAL", "PNEUMONIA", 0.9),
+        (4, "1.5", "FAILED", None, None),
+        (5, "1.6", "PROVISIONAL", None, None),
+        (6, "1.7", "QUEUED", None, None),
+        (7, "1.4", "NOT_APPLICABLE", None, None),
     ]
     assert {row["notice"] for row in rows} == {"Not a medical device. Not for diagnosis."}
     assert all((row["waiting_s"] is None) == (row["finished_at"] is not None) for row in rows)

@@ -303,6 +303,63 @@ def test_what_0003_held_survives_0004_there_back_and_there_again_but_words_that_
         assert held(engine)["image"] == [{**row, **kept} for row in before["image"]]
 
 
+NEW_OF_0005: dict[str, dict[str, object]] = {
+    "study": {
+        "side": 0,
+        "issuer_of_patient_id": "",
+        "columns_at_ms": 0,
+        "quiet_ms": 30000,
+        "max_wait_ms": 900000,
+        "n_expected": None,
+        "merged_into_id": None,
+    },
+    "image": {"patient_key": "", "issuer_of_patient_id": "", "pixel_sha256": ""},
+}
+
+
+def test_what_0004_held_survives_0005_there_back_and_there_again(engine):
+    with_rows(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for statement in ROWS_OF_0001:
+            connection.execute(text(statement))
+    with_rows(engine, command.upgrade, "0004")
+    before = held(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0005")
+        after = held(engine)
+        for table, new in NEW_OF_0005.items():
+            assert after[table] == [{**row, **new} for row in before[table]]
+        assert [(row["image_id"], row["source"], row["last_key"]) for row in rows_of(engine, "receipt")] == [
+            (1, "PACS", "key")
+        ]
+        assert rows_of(engine, "receipt")[0]["first_at_ms"] == 1767225600000
+        with_rows(engine, command.downgrade, "0004")
+        assert held(engine) == before
+
+
+def test_a_withheld_study_and_another_patient_of_a_study_survive_the_way_back_from_0005(engine):
+    with_rows(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for statement in ROWS_OF_0001:
+            connection.execute(text(statement))
+    with_rows(engine, command.upgrade, "0005")
+    columns = "study_uid, patient_id, patient_name, patient_sex, accession_number, study_description, first_rx_at, "
+    columns += "last_rx_at, revision_at, ready_at_ms, force_at_ms, revision, state, reason, flags, n_images, n_scored, priority"
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO study (id, {columns}, side, issuer_of_patient_id, columns_at_ms, quiet_ms, max_wait_ms) "
+                "SELECT 2, study_uid, 'Q', patient_name, patient_sex, accession_number, study_description, first_rx_at, "
+                "last_rx_at, revision_at, 1, 2, 1, 'WITHHELD', 'IDENTITY_CONFLICT', flags, 1, 1, 0, 1, '', 0, 1, 2 FROM study"
+            )
+        )
+    with_rows(engine, command.downgrade, "0004")
+    assert [(row["study_uid"], row["state"], row["label"]) for row in held(engine)["study"]] == [
+        ("1.2", "FINAL", "PNEUMONIA"),
+        ("1.2#2", "FAILED", None),
+    ]
+
+
 def rows_of(engine, table: str) -> list[dict]:
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
@@ -324,6 +381,8 @@ def _use_what_is_new(engine) -> None:
         "UPDATE result SET outcome = 'FAILED', reason_code = 'TIMED_OUT', probability = NULL, label = NULL, band = 'LOW'",
         "UPDATE study SET band = 'MIDDLE'",
         "UPDATE study SET state = 'FAILED', label = NULL, band = 'LOW'",
+        "UPDATE study SET state = 'WITHHELD', label = NULL, reason = NULL, band = NULL",
+        "UPDATE study SET state = 'WITHHELD', reason = 'IDENTITY_CONFLICT'",
         "UPDATE model SET state = 'active'",
         "UPDATE batch SET kind = 'OTHER'",
         "UPDATE batch SET kind = 'SHADOW', keep_current = false",

@@ -11,7 +11,7 @@ from dicom_io import charsets, commitment, door, fragments, limits, query, retri
 from dicom_io.commitment import ActionStatus, FailureReason
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID
 from dicom_io.negotiation import STORAGE_COMMITMENT_UID
-from dicom_io.reasons import Reason
+from dicom_io.reasons import STUDY_REASONS, Reason
 from dicom_io.tls import TLS_1_2_SUITES
 from worker import commitment as book
 from worker.fetch import ANSWER_S
@@ -128,6 +128,13 @@ def test_the_suites_of_tls_are_those_that_are_offered() -> None:
     assert row[1].split(", ") == list(TLS_1_2_SUITES)
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.outcome is None])
+@pytest.mark.parametrize("reason", STUDY_REASONS)
+def test_every_reason_of_a_study_is_explained(reason: Reason) -> None:
+    assert f"| {reason} | {reason.sentence} |" in TEXT
+
+
+@pytest.mark.parametrize(
+    "reason", [reason for reason in Reason if reason.outcome is None and reason not in STUDY_REASONS]
+)
 def test_every_reason_of_a_refusal_at_the_door_is_explained(reason: Reason) -> None:
     assert f"| {reason} | {reason.sentence} |" in section("6 Security")

@@ -5,7 +5,7 @@ The rule keeps promise 2, no silent normal: NORMAL needs a finished study, an an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Exists, and_, exists, select
@@ -55,11 +55,24 @@ class Answer:
     band: Band | None = None
 
 
-def answer(films: Sequence[FilmResult], *, ready: bool, open_tasks: bool) -> Answer:
-    """Decide the answer of a study from its current images.
+def answer(
+    films: Sequence[FilmResult], *, ready: bool, open_tasks: bool, doubts: Sequence[Reason] = (), lowered: bool = False
+) -> Answer:
+    """Decide the answer of a study from its current images; a doubt withholds NORMAL and never a PNEUMONIA.
 
-    `ready`: no more objects are awaited; `open_tasks`: live work of a current image is still to be done.
+    `ready`: no more objects are awaited; `open_tasks`: live work of a current image is still to be done; `doubts`: what
+    speaks against calling the study complete and of one patient; `lowered`: an earlier answer was PNEUMONIA.
     """
+    found = _judged(films, ready=ready, open_tasks=open_tasks)
+    flags = {*found.flags, *doubts}
+    if found.label is Label.NORMAL and doubts:
+        found = Answer(StudyState.WITHHELD, reason=max(doubts, key=_telling), model_id=found.model_id)
+    if lowered and found.label is not Label.PNEUMONIA:
+        flags.add(Reason.ANSWER_LOWERED)
+    return replace(found, flags=tuple(sorted(flags)))
+
+
+def _judged(films: Sequence[FilmResult], *, ready: bool, open_tasks: bool) -> Answer:
     positive = [film for film in films if film.outcome is Outcome.OK and film.label is Label.PNEUMONIA]
     if not ready or open_tasks:
         state = _open_state(films, ready=ready)
@@ -93,8 +106,13 @@ def _unanswered(state: StudyState, films: Sequence[FilmResult]) -> Answer:
     reasons = [(film.reason or Reason.INTERNAL_ERROR, film.model_id) for film in films]
     if not reasons:
         return Answer(state)
-    reason, model_id = max(reasons, key=lambda item: (item[0].telling, item[0].value))
+    reason, model_id = max(reasons, key=lambda item: _telling(item[0]))
     return Answer(state, reason=reason, model_id=model_id)
+
+
+def _telling(reason: Reason) -> tuple[int, str]:
+    """The order of reasons; the code decides between equals, so that the same films give the same row."""
+    return reason.telling, reason.value
 
 
 def lock_study(session: Session, study_id: int) -> Study:

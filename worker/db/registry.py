@@ -141,9 +141,14 @@ def _study(session: Session, arrival: _Arrival) -> Study:
         "n_images": 0,
         "n_scored": 0,
         "priority": arrival.priority,
+        "side": 0,
+        "issuer_of_patient_id": "",
+        "columns_at_ms": arrival.clock_ms,
+        "quiet_ms": arrival.quiet_ms,
+        "max_wait_ms": arrival.max_wait_ms,
     }
-    insert_unless_there(session, Study, [values], "study_uid")
-    study_id = session.execute(select(Study.id).where(Study.study_uid == facts.study_uid)).scalar_one()
+    insert_unless_there(session, Study, [values], "study_uid", "side")
+    study_id = session.execute(select(Study.id).where(Study.study_uid == facts.study_uid, Study.side == 0)).scalar_one()
     study = lock_study(session, study_id)
     for name in _STUDY_COLUMNS:
         # The first object may have been one without them; what is there is not overwritten.
@@ -258,6 +263,9 @@ def _image_values(study: Study, arrival: _Arrival) -> dict[str, Any]:
         "rx_count": 1,
         "is_current": True,
         "received_at": arrival.at,
+        "patient_key": "",
+        "issuer_of_patient_id": "",
+        "pixel_sha256": "",
     }
 
 

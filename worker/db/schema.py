@@ -27,11 +27,26 @@ from dicom_io.evidence import Derivation, Species
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.base import Base, one_of
-from worker.db.site import Model, ModelEvent, Refusal, Worker
+from worker.db.site import Conflict, Correction, Inbox, Model, ModelEvent, Receipt, Refusal, Worker
 from worker.db.states import BatchKind, StudyState, TaskState
 from worker.db.types import CodeList, EnumText, UtcDateTime
 
-__all__ = ["Base", "Batch", "Image", "Model", "ModelEvent", "Refusal", "Result", "Study", "Task", "Worker"]
+__all__ = [
+    "Base",
+    "Batch",
+    "Conflict",
+    "Correction",
+    "Image",
+    "Inbox",
+    "Model",
+    "ModelEvent",
+    "Receipt",
+    "Refusal",
+    "Result",
+    "Study",
+    "Task",
+    "Worker",
+]
 
 
 class Study(Base):
@@ -43,7 +58,11 @@ class Study(Base):
         one_of("label", Label, "label"),
         CheckConstraint("label IS NULL OR label <> 'NORMAL' OR state = 'FINAL'", name="normal_only_when_final"),
         CheckConstraint("state <> 'FINAL' OR label IS NOT NULL", name="final_has_label"),
-        CheckConstraint("label IS NULL OR state NOT IN ('FAILED', 'NOT_APPLICABLE')", name="no_label_without_answer"),
+        CheckConstraint(
+            "label IS NULL OR state NOT IN ('FAILED', 'NOT_APPLICABLE', 'WITHHELD')", name="no_label_without_answer"
+        ),
+        CheckConstraint("state <> 'WITHHELD' OR reason IS NOT NULL", name="withheld_has_reason"),
+        UniqueConstraint("study_uid", "side"),
         CheckConstraint("label IS NULL OR (probability IS NOT NULL AND threshold IS NOT NULL)", name="label_has_score"),
         one_of("band", Band, "band"),
         CheckConstraint("band IS NULL OR label IS NOT NULL", name="band_has_label"),
@@ -54,12 +73,18 @@ class Study(Base):
             postgresql_where=text("state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
             sqlite_where=text("state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
         ),
+        Index(
+            "ix_study_withheld",
+            "reason",
+            postgresql_where=text("state = 'WITHHELD'"),
+            sqlite_where=text("state = 'WITHHELD'"),
+        ),
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_first_rx_at", "first_rx_at"),
         {"comment": "a study as received, and its answer"},
     )
 
-    study_uid: Mapped[str] = mapped_column(String(64), unique=True, comment="Study Instance UID (0020,000D)")
+    study_uid: Mapped[str] = mapped_column(String(64), comment="Study Instance UID (0020,000D)")
     patient_id: Mapped[str] = mapped_column(String(128), comment="Patient ID (0010,0020)")
     patient_name: Mapped[str] = mapped_column(String(512), comment="Patient's Name (0010,0010)")
     patient_birth_date: Mapped[date | None] = mapped_column(Date, comment="Patient's Birth Date (0010,0030)")
@@ -85,6 +110,21 @@ class Study(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when the answer became what it is")
     priority: Mapped[int] = mapped_column(Integer, comment="smaller is sooner; 0 is ordinary")
     band: Mapped[Band | None] = mapped_column(EnumText(Band, 16), comment="band of the film that decides")
+    side: Mapped[int] = mapped_column(
+        Integer, comment="0; counts up for each other patient that objects of the same Study Instance UID name"
+    )
+    issuer_of_patient_id: Mapped[str] = mapped_column(String(64), comment="Issuer of Patient ID (0010,0021)")
+    columns_at_ms: Mapped[int] = mapped_column(
+        BigInteger, comment="arrival of the object that patient and study columns follow (database clock)"
+    )
+    quiet_ms: Mapped[int] = mapped_column(Integer, comment="quiet time it waits; bounds ready_at_ms after now")
+    max_wait_ms: Mapped[int] = mapped_column(Integer, comment="longest wait; bounds force_at_ms after now")
+    n_expected: Mapped[int | None] = mapped_column(
+        Integer, comment="Number of Study Related Instances (0020,1208) as the source answered; NULL: not asked"
+    )
+    merged_into_id: Mapped[int | None] = mapped_column(
+        ForeignKey("study.id"), comment="the study that took its films over; such a row is shown nowhere"
+    )
 
 
 class Image(Base):
@@ -97,11 +137,13 @@ class Image(Base):
         one_of("derivation", Derivation, "derivation"),
         Index(
             "uq_image_current",
+            "study_id",
             "sop_uid",
             unique=True,
             postgresql_where=text("is_current"),
             sqlite_where=text("is_current"),
         ),
+        Index("ix_image_sop_uid", "sop_uid"),
         Index("ix_image_study_id", "study_id"),
         {"comment": "one received object in one version of its bytes"},
     )
@@ -129,7 +171,7 @@ class Image(Base):
     film_version: Mapped[int | None] = mapped_column(Integer, comment="code and route that made the film")
     film_sha256: Mapped[str | None] = mapped_column(String(64), comment="of the film's size and pixels")
     rx_count: Mapped[int] = mapped_column(Integer, comment="how often these bytes came")
-    is_current: Mapped[bool] = mapped_column(comment="the newest bytes of this SOP Instance UID")
+    is_current: Mapped[bool] = mapped_column(comment="the version of this SOP Instance UID that counts in its study")
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when these bytes came first")
     species: Mapped[Species] = mapped_column(
         EnumText(Species, 16), comment="what the header says of the patient's species"
@@ -140,6 +182,11 @@ class Image(Base):
     is_test_object: Mapped[bool] = mapped_column(comment="whether the header names a phantom or test pattern")
     burned_in_annotation: Mapped[bool] = mapped_column(comment="Burned In Annotation (0028,0301) YES")
     polarity_in_doubt: Mapped[bool] = mapped_column(comment="whether tags contradict each other about what is white")
+    patient_key: Mapped[str] = mapped_column(String(64), comment="SHA-256 of its Patient ID, empty where it has none")
+    issuer_of_patient_id: Mapped[str] = mapped_column(String(64), comment="Issuer of Patient ID (0010,0021)")
+    pixel_sha256: Mapped[str] = mapped_column(
+        String(64), comment="of the data set from Pixel Data on; empty: not known, or no pixel data"
+    )
 
 
 class Batch(Base):

@@ -1,4 +1,4 @@
-"""The tables of the site itself: its models, what it turned away at the door, its workers.
+"""The tables of the site itself: its models, its inboxes and workers, what it turned away, who sent what when.
 
 `schema` has the tables a study goes through; import from there.
 """
@@ -7,11 +7,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.db.base import Base, one_of
-from worker.db.states import ModelChange, ModelState
+from worker.db.states import ConflictEnd, ConflictKind, ModelChange, ModelState
 from worker.db.types import EnumText, UtcDateTime
 
 
@@ -102,3 +113,95 @@ class Worker(Base):
     engine: Mapped[str] = mapped_column(String(16), comment="litert or keras")
     task_id: Mapped[int | None] = mapped_column(ForeignKey("task.id"), comment="what it works on")
     tasks_done: Mapped[int] = mapped_column(Integer, comment="since it started")
+
+
+class Receipt(Base):
+    """One version of an object as one source sent it: the facts from which the version that counts is decided."""
+
+    __tablename__ = "receipt"
+    __table_args__ = (
+        UniqueConstraint("image_id", "source"),
+        {"comment": "one version of an object as one source sent it"},
+    )
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), comment="the version")
+    source: Mapped[str] = mapped_column(String(64), comment="calling AE title of the sender; empty for ingest")
+    first_at_ms: Mapped[int] = mapped_column(BigInteger, comment="first arrival from this source (database clock)")
+    last_at_ms: Mapped[int] = mapped_column(BigInteger, comment="last arrival from this source (database clock)")
+    last_key: Mapped[str] = mapped_column(
+        String(64), comment="spool key of the last one: registering it again counts nothing"
+    )
+
+
+class Conflict(Base):
+    """Two studies that contradict each other about a patient or an object; while it is open neither says NORMAL."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (
+        one_of("kind", ConflictKind, "kind"),
+        one_of("resolution", ConflictEnd, "resolution"),
+        CheckConstraint("(closed_at IS NULL) = (resolution IS NULL)", name="closed_has_resolution"),
+        Index(
+            "uq_conflict_open",
+            "held_study_id",
+            "claim_study_id",
+            "sop_uid",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+            sqlite_where=text("closed_at IS NULL"),
+        ),
+        Index("ix_conflict_claim_study_id", "claim_study_id"),
+        Index("ix_conflict_held_study_id", "held_study_id"),
+        {"comment": "two studies that contradict each other about a patient or an object"},
+    )
+
+    kind: Mapped[ConflictKind] = mapped_column(EnumText(ConflictKind, 16), comment="SOP_INSTANCE or PATIENT")
+    held_study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="the study that was there first")
+    claim_study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="the study that contradicts it")
+    sop_uid: Mapped[str] = mapped_column(String(64), comment="the object in both studies; empty for kind PATIENT")
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was found")
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when it ended")
+    resolution: Mapped[ConflictEnd | None] = mapped_column(EnumText(ConflictEnd, 16), comment="how it ended")
+    who: Mapped[str | None] = mapped_column(String(128), comment="who or what ended it")
+    why: Mapped[str | None] = mapped_column(Text, comment="why")
+
+
+class Correction(Base):
+    """A patient or study column that a newer version of an object changed; rows are only added."""
+
+    __tablename__ = "correction"
+    __table_args__ = (
+        Index("ix_correction_study_id", "study_id"),
+        {"comment": "a patient or study column that a newer version of an object changed; rows are only added"},
+    )
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="the study")
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"), comment="the version that brought it")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was registered")
+    source: Mapped[str] = mapped_column(String(64), comment="calling AE title of the sender; empty for ingest")
+    column_name: Mapped[str] = mapped_column(String(64), comment="column of study")
+    old_value: Mapped[str] = mapped_column(String(512), comment="value before, empty where there was none")
+    new_value: Mapped[str] = mapped_column(String(512), comment="value after")
+
+
+class Inbox(Base):
+    """A listener's spool: how far everything it acknowledged is registered."""
+
+    __tablename__ = "inbox"
+    __table_args__ = ({"comment": "a listener's spool, and how far everything it acknowledged is registered"},)
+
+    uid: Mapped[str] = mapped_column(String(32), unique=True, comment="identity of the spool, kept in its folder")
+    host: Mapped[str] = mapped_column(String(128), comment="machine of its listener")
+    pid: Mapped[int] = mapped_column(Integer, comment="process of its listener")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when its listener started")
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when its listener last said so")
+    registered_until_ms: Mapped[int] = mapped_column(
+        BigInteger, comment="everything acknowledged until then is registered (database clock)"
+    )
+    waiting: Mapped[int] = mapped_column(Integer, comment="acknowledged objects not yet registered")
+    closed_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="orderly end with nothing left to register; holds up no study"
+    )
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="by command: holds up no study any more")
+    retired_by: Mapped[str | None] = mapped_column(String(128), comment="who retired it")
+    retired_why: Mapped[str | None] = mapped_column(Text, comment="why")

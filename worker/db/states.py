@@ -20,6 +20,8 @@ class StudyState(StrEnum):
     NOT_APPLICABLE = "NOT_APPLICABLE"
     #: A film that should have been judged was not; never to be read as normal.
     FAILED = "FAILED"
+    #: Every film was judged below its threshold, but a doubt forbids to say NORMAL; the reason names the doubt.
+    WITHHELD = "WITHHELD"
 
     @property
     def is_terminal(self) -> bool:
@@ -27,7 +29,7 @@ class StudyState(StrEnum):
         return self in TERMINAL_STATES
 
 
-TERMINAL_STATES = (StudyState.FINAL, StudyState.NOT_APPLICABLE, StudyState.FAILED)
+TERMINAL_STATES = (StudyState.FINAL, StudyState.NOT_APPLICABLE, StudyState.FAILED, StudyState.WITHHELD)
 OPEN_STATES = (StudyState.RECEIVING, StudyState.QUEUED, StudyState.PROVISIONAL)
 
 
@@ -42,6 +44,30 @@ class TaskState(StrEnum):
 
 
 OPEN_TASK_STATES = (TaskState.PENDING, TaskState.CLAIMED)
+
+
+class ConflictKind(StrEnum):
+    """What two studies contradict each other about."""
+
+    #: The same SOP Instance UID came in two studies.
+    SOP_INSTANCE = "SOP_INSTANCE"
+    #: Objects of one Study Instance UID name two patients.
+    PATIENT = "PATIENT"
+
+
+class ConflictEnd(StrEnum):
+    """How a conflict ended."""
+
+    #: The source sent the object again in the study that held it.
+    WITHDRAWN = "WITHDRAWN"
+    #: The first study is right; the other's object no longer counts.
+    HELD = "HELD"
+    #: The later study is right; the first one's object no longer counts.
+    CLAIM = "CLAIM"
+    #: Both are right, each for itself.
+    BOTH = "BOTH"
+    #: Both name the same patient; their films are one study.
+    SAME = "SAME"
 
 
 class BatchKind(StrEnum):
