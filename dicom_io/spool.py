@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEY = re.compile(r"[0-9a-f]{32}")
 _CHUNK_BYTES = 1 << 20
+_UID_PREFIX = "inbox."
 
 
 class SourceUnreadable(DicomIoError):
@@ -57,6 +58,35 @@ class Spool:
                 make_folder(folder)
         except OSError as exc:
             raise spool_error(exc) from exc
+
+    def uid(self) -> str:
+        """Return the spool's own identity, which it keeps for as long as its folder exists.
+
+        It is the name of an empty file, because a full disk still takes a name.
+
+        Returns
+        -------
+        str
+            32 hexadecimal digits.
+
+        Raises
+        ------
+        SpoolError
+            If it can be neither read nor made.
+        """
+        try:
+            if not (names := self._uids()):
+                (self.root / f"{_UID_PREFIX}{uuid4().hex}").touch(mode=0o600)
+                fsync_folder(self.root)
+                # Of two processes that make one at the same time, both take the smaller.
+                names = self._uids()
+        except OSError as exc:
+            raise spool_error(exc) from exc
+        return min(names)
+
+    def _uids(self) -> list[str]:
+        named = (path.name for path in self.root.iterdir() if path.name.startswith(_UID_PREFIX))
+        return [name for name in (each.removeprefix(_UID_PREFIX) for each in named) if _KEY.fullmatch(name)]
 
     def put(self, chunks: Iterable[bytes | memoryview]) -> str:
         """Write an object durably and return its key.

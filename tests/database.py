@@ -92,7 +92,13 @@ class Site:
             return upsert_model(session, model_facts(version, **others)).id
 
     def receive(
-        self, study: str = "1.2.3", sop: str = "1.2.3.1", content: str | None = None, quiet_ms: int = 0, **others: Any
+        self,
+        study: str = "1.2.3",
+        sop: str = "1.2.3.1",
+        content: str | None = None,
+        quiet_ms: int = 0,
+        arrived_ms: int | None = None,
+        **others: Any,
     ) -> Registration:
         """Register one object; each call is other bytes unless `content` says otherwise, under a key of its own."""
         store_key = others.pop("store_key", uuid.uuid4().hex)
@@ -105,6 +111,7 @@ class Site:
                 store_key=store_key,
                 quiet_ms=quiet_ms,
                 max_wait_ms=900_000,
+                arrived_ms=arrived_ms,
             )
 
     def claim(self, task_id: int | None, owner: str = "me", lease_ms: int = LEASE_MS) -> Claim | None:

@@ -26,7 +26,7 @@ from worker.hints import HintPublisher
 from worker.registrar import StudyClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session, sessionmaker
@@ -212,13 +212,16 @@ def silent_after_ms(settings: Settings) -> int:
     return round(settings.heartbeat_s * MISSED_HEARTBEATS * 1000)
 
 
-def make_dispatcher(settings: Settings, sessions: sessionmaker[Session]) -> Dispatcher:
-    """A dispatcher on this database and broker."""
+def make_dispatcher(
+    settings: Settings, sessions: sessionmaker[Session], beat: Callable[[], None] | None = None
+) -> Dispatcher:
+    """A dispatcher on this database and broker; ``beat`` says in SQL that the listener of this process lives."""
     options = DispatchOptions(
         tick_s=settings.tick,
         grace_ms=round(settings.hint_grace_s * 1000),
         grace_max_ms=round(settings.hint_grace_max_s * 1000),
         max_attempts=settings.max_attempts,
         silent_after_ms=silent_after_ms(settings),
+        lease_ms=round(settings.lease_s * 1000),
     )
-    return Dispatcher(sessions, HintPublisher(settings.broker), options)
+    return Dispatcher(sessions, HintPublisher(settings.broker), options, beat)

@@ -146,6 +146,11 @@ class Bringer:
         fate = Fate.PRESENT if held >= expected.count > 0 else Fate.NOT_TRIED
         return line_of(study, fate, held, expected.count)
 
+    def note(self, study: FoundStudy, expected: Expected) -> None:
+        """Note what the PACS says that a study has."""
+        with self._database.sessions.begin() as session:
+            holdings.note_expected(session, study.study_uid, expected.count)
+
     def count(self, study_uid: str) -> int:
         """How many images SQL has of a study."""
         with self._database.reads() as session:
@@ -169,6 +174,7 @@ class Bringer:
                 holdings.put_behind(session, uid)
             if held >= expected.count > 0:
                 holdings.release(session, uid)
+            holdings.note_expected(session, uid, expected.count)
         return self._judge(study, expected, held, answer)
 
     def _retrieve(self, study: FoundStudy, expected: Expected) -> Retrieved:

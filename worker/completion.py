@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from worker.bootstrap import Database, make_dispatcher, silent_after_ms
-from worker.db import queries
+from worker.db import inboxes, queries
 from worker.hints import BrokerAway
 from worker.progress import progress
 from worker.seat import WorkerSeat, take_seat
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 POLL_S = 0.5
+#: A listener publishes how far it is every few seconds.
+SETTLE_S = 12.0
 
 
 def complete(
@@ -46,6 +49,21 @@ def complete(
     finally:
         if seat:
             seat.leave()
+
+
+def settle(database: Database, study_ids: Sequence[int]) -> None:
+    """Settle these studies; a listener at work first says that it holds no other film of them.
+
+    One that has a backlog to register keeps its studies open for as long: they settle without this command.
+    """
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        with database.sessions.begin() as session:
+            queries.settle(session)
+            is_done = inboxes.standing(session).live_until_ms is None or not queries.open_studies(session, study_ids)
+        if is_done or time.monotonic() > deadline:
+            return
+        time.sleep(POLL_S)
 
 
 def work_off_spare(settings: Settings, database: Database, tasks: Sequence[int]) -> None:

@@ -15,6 +15,8 @@ from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
 from worker.loops import Loop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session, sessionmaker
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class DispatchOptions:
     grace_max_ms: int
     max_attempts: int
     silent_after_ms: int
+    lease_ms: int = 60_000
 
 
 class Dispatcher(Loop):
@@ -45,16 +48,25 @@ class Dispatcher(Loop):
 
     name = "dispatcher"
 
-    def __init__(self, sessions: sessionmaker[Session], publisher: HintPublisher, options: DispatchOptions) -> None:
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        publisher: HintPublisher,
+        options: DispatchOptions,
+        beat: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(options.tick_s)
         self._sessions = sessions
         self._publisher = publisher
         self._options = options
+        self._beat = beat
+        self._grace_max_ms = options.grace_max_ms
 
     def turn(self) -> bool:
         """Mend, settle, then publish what is due; the broker is asked first, so that no hint is counted as sent in vain."""
         self.mend()
-        self._publisher.check()
+        # A broker that holds nothing has lost what it was told: after the first grace all of it is due again.
+        self._grace_max_ms = self._options.grace_ms if self._publisher.is_empty() else self._options.grace_max_ms
         live = self._take(Lane.LIVE, LIVE_LIMIT)
         for task_id in live:
             self._publisher.publish([task_id], LIVE_QUEUE)
@@ -72,7 +84,16 @@ class Dispatcher(Loop):
         return len(tasks)
 
     def mend(self) -> None:
-        """Bury tasks whose last attempt died and settle the studies that became complete."""
+        """Bury tasks whose last attempt died and settle the studies that became complete.
+
+        The listener of this process says first that it lives: after an outage of the database it is not silent.
+        """
+        if self._beat:
+            self._beat()
+        with self._sessions.begin() as session:
+            rewound = queue.rewind(session, self._options.lease_ms)
+        if rewound:
+            logger.warning("the database's clock was set back", extra={"action": "rewind", "rows": rewound})
         with self._sessions.begin() as session:
             buried = queue.bury_lost(session, self._options.max_attempts)
         if buried:
@@ -88,7 +109,7 @@ class Dispatcher(Loop):
                 session,
                 limit=limit,
                 grace_ms=self._options.grace_ms,
-                grace_max_ms=self._options.grace_max_ms,
+                grace_max_ms=self._grace_max_ms,
                 lane=lane,
             )
 
@@ -96,6 +117,6 @@ class Dispatcher(Loop):
         with self._sessions.begin() as session:
             workers = max(1, queries.live_workers(session, self._options.silent_after_ms))
             room = workers * BATCH_HINTS_PER_WORKER * chunk - queue.outstanding_hints(
-                session, lane, grace_ms=self._options.grace_ms, grace_max_ms=self._options.grace_max_ms
+                session, lane, grace_ms=self._options.grace_ms, grace_max_ms=self._grace_max_ms
             )
         return self._take(lane, room) if room > 0 else []

@@ -172,6 +172,7 @@ class Fetch:
     def _brought(self, study: FoundStudy, expected: Expected) -> Line:
         line = self._bringer.look(study, expected)
         if line.fate is Fate.PRESENT:
+            self._bringer.note(study, expected)
             return line
         self._pace.wait()
         if self._stop.is_set():

@@ -46,6 +46,12 @@ class HintPublisher:
         """Raise BrokerAway unless the broker answers."""
         self._guard(_ping)
 
+    def is_empty(self) -> bool:
+        """Whether the broker holds no hint at all, neither waiting nor taken by a worker; raises BrokerAway."""
+        held: list[int] = []
+        self._guard(lambda connection: held.append(_held(connection)))
+        return sum(held) == 0
+
     def publish(self, task_ids: Sequence[int], queue: str) -> None:
         """Send one hint for these task ids; raises BrokerAway."""
         message_id = str(uuid.uuid4())
@@ -107,6 +113,12 @@ class HintPublisher:
             self.close()
             msg = "the broker does not answer"
             raise BrokerAway(msg) from error
+
+
+def _held(connection: Connection) -> int:
+    channel: Any = connection.default_channel
+    waiting = sum(channel.queue_declare(queue, durable=True).message_count for queue in (LIVE_QUEUE, BATCH_QUEUE))
+    return int(waiting) + int(channel.client.hlen(channel.unacked_key))
 
 
 def _ping(connection: Connection) -> None:

@@ -19,7 +19,7 @@ from dicom_io.spool import SourceUnreadable, Spool
 from dicom_io.store import Store
 from worker.archives import Member, is_archive, members
 from worker.bootstrap import Database, ensure_active_model, study_clock
-from worker.completion import complete, work_off_spare
+from worker.completion import complete, settle, work_off_spare
 from worker.db import queries
 from worker.db.registry import release_studies
 from worker.progress import progress
@@ -184,6 +184,5 @@ def _finish(settings: Settings, database: Database, intake: Intake) -> None:
     total = len(wanted)
     with progress("judging", total) as advance:
         complete(settings, database, open_tasks, lambda: total - len(open_tasks()), advance)
-    with database.sessions.begin() as session:
-        queries.settle(session)
+    settle(database, sorted(intake.studies))
     work_off_spare(settings, database, sorted(intake.shadows))

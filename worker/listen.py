@@ -9,7 +9,9 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from dicom_io.errors import PortBusy
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_io.errors import PortBusy, SpoolError
 from dicom_io.journal import Journal
 from dicom_io.listener import CannotListen, Listener
 from dicom_io.options import ListenerOptions
@@ -26,6 +28,7 @@ from worker.bootstrap import (
     study_clock,
 )
 from worker.commitment import CommitmentBook
+from worker.counting import Counter
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
 from worker.registrar import Filing, Registrar
 from worker.settings import Settings, port_file
@@ -55,16 +58,17 @@ class ListenerProcess:
         check_first_start(settings)
         self._database: Database = connect(settings)
         spool, journal = Spool(settings.spool), Journal(settings.spool)
-        self._dispatcher: Dispatcher = make_dispatcher(settings, self._database.sessions)
-        self._registrar = Registrar(spool, journal, self._database.sessions, self._make_filing, self._dispatcher.wake)
+        self._registrar = Registrar(spool, journal, self._database.sessions, self._make_filing, self._registered)
+        self._dispatcher: Dispatcher = make_dispatcher(settings, self._database.sessions, self._registrar.beat)
         self._commitment = CommitmentBook(settings, self._database.sessions)
+        self._counter = Counter(settings, self._database.sessions)
         self.listener = Listener(_options(settings), spool, journal, self, self._commitment)
         self._registrar.watch(self.listener, study_clock(settings).quiet_ms)
         self._stop = threading.Event()
 
     def on_instance(self, key: str, study_uid: str, association: int) -> None:  # noqa: ARG002 - ListenerEvents
         """An object is safe on disk: the registrar files it."""
-        self._registrar.wake()
+        self._registrar.arrived(key)
 
     def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: FBT001 - ListenerEvents
         """An association ended; its studies' quiet time runs from their last object."""
@@ -84,7 +88,7 @@ class ListenerProcess:
 
     @property
     def _loops(self) -> tuple[Loop, ...]:
-        return self._registrar, self._dispatcher, self._commitment
+        return self._registrar, self._dispatcher, self._commitment, self._counter
 
     def _bind(self) -> None:
         try:
@@ -124,6 +128,7 @@ class ListenerProcess:
         port_file(self._settings).unlink(missing_ok=True)
         for loop in self._loops:
             loop.stop(STOP_TIMEOUT_S)
+        self._close_inbox()
         self._database.dispose()
         logger.info("stopped", extra={"action": "stop"})
         for loop in self._loops:
@@ -132,6 +137,17 @@ class ListenerProcess:
         if not self._stop.is_set():
             msg = "a loop of the listener died; the log lines above say where. Please report it."
             raise LoopDied(msg)
+
+    def _registered(self) -> None:
+        """New tasks are in SQL: the dispatcher hints at them."""
+        self._dispatcher.wake()
+
+    def _close_inbox(self) -> None:
+        try:
+            self._registrar.close()
+        except (DatabaseUnavailable, SpoolError, SQLAlchemyError):
+            # What is left, or not known to be registered, holds its studies up until the next start.
+            logger.warning("the end of this listener could not be noted", extra={"action": "away"})
 
 
 def _options(settings: Settings) -> ListenerOptions:

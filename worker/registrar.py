@@ -7,6 +7,10 @@ spool's entry. After a crash at any point the entry is still there and is simply
 from __future__ import annotations
 
 import logging
+import math
+import os
+import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +21,9 @@ from dicom_io.header import dataset_sha256, read_facts
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
 from dicom_io.spool import SourceUnreadable, Spool
-from worker.db.engine import in_transaction
+from worker.arrivals import Arrivals
+from worker.db import inboxes
+from worker.db.engine import in_transaction, reading
 from worker.db.registry import Registration, add_refusals, push_ready, register
 from worker.loops import Loop
 
@@ -35,6 +41,8 @@ TAKE = 200
 #: The dispatcher is woken after so many objects: each of its turns is several transactions, which a burst would wait for.
 WAKE_EVERY = 20
 IDLE_S = 1.0
+#: Shortest and longest time between two publications of a listener that has nothing new to say.
+PUBLISH_S = (1.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class Filing:
         self._clock = clock
         self._priority = priority
 
-    def file(self, source: Path, key: str) -> Registration:
+    def file(self, source: Path, key: str, arrived_ms: int | None = None) -> Registration:
         """File an object under ``key``; doing so again is harmless, and a duplicate's second copy is removed."""
         self._store.file(source, key)
         facts, digest = read_facts(source), dataset_sha256(source)
@@ -74,6 +82,7 @@ class Filing:
                 store_key=key,
                 quiet_ms=self._clock.quiet_ms,
                 max_wait_ms=self._clock.max_wait_ms,
+                arrived_ms=arrived_ms,
                 priority=self._priority,
             )
 
@@ -88,7 +97,7 @@ class Filing:
 
 
 class Registrar(Loop):
-    """Files what the listener spooled, keeps studies of open associations waiting, and books the refusals."""
+    """Files what the listener spooled, publishes how far it is, and books the refusals."""
 
     name = "registrar"
 
@@ -104,15 +113,26 @@ class Registrar(Loop):
         self._spool = spool
         self._journal = journal
         self._sessions = sessions
+        self._reads = reading(sessions)
         self._make_filing = make_filing
         self._on_registered = on_registered
         self._filing: Filing | None = None
         self._open: OpenStudies | None = None
-        self._quiet_ms = 0
+        self._arrivals = Arrivals()
+        self._publish_s = PUBLISH_S[0]
+        self._published = (-math.inf, 0)
+        self._uid = ""
 
     def watch(self, listener: OpenStudies, quiet_ms: int) -> None:
         """Keep the studies of this listener's open associations from counting as complete."""
-        self._open, self._quiet_ms = listener, quiet_ms
+        self._open = listener
+        # Often enough that a study is not seen to be complete much later than it is.
+        self._publish_s = min(max(quiet_ms / 10_000, PUBLISH_S[0]), PUBLISH_S[1])
+
+    def arrived(self, key: str) -> None:
+        """An object was acknowledged just now."""
+        self._arrivals.note(key)
+        self.wake()
 
     def turn(self) -> bool:
         """File up to 200 objects; the database is asked first, so that nothing is touched while it is away."""
@@ -120,18 +140,55 @@ class Registrar(Loop):
             self._filing = self._make_filing()
         self._push_open()
         self._book_refusals()
-        keys = self._spool.keys(TAKE)
+        waiting = self._look()
+        keys = waiting[:TAKE]
         for start in range(0, len(keys), WAKE_EVERY):
             try:
                 for key in keys[start : start + WAKE_EVERY]:
                     self._file(self._filing, key)
             finally:
                 self._on_registered()
-        return len(keys) == TAKE
+        return len(waiting) > TAKE
+
+    def beat(self) -> None:
+        """Say in SQL that this listener lives."""
+        with self._sessions.begin() as session:
+            inboxes.beat(session, self._inbox)
+
+    @property
+    def _inbox(self) -> str:
+        """The spool's identity, made when it is first needed: a disk that is full now may have room later."""
+        self._uid = self._uid or self._spool.uid()
+        return self._uid
+
+    def close(self) -> None:
+        """Say at an orderly end that nothing is left to register; what is left holds its studies up."""
+        if not self._spool.keys():
+            with self._sessions.begin() as session:
+                inboxes.close(session, self._inbox)
+
+    def _look(self) -> list[str]:
+        """List the spool, and publish how far everything acknowledged is registered."""
+        with self._reads() as session:
+            self._arrivals.read_clock(inboxes.clock(session))
+        keys = self._spool.keys()
+        self._arrivals.listed(keys)
+        since, waiting = self._published
+        now = time.monotonic()
+        if now - since >= self._publish_s or bool(keys) != bool(waiting):
+            self._publish(len(keys))
+            self._published = (now, len(keys))
+        return keys
+
+    def _publish(self, waiting: int) -> None:
+        until = self._arrivals.registered_until_ms()
+        said = inboxes.Published(self._inbox, socket.gethostname(), os.getpid(), until, waiting)
+        with self._sessions.begin() as session:
+            inboxes.publish(session, said)
 
     def _file(self, filing: Filing, key: str) -> None:
         try:
-            entry = filing.file(self._spool.path(key), key)
+            entry = filing.file(self._spool.path(key), key, self._arrivals.arrived_ms(key))
         except SourceUnreadable:
             # Another registrar on the same spool was quicker.
             return
@@ -143,6 +200,7 @@ class Registrar(Loop):
             self._set_aside(key, error)
             return
         self._spool.remove(key)
+        self._arrivals.forget(key)
         logger.info(
             "object registered",
             extra={
@@ -165,7 +223,7 @@ class Registrar(Loop):
         studies = self._open.open_studies() if self._open else frozenset()
         if studies:
             with self._sessions.begin() as session:
-                push_ready(session, sorted(studies), self._quiet_ms)
+                push_ready(session, sorted(studies))
 
     def _book_refusals(self) -> None:
         drained = self._journal.drain()

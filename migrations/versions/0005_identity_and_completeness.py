@@ -46,6 +46,7 @@ CHECKS = (
 )
 OLD_UNIQUE, NEW_UNIQUE = ("uq_study_study_uid", "study_uid"), ("uq_study_study_uid_side", "study_uid, side")
 WITHHELD = ("ck_study_withheld_has_reason", "state <> 'WITHHELD' OR reason IS NOT NULL")
+SILENT_INDEX = "CREATE INDEX ix_study_listener_silent ON study (ready_at_ms) WHERE flags LIKE '%LISTENER_SILENT%'"
 #: Table, column, type, what it means.
 COLUMNS = (
     (
@@ -105,7 +106,7 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind.replace('{id}', identity)}")
         _comment(f"COLUMN {table}.{column}", meaning)
     _change_study(OLD_UNIQUE, NEW_UNIQUE, {name: (old, new) for name, old, new in CHECKS})
-    op.execute("CREATE INDEX ix_study_withheld ON study (reason) WHERE state = 'WITHHELD'")
+    op.execute(sa.text(SILENT_INDEX))
     op.drop_index("uq_image_current", "image")
     op.execute("CREATE UNIQUE INDEX uq_image_current ON image (study_id, sop_uid) WHERE is_current")
     op.create_index("ix_image_sop_uid", "image", ["sop_uid"])
@@ -131,7 +132,7 @@ def downgrade() -> None:
     op.drop_index("uq_image_current", "image")
     op.execute("CREATE UNIQUE INDEX uq_image_current ON image (sop_uid) WHERE is_current")
     _comment("COLUMN image.is_current", CURRENT_BEFORE)
-    op.drop_index("ix_study_withheld", "study")
+    op.drop_index("ix_study_listener_silent", "study")
     _change_study(NEW_UNIQUE, OLD_UNIQUE, {name: (new, old) for name, old, new in CHECKS})
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"ALTER TABLE study DROP CONSTRAINT {WITHHELD[0]}")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 from dicom_io.journal import RefusalKind, RefusalRecord
@@ -135,11 +136,14 @@ def test_every_object_pushes_the_quiet_time_up_to_the_longest_wait(site):
 
 
 def test_an_open_association_keeps_its_study_waiting_and_no_other(site):
-    site.receive(study="1.2.3", sop="1.3.1")
+    site.receive(study="1.2.3", sop="1.3.1", quiet_ms=60_000)
     site.receive(study="1.2.4", sop="1.4.1")
     before = site.study("1.2.4").ready_at_ms
     with site.sessions.begin() as session:
-        push_ready(session, ["1.2.3", "1.9.9"], 60_000)
+        session.execute(
+            text("UPDATE study SET ready_at_ms = ready_at_ms - 60000, state = 'QUEUED' WHERE study_uid = '1.2.3'")
+        )
+        push_ready(session, ["1.2.3", "1.9.9"])
     assert site.study("1.2.3").ready_at_ms >= before + 50_000
     assert (site.entry("1.2.3")["ai_status"], site.entry("1.2.4")["ai_status"]) == ("RECEIVING", "QUEUED")
 
@@ -156,7 +160,7 @@ def test_a_finished_study_is_not_reopened_by_an_open_association(site):
     site.finish(site.receive().task_id, scored(0.1))
     ready_at_ms = site.study().ready_at_ms
     with site.sessions.begin() as session:
-        push_ready(session, ["1.2.3"], 60_000)
+        push_ready(session, ["1.2.3"])
     assert site.study().ready_at_ms == ready_at_ms
 
 

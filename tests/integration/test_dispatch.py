@@ -75,3 +75,23 @@ def test_a_shadow_that_ended_is_hinted_at_no_more(site: Site, redis_url: str) ->
     publisher.close()
     assert len(waiting(redis_url, LIVE_QUEUE)) == 1
     assert waiting(redis_url, BATCH_QUEUE) == []
+
+
+def test_hints_that_the_broker_forgot_are_sent_again_after_the_first_grace_however_often_they_were_sent(
+    site: Site, redis_url: str
+) -> None:
+    entry = site.receive()
+    publisher = HintPublisher(redis_url)
+    dispatcher = Dispatcher(site.sessions, publisher, OPTIONS)
+    dispatcher.turn()
+    assert not publisher.is_empty()
+    site.change("UPDATE task SET hint_count = 8")
+    site.age_hints(OPTIONS.grace_ms + 1000)
+    dispatcher.turn()
+    assert waiting(redis_url, LIVE_QUEUE) == [[entry.task_id]]
+    with Connection(redis_url) as connection:
+        channel: Any = connection.default_channel
+        channel.client.flushall()
+    dispatcher.turn()
+    publisher.close()
+    assert waiting(redis_url, LIVE_QUEUE) == [[entry.task_id]]

@@ -138,3 +138,44 @@ def test_a_full_store_leaves_the_entry_in_the_spool(bench: Bench, tmp_path: Path
     registrar.turn()
     assert bench.spool.keys() == []
     assert bench.rows("SELECT store_key FROM image") == [(key,)]
+
+
+def test_it_publishes_that_nothing_is_left_only_when_nothing_is(bench: Bench, tmp_path: Path) -> None:
+    bench.put(Made(), tmp_path)
+    registrar = bench.registrar()
+    registrar.turn()
+    assert bench.rows("SELECT waiting, registered_until_ms FROM inbox") == [(1, 0)]
+    registrar.turn()
+    ((waiting, until),) = bench.rows("SELECT waiting, registered_until_ms FROM inbox")
+    assert waiting == 0
+    assert bench.rows(f"SELECT count(*) FROM study WHERE ready_at_ms - quiet_ms <= {until}") == [(1,)]
+
+
+def test_what_lies_in_quarantine_holds_no_study(bench: Bench, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"this was never an object")
+    bench.spool.put_file(broken)
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.turn()
+    assert bench.rows("SELECT waiting FROM inbox WHERE registered_until_ms > 0") == [(0,)]
+
+
+def test_an_orderly_end_with_an_empty_spool_is_noted_and_one_with_a_backlog_is_not(
+    bench: Bench, tmp_path: Path
+) -> None:
+    registrar = bench.registrar()
+    registrar.turn()
+    key = bench.put(Made(), tmp_path)
+    registrar.close()
+    assert bench.rows("SELECT count(*) FROM inbox WHERE closed_at IS NULL") == [(1,)]
+    bench.spool.remove(key)
+    registrar.close()
+    assert bench.rows("SELECT count(*) FROM inbox WHERE closed_at IS NULL") == [(0,)]
+
+
+def test_a_spool_keeps_its_identity_over_restarts(bench: Bench) -> None:
+    for _ in range(2):
+        bench.registrar().turn()
+    assert bench.rows("SELECT count(*) FROM inbox") == [(1,)]
+    assert Spool(bench.settings.spool).uid() == bench.spool.uid()

@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased
 
 from dicom_io.reasons import Outcome, Reason
 from model.labels import Band, Label
+from worker.db import inboxes
 from worker.db.schema import Image, Result, Study, Task
 from worker.db.states import OPEN_TASK_STATES, StudyState
 from worker.db.types import now_ms, now_utc
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
+
+    from worker.db.inboxes import Standing
 
 _FAILURES = (Outcome.FAILED, Outcome.BAD_INPUT)
 
@@ -121,13 +124,19 @@ def lock_study(session: Session, study_id: int) -> Study:
     return session.execute(statement, execution_options={"populate_existing": True}).scalar_one()
 
 
-def recompute(session: Session, study_id: int) -> Answer:
-    """Decide and store a study's answer, in the transaction that changed what it follows from."""
+def recompute(session: Session, study_id: int, standing: Standing | None = None) -> Answer:
+    """Decide and store a study's answer, in the transaction that changed what it follows from.
+
+    `standing` of the listeners, where the caller has read it for many studies.
+    """
     study = lock_study(session, study_id)
     session.flush()
+    standing = standing or inboxes.standing(session)
     clock, moment = session.execute(select(now_ms(), now_utc())).one()
     films, open_tasks = _films(session, study)
-    found = answer(films, ready=clock >= study.ready_at_ms, open_tasks=open_tasks)
+    ready = clock >= study.ready_at_ms and standing.is_registered(study.ready_at_ms)
+    doubts = [Reason.LISTENER_SILENT] if ready and standing.is_silent(study.ready_at_ms) else []
+    found = answer(films, ready=ready, open_tasks=open_tasks, doubts=doubts)
     changed = found != _stored(study)
     study.state, study.label = found.state, found.label
     study.probability, study.threshold = found.probability, found.threshold

@@ -66,6 +66,12 @@ def read_session_factory(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(reader, expire_on_commit=False)
 
 
+def reading(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
+    """The sessions that only read, on the same database as sessions that write."""
+    with sessions() as session:
+        return read_session_factory(session.get_bind().engine)
+
+
 def in_transaction(sessions: sessionmaker[Session], work: Callable[[Session], T], attempts: int = 5) -> T:
     """Run `work` in a transaction, again when another one got in its way (deadlock, the same new row)."""
     for attempt in range(1, attempts + 1):

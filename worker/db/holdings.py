@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
@@ -10,7 +11,8 @@ from sqlalchemy import func, select, update
 from worker.db.registry import release_studies
 from worker.db.schema import Image, Study, Task
 from worker.db.sql import chunks
-from worker.db.states import OPEN_TASK_STATES, TaskState
+from worker.db.states import OPEN_TASK_STATES, TERMINAL_STATES, TaskState
+from worker.db.types import now_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Of fetched studies: live work has 0, a shadow's tasks come after both.
 BACKFILL_PRIORITY = 50
+#: A source is asked about a study that came within this time; later its archive may have changed it.
+ASKED_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,47 @@ def sop_uids(session: Session, study_uid: str) -> set[str]:
     """The SOP Instance UIDs of a study's current images."""
     rows = select(Image.sop_uid).join(Study, Study.id == Image.study_id).where(Study.study_uid == study_uid)
     return set(session.execute(rows.where(Image.is_current)).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """A finished study whose source nobody has asked yet how many objects it has."""
+
+    study_id: int
+    study_uid: str
+    revision: int
+    #: AE title of the sender of its newest object.
+    source: str
+
+
+def uncounted(session: Session, sources: Sequence[str], limit: int) -> list[Uncounted]:
+    """Studies of these sources that ended within the last hour, the newest first."""
+    since = session.execute(select(now_utc())).scalar_one() - ASKED_WITHIN
+    newest = select(func.max(Image.id)).where(Image.study_id == Study.id, Image.is_current).scalar_subquery()
+    rows = session.execute(
+        select(Study.id, Study.study_uid, Study.revision, Image.calling_aet)
+        .join(Image, Image.id == newest)
+        .where(
+            Study.first_rx_at >= since,
+            Study.n_expected.is_(None),
+            Study.state.in_(TERMINAL_STATES),
+            Study.merged_into_id.is_(None),
+            Image.calling_aet.in_(sources),
+        )
+        .order_by(Study.first_rx_at.desc())
+        .limit(limit)
+    ).all()
+    return [Uncounted(*row) for row in rows]
+
+
+def note_expected(session: Session, study_uid: str, count: int) -> None:
+    """Note how many objects the source says that a study has."""
+    session.execute(
+        update(Study)
+        .where(Study.study_uid == study_uid)
+        .values(n_expected=count)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def open_live_tasks(session: Session) -> int:

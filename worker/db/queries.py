@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, or_, select
+from sqlalchemy import RowMapping, func, or_, select
 
 from model.labels import Label
 from worker.db.queue import settle_studies
 from worker.db.schema import Result, Study, Task
 from worker.db.sql import chunks
-from worker.db.states import StudyState, TaskState
+from worker.db.states import OPEN_STATES, StudyState, TaskState
 from worker.db.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST
 from worker.db.workers import WorkerBeat, heartbeat, live_workers, sign_off
 from worker.errors import UsageError
@@ -29,6 +29,7 @@ __all__ = [
     "heartbeat",
     "live_workers",
     "open_among",
+    "open_studies",
     "outcomes_of_tasks",
     "queue_health",
     "refused",
@@ -155,6 +156,17 @@ def outcomes_of_tasks(session: Session, task_ids: Sequence[int]) -> list[Row]:
         counted.update((outcome.value, reason) for outcome, reason in rows)
     ordered = sorted(counted.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     return [{"outcome": outcome, "reason": reason, "n": n} for (outcome, reason), n in ordered]
+
+
+def open_studies(session: Session, study_ids: Sequence[int]) -> int:
+    """How many of these studies have no answer that stands yet."""
+    counts = (
+        session.execute(
+            select(func.count()).select_from(Study).where(Study.id.in_(some), Study.state.in_(OPEN_STATES))
+        ).scalar_one()
+        for some in chunks(study_ids)
+    )
+    return sum(counts)
 
 
 def settle(session: Session) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, text, update
 
 from dicom_io.reasons import Reason
+from worker.db import inboxes
 from worker.db.answers import has_open_task, lock_study, recompute
 from worker.db.results import Subject, failed_row, record
 from worker.db.schema import Batch, Image, Study, Task
@@ -22,11 +23,18 @@ from worker.db.types import now_ms, now_utc
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from worker.db.inboxes import Standing
+
 GRACE_MS = 30_000
 GRACE_MAX_MS = 600_000
 #: Doubling more often than this changes nothing: every grace is cut at its maximum long before.
 _MAX_DOUBLINGS = 20
 _BURY_LIMIT = 500
+#: Clocks of two processes, and of a database and its standby, may differ by so much without having been set.
+CLOCK_SLACK_MS = 5_000
+#: No attempt waits longer for its next one.
+LONGEST_BACKOFF_MS = 900_000
+_IS_OPEN = text("task.state IN ('PENDING', 'CLAIMED')")
 #: A batch is closed by the command that watches it; until then the same command would resume it.
 FORGOTTEN_AFTER = timedelta(hours=1)
 
@@ -80,11 +88,10 @@ def outstanding_hints(
 
 def _is_open(lane: Lane) -> ColumnElement[bool]:
     """SQL in the words of the partial indexes: neither database uses one for a condition with parameters."""
-    is_open = text("task.state IN ('PENDING', 'CLAIMED')")
     if lane is Lane.LIVE:
-        return and_(is_open, Task.batch_id.is_(None))
+        return and_(_IS_OPEN, Task.batch_id.is_(None))
     of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
-    return and_(is_open, Task.batch_id.is_not(None), of_kind)
+    return and_(_IS_OPEN, Task.batch_id.is_not(None), of_kind)
 
 
 def _is_hinted(grace_ms: int, grace_max_ms: int) -> ColumnElement[bool]:
@@ -102,7 +109,7 @@ def bury_lost(session: Session, max_attempts: int) -> int:
     found = session.execute(
         select(Task.id, Image.study_id)
         .join(Image, Image.id == Task.image_id)
-        .where(text("task.state IN ('PENDING', 'CLAIMED')"), Task.attempts >= max_attempts, lost)
+        .where(_IS_OPEN, Task.attempts >= max_attempts, lost)
         .order_by(Image.study_id, Task.id)
         .limit(_BURY_LIMIT)
     ).all()
@@ -136,24 +143,86 @@ def _bury(session: Session, task_id: int, study_id: int, still_lost: ColumnEleme
 
 
 def settle_studies(session: Session, limit: int) -> int:
-    """Decide anew for open studies whose quiet or longest wait has passed; returns how many changed their state.
+    """Decide again for open studies whose quiet or longest wait has passed; returns how many changed their state.
 
-    A study with open work is visited once, when it stops receiving; after that the work's own end decides for it.
-    Re-runs that ended an hour ago and whose command never came back to close them are closed as well.
+    A study waits until every listener that lives has registered what it acknowledged until then. One with open work is
+    visited once, when it stops receiving; after that the work's own end decides for it. Answers withheld because of a
+    silent listener are decided again once no silent listener can hold a film of theirs. Re-runs that ended an hour ago
+    and whose command never came back to close them are closed as well.
     """
     _close_forgotten_batches(session)
+    standing = inboxes.standing(session)
+    is_settled = and_(
+        text("study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
+        Study.ready_at_ms <= now_ms(),
+        or_(Study.state == StudyState.RECEIVING, ~_has_open_work()),
+    )
+    if standing.live_until_ms is not None:
+        is_settled = and_(is_settled, Study.ready_at_ms <= standing.live_until_ms)
+    changed = _decide_again(session, is_settled, limit, standing)
+    is_free: ColumnElement[bool] = and_(text("study.flags LIKE '%LISTENER_SILENT%'"))
+    if standing.silent_until_ms is not None:
+        is_free = and_(is_free, Study.ready_at_ms <= standing.silent_until_ms)
+    return changed + _decide_again(session, is_free, limit, standing)
+
+
+def _decide_again(session: Session, which: ColumnElement[bool], limit: int, standing: Standing) -> int:
     candidates = session.execute(
         select(Study.id, Study.state)
-        .where(
-            text("study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
-            Study.ready_at_ms <= now_ms(),
-            or_(Study.state == StudyState.RECEIVING, ~_has_open_work()),
-        )
+        .where(which)
         .order_by(Study.ready_at_ms)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True, of=Study)
     ).all()
-    return sum(recompute(session, study_id).state is not state for study_id, state in candidates)
+    return sum(recompute(session, study_id, standing).state is not state for study_id, state in candidates)
+
+
+def rewind(session: Session, lease_ms: int) -> int:
+    """Pull back moments that lie further ahead than they can; returns how many rows had one.
+
+    They were written before the database's clock was set back, and would keep work and studies waiting for as long.
+    """
+    clock = now_ms()
+    ready = case((Study.quiet_ms < Study.max_wait_ms, clock + Study.quiet_ms), else_=clock + Study.max_wait_ms)
+    statements = (
+        update(Study)
+        .where(
+            text("study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
+            or_(
+                Study.ready_at_ms > ready + CLOCK_SLACK_MS,
+                Study.force_at_ms > clock + Study.max_wait_ms + CLOCK_SLACK_MS,
+            ),
+        )
+        .values(
+            ready_at_ms=case((Study.ready_at_ms < ready, Study.ready_at_ms), else_=ready),
+            force_at_ms=clock + Study.max_wait_ms,
+        )
+        .returning(Study.id),
+        update(Task)
+        .where(_IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms > clock + 2 * lease_ms + CLOCK_SLACK_MS)
+        .values(lease_until_ms=clock + lease_ms)
+        .returning(Task.id),
+        update(Task)
+        .where(_IS_OPEN, Task.hinted_at_ms > clock + CLOCK_SLACK_MS)
+        .values(hinted_at_ms=None, hint_count=0)
+        .returning(Task.id),
+        update(Task)
+        .where(_IS_OPEN, Task.not_before_ms > clock + LONGEST_BACKOFF_MS)
+        .values(not_before_ms=0)
+        .returning(Task.id),
+    )
+    found = (session.execute(each.execution_options(synchronize_session=False)) for each in statements)
+    return sum(len(rows.all()) for rows in found)
+
+
+def forget_hints(session: Session) -> None:
+    """Let every waiting task be hinted at again now: somebody has come who may have missed the hints before."""
+    session.execute(
+        update(Task)
+        .where(_IS_OPEN, Task.state == TaskState.PENDING, Task.hint_count > 0)
+        .values(hinted_at_ms=None, hint_count=0)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _has_open_work() -> ColumnElement[bool]:

@@ -95,7 +95,13 @@ class _Arrival:
     max_wait_ms: int
     priority: int
     clock_ms: int
+    arrived_ms: int
     at: datetime
+
+    @property
+    def ready_at_ms(self) -> int:
+        """When a study counts as complete whose last object this is."""
+        return min(self.arrived_ms + self.quiet_ms, self.clock_ms + self.max_wait_ms)
 
 
 def register(  # noqa: PLR0913 - one named value each for what an object is and how its study waits
@@ -107,15 +113,18 @@ def register(  # noqa: PLR0913 - one named value each for what an object is and 
     quiet_ms: int,
     max_wait_ms: int,
     received_at: datetime | None = None,
+    arrived_ms: int | None = None,
     priority: int = 0,
 ) -> Registration:
     """Write the rows of one object in the caller's transaction; the same bytes again are only counted.
 
+    `arrived_ms`: when it was acknowledged, on the database's clock, from which its quiet time runs; by default now.
     The model of its task is the one that is active in this very transaction; raises `NoActiveModel` without one.
     """
     clock, moment = session.execute(select(now_ms(), now_utc())).one()
     at = received_at or moment
-    arrival = _Arrival(facts, sha256, store_key, quiet_ms, max_wait_ms, priority, clock, at)
+    came = clock if arrived_ms is None else min(arrived_ms, clock)
+    arrival = _Arrival(facts, sha256, store_key, quiet_ms, max_wait_ms, priority, clock, came, at)
     study = _study(session, arrival)
     known = session.execute(
         select(Image.id, Image.store_key).where(Image.sop_uid == facts.sop_uid, Image.sha256 == sha256)
@@ -133,7 +142,7 @@ def _study(session: Session, arrival: _Arrival) -> Study:
         "first_rx_at": arrival.at,
         "last_rx_at": arrival.at,
         "revision_at": arrival.at,
-        "ready_at_ms": arrival.clock_ms + min(arrival.quiet_ms, arrival.max_wait_ms),
+        "ready_at_ms": arrival.ready_at_ms,
         "force_at_ms": arrival.clock_ms + arrival.max_wait_ms,
         "revision": 1,
         "state": StudyState.RECEIVING,
@@ -186,7 +195,7 @@ def _count_again(session: Session, study: Study, arrival: _Arrival, image_id: in
 
 
 def _push(study: Study, arrival: _Arrival) -> None:
-    study.ready_at_ms = min(max(study.ready_at_ms, arrival.clock_ms + arrival.quiet_ms), study.force_at_ms)
+    study.ready_at_ms = min(max(study.ready_at_ms, arrival.ready_at_ms), study.force_at_ms)
 
 
 def _add(session: Session, study: Study, arrival: _Arrival) -> Registration:
@@ -195,7 +204,8 @@ def _add(session: Session, study: Study, arrival: _Arrival) -> Registration:
         study.revision += 1
         study.revision_at = arrival.at
         study.force_at_ms = arrival.clock_ms + arrival.max_wait_ms
-        study.ready_at_ms = arrival.clock_ms + min(arrival.quiet_ms, arrival.max_wait_ms)
+        study.ready_at_ms = arrival.ready_at_ms
+        study.n_expected = None
     else:
         _push(study, arrival)
     task_id, shadow_task_id = _insert_tasks(session, study, arrival, image_id)
@@ -300,9 +310,9 @@ def _insert_task(
     return session.execute(insert(Task).values(values).returning(Task.id)).scalar_one()
 
 
-def push_ready(session: Session, study_uids: Sequence[str], quiet_ms: int) -> None:
+def push_ready(session: Session, study_uids: Sequence[str]) -> None:
     """Keep studies of open associations from counting as complete, up to the longest wait."""
-    wanted = now_ms() + quiet_ms
+    wanted = now_ms() + Study.quiet_ms
     later = case((wanted < Study.force_at_ms, wanted), else_=Study.force_at_ms)
     for some in chunks(study_uids):
         session.execute(

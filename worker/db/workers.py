@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from worker.db.engine import in_transaction
+from worker.db.queue import forget_hints
 from worker.db.schema import Worker
 from worker.db.sql import fitted, insert_unless_there
 from worker.db.types import now_utc
@@ -52,6 +53,8 @@ def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
             oldest = session.execute(select(now_utc())).scalar_one() - FORGET_AFTER
             session.execute(delete(Worker).where(Worker.heartbeat_at < oldest))
             insert_unless_there(session, Worker, [values | {"started_at": now_utc()}], "name")
+            if beat.kind != LOCAL_KIND:
+                forget_hints(session)
 
     in_transaction(sessions, work)
 
