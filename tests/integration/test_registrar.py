@@ -16,6 +16,7 @@ from dicom_io.store import Store
 from tests.objects import Made
 from worker.bootstrap import Database, connect, ensure_active_model
 from worker.db.migrate import migrate
+from worker.db.queries import settle
 from worker.registrar import WAKE_EVERY, Filing, Registrar, StudyClock
 from worker.settings import Settings, load_settings
 
@@ -49,6 +50,12 @@ class Bench:
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         with self.database.reads() as session:
             return [tuple(row) for row in session.execute(text(sql))]
+
+    def settled(self) -> list[tuple[object, ...]]:
+        """The states of the studies once those are settled that can be."""
+        with self.database.sessions.begin() as session:
+            settle(session)
+        return self.rows("SELECT state FROM study")
 
     def _count(self) -> None:
         self.registered += 1
@@ -179,3 +186,28 @@ def test_a_spool_keeps_its_identity_over_restarts(bench: Bench) -> None:
         bench.registrar().turn()
     assert bench.rows("SELECT count(*) FROM inbox") == [(1,)]
     assert Spool(bench.settings.spool).uid() == bench.spool.uid()
+
+
+def test_a_study_is_not_normal_while_an_acknowledged_film_of_it_waits_in_the_spool(
+    bench: Bench, tmp_path: Path
+) -> None:
+    first = Made()
+    bench.put(first, tmp_path)
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.turn()
+    with bench.database.sessions.begin() as session:
+        session.execute(text("UPDATE study SET ready_at_ms = ready_at_ms - 900000, state = 'RECEIVING'"))
+        session.execute(text("UPDATE inbox SET registered_until_ms = (SELECT ready_at_ms - 1 FROM study)"))
+        session.execute(text("UPDATE task SET state = 'CANCELLED'"))
+    key = bench.put(Made(study_uid=first.study_uid), tmp_path)
+    blocked = bench.store.path(key).parent.parent
+    blocked.write_bytes(b"a file where the store needs a folder")
+    restarted = bench.registrar()
+    with pytest.raises(SpoolError):
+        restarted.turn()
+    assert bench.settled() == [("RECEIVING",)]
+    blocked.unlink()
+    for _ in range(2):
+        restarted.turn()
+    assert bench.rows("SELECT state, n_images FROM study") == [("RECEIVING", 2)]
