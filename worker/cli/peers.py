@@ -128,8 +128,12 @@ def fetch(
         complain("stopped; the same command again goes on where this one ended")
     elif any(line.fate.has_come for line in report.lines) and not run.live_workers():
         complain("no worker is alive to judge what came: start `auscult up` or `auscult work`")
-    if bad or listing.not_found or listing.cut_off or not all(line.fate.is_done for line in report.lines):
+    if report.problem or bad or listing.not_found or listing.cut_off or not _all_done(report.lines):
         raise typer.Exit(1)
+
+
+def _all_done(lines: Sequence[Any]) -> bool:
+    return all(line.fate.is_done for line in lines)
 
 
 def _print_found(found: Sequence[dict[str, Any]], listing: Any, *, as_json: bool, as_csv: bool) -> None:
