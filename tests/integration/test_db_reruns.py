@@ -141,7 +141,7 @@ def test_a_batch_killed_half_way_is_resumed_with_exact_counts(full_site):
         full_site.finish(task_id, scored(0.9))
     full_site.claimed(tasks[2], owner="killed")
     again = open_batch(full_site)
-    assert again == OpenedBatch(batch.batch_id, resumed=True)
+    assert again == OpenedBatch(batch.batch_id, resumed=True, keep_current=False)
     assert progress(full_site, batch.batch_id) == BatchProgress(total=5, done=2, failed=0, open=3)
     assert pending(full_site, batch.batch_id) == [*tasks[3:], tasks[2]], "what can be claimed comes first"
     full_site.expire(tasks[2])

@@ -12,7 +12,9 @@ from worker.cli.output import (
     NOTICE,
     AsCsv,
     AsJson,
+    Yes,
     complain,
+    confirm,
     console,
     login,
     opened_once,
@@ -37,11 +39,18 @@ def add_to(app: typer.Typer) -> None:
     app.command("import")(import_)
 
 
-def activate(bundle: Bundle, who: Who = None, why: Why = "") -> None:
-    """Let a bundle score every new image from now on; what runs goes on, and no restart is needed."""
+def activate(bundle: Bundle, who: Who = None, why: Why = "", yes: Yes = False) -> None:
+    """Let a bundle score every new image from now on; what runs goes on, and no restart is needed.
+
+    Asks first where a shadow's comparison, an evaluation or the validation on record speaks against it.
+    """
     from worker import lifecycle
+    from worker.evidence import against
 
     settings, database = _opened()
+    lifecycle.check_can_activate(settings, database, bundle)
+    if doubts := against(settings, database, bundle_of(settings, bundle)):
+        confirm(f"this speaks against {bundle}: {'; '.join(doubts)}", yes=yes)
     done = lifecycle.activate(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is the active model" + ("" if done else " already"))
 

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.bootstrap import active_bundle
-from worker.cli.output import NOTICE, AsCsv, AsJson, console, opened_once, print_answer, print_facts, print_table
+from worker.cli.output import (
+    NOTICE,
+    AsCsv,
+    AsJson,
+    complain,
+    console,
+    opened_once,
+    print_answer,
+    print_facts,
+    print_table,
+)
 from worker.progress import counted
 from worker.settings import Settings
 
@@ -64,7 +74,7 @@ def model_evaluate(
     bundle = active_bundle(settings, model)
     (films,) = _answers(settings, [bundle], folder)
     found, provenance = assess(bundle, films), provenance_of(folder)
-    document = found.as_dict(provenance)
+    document = {**found.as_dict(provenance), "seen_in_training": _on_record(settings, bundle, films)}
     is_for_people = not (as_json or as_csv)
     if out or is_for_people:
         page = render_report(found, provenance, read_labelled)
@@ -106,6 +116,8 @@ def model_compare(
     settings = opened_once(engine=engine)
     bundles = active_bundle(settings, first), active_bundle(settings, second)
     one, other = _answers(settings, bundles, folder)
+    for bundle, films in zip(bundles, (one, other), strict=True):
+        _on_record(settings, bundle, films)
     found, provenance = compare(bundles, (one, other)), provenance_of(folder)
     document = found.as_dict(provenance)
     is_for_people = not (as_json or as_csv)
@@ -128,6 +140,21 @@ def _answers(settings: Settings, bundles: Sequence[Bundle], source: Path) -> tup
     classifiers = [Classifier(bundle, open_engine(bundle, settings.engine)) for bundle in bundles]
     with counted("judging") as advance:
         return score_pictures(classifiers, pictures, read_labelled, size_of_file, advance)
+
+
+def _on_record(settings: Settings, bundle: Bundle, films: Sequence[ScoredFilm]) -> int | None:
+    """Keep the figures for a later activation, and warn of films that the network knows; how many it knows."""
+    from model.seen import seen_in_training
+    from worker.evidence import record
+
+    seen = seen_in_training(bundle.path, films)
+    if seen:
+        complain(
+            f"{seen} of {len(films)} films were in the training data of {bundle.label}: the figures are better than "
+            "they would be on films it has never seen"
+        )
+    record(settings, bundle, films, seen)
+    return seen
 
 
 def provenance_of(source: Path) -> Provenance:
