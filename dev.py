@@ -161,7 +161,9 @@ def ensure(level: str, *, by_pip: bool = False) -> None:
     STAMP.unlink(missing_ok=True)
     if current.get("place", str(VENV)) != str(VENV):
         say("the checkout has moved, and with it the environment, whose programs know the old place: making it again")
-        shutil.rmtree(VENV)
+        clear()
+    if VENV.is_symlink():
+        VENV.resolve().mkdir(parents=True, exist_ok=True)  # a link to where there is nothing yet
     uv = None if by_pip else shutil.which("uv")
     if not (uv and answers([uv, "--version"]) and sync_by_uv(uv, level)):
         install_by_pip(level)
@@ -177,10 +179,22 @@ def sync_by_uv(uv: str, level: str) -> bool:
         command.append("--inexact")
     env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     say("making the environment: " + shlex.join(command))
-    code = call(command, env={**env, "UV_PROJECT_ENVIRONMENT": str(VENV)})
+    code = call(command, env={**env, "UV_PROJECT_ENVIRONMENT": str(VENV.resolve())})
     if code:
         say(f"uv ended with exit code {code}; trying pip")
     return code == 0
+
+
+def clear() -> None:
+    """Remove the environment; where .venv is a link, what is in the folder it leads to, and neither of the two."""
+    if not VENV.is_symlink():
+        shutil.rmtree(VENV)
+        return
+    for entry in VENV.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def install_by_pip(level: str) -> None:
@@ -201,13 +215,16 @@ def install_by_pip(level: str) -> None:
 
 def make_venv() -> None:
     """Make .venv with pip in it; one that was made for another Python is made again."""
-    # Of this Python, and really an environment: through a mere link pip would install into the system.
-    fits = f"import sys; sys.exit((sys.version_info[:2], sys.prefix) != ({sys.version_info[:2]!r}, {str(VENV)!r}))"
+    # Of this Python, and really an environment: through a link to the system's Python pip would install into that.
+    fits = (
+        f"import os, sys; here = os.path.realpath(sys.prefix) == {os.path.realpath(VENV)!r} != sys.base_prefix; "
+        f"sys.exit(not here or sys.version_info[:2] != {sys.version_info[:2]!r})"
+    )
     if not answers([PYTHON, "-c", fits]):
         if (VENV / "pyvenv.cfg").exists():
             say(f"{VENV} was made for another Python or is broken: making it again")
-            shutil.rmtree(VENV)
-        elif VENV.exists():
+            clear()
+        elif VENV.exists() and not (VENV.is_symlink() and VENV.is_dir() and not any(VENV.iterdir())):
             raise DevError(f"{VENV} is in the way and is no Python environment: move it away")
         need_ensurepip()
         say(f"making {VENV}")

@@ -7,6 +7,7 @@
         model.keras       the trained network, as Keras 3 keeps it
         model.tflite      the same network for LiteRT
         validation.csv    target and logit of every validation film, for another operating point
+        seen.npy          digests of the films it was trained on (not in every bundle)
         scope.npz         what the training films look like (not in every bundle)
         MODEL_CARD.md     the same facts for people
 """

@@ -8,7 +8,10 @@ TensorFlow that was touched in the parent hangs in the child.
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,7 +23,7 @@ from model.labels import Label
 from model.preprocess import to_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from model.labels import Band
 
 EngineKind = Literal["litert", "keras"]
+#: LiteRT's C++ code begins a note so ("INFO: Created TensorFlow Lite XNNPACK delegate"); no setting turns them off.
+_NOTE = b"INFO: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,27 @@ class Engine(Protocol):
         """Logits of pneumonia, shape (n,), of inputs of shape (n, size, size, 1) in [0, 1]."""
 
 
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Leave out what LiteRT says for its own sake; whatever else is written to stderr meanwhile comes a moment later."""
+    try:
+        kept, stderr = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115 - closed below
+    except OSError:
+        yield
+        return
+    with kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            kept.seek(0)
+            for line in kept:
+                if not line.startswith(_NOTE):
+                    os.write(2, line)
+
+
 class LiteRtEngine:
     """The network by LiteRT on a CPU, one film at a time: batches buy nothing there.
 
@@ -98,8 +124,9 @@ class LiteRtEngine:
         except ImportError as error:
             raise EngineError("LiteRT is not installed: install ai-edge-litert, or use the Keras engine") from error
         try:
-            self._interpreter: Any = Interpreter(model_path=str(bundle.litert_path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _without_notes():
+                self._interpreter: Any = Interpreter(model_path=str(bundle.litert_path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"LiteRT cannot open the network of {bundle.label}: export the bundle again") from error
         self._input = self._interpreter.get_input_details()[0]["index"]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from model.dataset import Picture, read_picture
 from model.errors import DataError
 from model.intervals import Interval, auc_interval, wilson
 from model.metrics import auc, expected_calibration_error
+from model.seen import film_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -218,7 +218,7 @@ def score_pictures(
     for done, picture in enumerate(pictures, start=1):
         film = reader(picture.path)
         rows, columns = film.shape if size_of is None else size_of(picture.path)
-        digest = hashlib.sha256(f"{film.shape}\n".encode() + film.tobytes()).hexdigest()
+        digest = film_digest(film)
         for classifier, given in zip(classifiers, answers, strict=True):
             given.append(ScoredFilm(picture, classifier.score(film), rows, columns, digest))
         if progress is not None:

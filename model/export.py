@@ -33,6 +33,7 @@ from model.manifest import (
     KERAS_FILE,
     LITERT_FILE,
     SCOPE_FILE,
+    SEEN_FILE,
     VALIDATION_FILE,
     json_digest,
     write_manifest,
@@ -41,6 +42,7 @@ from model.manifest import (
 from model.preprocess import PREPROCESS_VERSION, scale
 from model.run import RunState, member_folder, read_state
 from model.scope import FEWEST_FILMS, SIDE, Scope, fit_scope, write_scope
+from model.seen import digests_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -178,6 +180,7 @@ def export_run(
     scope = _scope(pictures, reader)
     if scope:
         write_scope(scope, part / SCOPE_FILE)
+    np.save(part / SEEN_FILE, digests_of(pictures, reader))
     point = _operating_point(config, held)
     manifest = {
         **_manifest(config, members, held, point),

@@ -26,8 +26,10 @@ LITERT_FILE = "model.tflite"
 VALIDATION_FILE = "validation.csv"
 CARD_FILE = "MODEL_CARD.md"
 SCOPE_FILE = "scope.npz"
+SEEN_FILE = "seen.npy"
 FILES = (KERAS_FILE, LITERT_FILE, VALIDATION_FILE)
-"""The files that every bundle has and whose digests ``bundle.json`` holds; ``SCOPE_FILE`` is one more where there is one."""
+"""The files that every bundle has and whose digests ``bundle.json`` holds; ``SCOPE_FILE`` and
+``SEEN_FILE`` are further ones where they are there."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -70,11 +72,11 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path : Path
-        The bundle's folder, with all of ``FILES`` and maybe ``SCOPE_FILE``.
+        The bundle's folder, with all of ``FILES`` and maybe ``SCOPE_FILE`` and ``SEEN_FILE``.
     manifest : mapping
         The description; ``files`` and ``manifest_sha256`` are filled in.
     """
-    names = [*FILES, *([SCOPE_FILE] if (path / SCOPE_FILE).is_file() else [])]
+    names = [*FILES, *(name for name in (SCOPE_FILE, SEEN_FILE) if (path / name).is_file())]
     full = {**manifest, "files": {name: file_digest(path / name) for name in names}}
     full["manifest_sha256"] = manifest_digest(full)
     (path / MANIFEST).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,6 +89,8 @@ class Line:
     #: Images that the PACS says it has; None where it did not say.
     expected: int | None
     note: str = ""
+    #: What kept the PACS from sending anything of it, the same text for the same cause; "" where something came.
+    cause: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For tables and JSON documents."""
@@ -107,9 +109,9 @@ class Expected:
     sop_classes: tuple[str, ...] = ()
 
 
-def line_of(study: FoundStudy, fate: Fate, held: int, expected: int | None, note: str = "") -> Line:
+def line_of(study: FoundStudy, fate: Fate, held: int, expected: int | None, note: str = "", cause: str = "") -> Line:
     """The report's line of a study."""
-    return Line(study.study_uid, study.accession_number, study.study_date, fate, held, expected, note)
+    return Line(study.study_uid, study.accession_number, study.study_date, fate, held, expected, note, cause)
 
 
 class Bringer:
@@ -175,7 +177,8 @@ class Bringer:
             if held >= expected.count > 0:
                 holdings.release(session, uid)
             holdings.note_expected(session, uid, expected.count)
-        return self._judge(study, expected, held, answer)
+        line = self._judge(study, expected, held, answer)
+        return line if held > before or line.fate.is_done else replace(line, cause=self._cause(answer))
 
     def _retrieve(self, study: FoundStudy, expected: Expected) -> Retrieved:
         if self._plan.method == "move":
@@ -197,6 +200,12 @@ class Bringer:
                 patience = time.monotonic() + REGISTER_S
             held = now
         return held
+
+    def _cause(self, answer: Retrieved) -> str:
+        """Why nothing came of a study."""
+        if answer.is_refused or answer.failed:
+            return answer.sentence
+        return _NONE_CAME[self._plan.method].format(sent="objects", destination=self._plan.destination)
 
     def _judge(self, study: FoundStudy, expected: Expected, held: int, answer: Retrieved) -> Line:
         if held >= expected.count > 0:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+#: So many studies in a row of which nothing came, for one cause, end a fetch: it would go on for ever like that.
+SAME_FAILURES = 3
 #: A PACS may have to read a study from tape before it says a word.
 ANSWER_S = 300.0
 
@@ -130,10 +132,23 @@ class Fetch:
             for number, study in enumerate(listing.studies, start=1):
                 line = self._next(study, report)
                 report.lines.append(line)
+                report.problem = report.problem or self._hopeless(report.lines)
                 images += line.held if line.fate is not Fate.PRESENT else 0
                 minutes = max(time.monotonic() - began, 1.0) / 60
                 advance(number, f"{images} images, {number / minutes:.0f} studies/min")
         return report
+
+    def _hopeless(self, lines: Sequence[Line]) -> str:
+        """Why it is of no use to go on; "" while it may be. A study that was here before says nothing of the PACS."""
+        tried = [line for line in lines if line.fate is not Fate.PRESENT][-SAME_FAILURES:]
+        causes = {line.cause for line in tried}
+        if len(tried) < SAME_FAILURES or len(causes) > 1 or "" in causes:
+            return ""
+        (cause,) = causes
+        return (
+            f"{self._plan.peer}: nothing came of {SAME_FAILURES} studies in a row for the same cause, so the fetch has "
+            f"ended. {cause} Once that is set right the same command goes on where this one ended."
+        )
 
     def _every_study(self, question: Question) -> tuple[dict[str, FoundStudy], list[StudyKeys]]:
         try:
@@ -158,13 +173,15 @@ class Fetch:
         """Bring a study, unless the fetch has ended before; a PACS that is gone ends it."""
         if report.problem or self._stop.is_set():
             return line_of(study, Fate.NOT_TRIED, 0, study.n_images)
+        before = self._bringer.count(study.study_uid)
         try:
             expected = self._patiently(lambda: self._bringer.expected(study))
             return self._brought(study, expected)
         except QueryFailed as failed:
-            return line_of(study, Fate.REFUSED, 0, study.n_images, str(failed))
+            return line_of(study, Fate.REFUSED, 0, study.n_images, str(failed), str(failed))
         except AssociationLost as lost:
-            return line_of(study, Fate.INCOMPLETE, self._bringer.count(study.study_uid), study.n_images, str(lost))
+            held = self._bringer.count(study.study_uid)
+            return line_of(study, Fate.INCOMPLETE, held, study.n_images, str(lost), "" if held > before else str(lost))
         except PeerUnreachable as away:
             report.problem = f"{self._plan.peer}: {away}"
             return line_of(study, Fate.NOT_TRIED, 0, study.n_images)

@@ -37,6 +37,16 @@ def activate(settings: Settings, database: Database, ref: str, order: Order) -> 
     return _changed(database, record_model(database.sessions, bundle_of(settings, ref)), order, change)
 
 
+def check_can_activate(settings: Settings, database: Database, ref: str) -> None:
+    """Raise what `activate` would raise, before anybody is asked: BundleError, or UsageError for a retired model."""
+    bundle = bundle_of(settings, ref)
+    with database.sessions.begin() as session:
+        named = select(Model.id).where(Model.name == bundle.name, Model.version == bundle.version)
+        model_id = session.execute(named).scalar_one_or_none()
+        if model_id is not None:
+            models.check_usable(session, model_id)
+
+
 def retire(settings: Settings, database: Database, ref: str, order: Order) -> bool:
     """Let a model be used for nothing new; its bundle need not be here any more. False when it is retired already."""
     return _changed(database, _known(settings, database, ref), order, models.retire)

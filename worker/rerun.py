@@ -1,26 +1,45 @@
 """``auscult rerun``: score what is stored again, as a batch with a who, a why and a selector; nothing is overwritten.
 
 A batch is resumed, not repeated: the same selector and model with an open batch goes on where it stopped, because the
-batch's tasks are rows and each is unique.
+batch's tasks are rows and each is unique. With the active model its results become current. With another one they are
+only added, unless the request says otherwise: the worklist shows another model's answers by decision, never by default.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
+
+from sqlalchemy import select
 
 from worker.bootstrap import Database, bundle_of, record_model
 from worker.completion import complete
-from worker.db import queries, reruns
+from worker.db import queries, reruns, selection
+from worker.db.models import check_usable
+from worker.db.schema import Model
 from worker.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.db.reruns import BatchProgress, Flip, Matching, Selector
+    from sqlalchemy.orm import Session
+
+    from model.bundle import Bundle
+    from worker.db.reruns import BatchProgress, Flip
+    from worker.db.selection import Matching, Selector
     from worker.settings import Settings
 
 TAKE = 256
+
+
+class Mode(Enum):
+    """What becomes of the results."""
+
+    #: Current where the model is the active one, else only added.
+    BY_MODEL = "by model"
+    MAKE_CURRENT = "make current"
+    KEEP_CURRENT = "keep current"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +50,29 @@ class Request:
     model: str
     who: str
     why: str
-    keep_current: bool = False
+    mode: Mode = Mode.BY_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a request would do."""
+
+    matching: Matching
+    model: str
+    keep_current: bool
+    #: Goes on with a batch that was left open, whose mode is kept.
+    resumes: int | None
+    #: Models whose results count for the selected films now.
+    models_now: Sequence[str]
+    #: Whether answers of the worklist would be replaced by those of a model that is not the active one.
+    replaces: bool
+
+    def question(self) -> str:
+        """What has to be confirmed where answers are replaced."""
+        return (
+            f"{self.matching.studies} studies ({self.matching.images} images) would be answered by {self.model} in the "
+            f"worklist, no longer by {', '.join(self.models_now) or 'no model'}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +81,41 @@ class Report:
 
     batch_id: int
     resumed: bool
+    keep_current: bool
     progress: BatchProgress
     flips: Sequence[Flip]
 
 
-def preview(database: Database, selector: Selector) -> Matching:
-    """How many studies and images a selector names."""
-    with database.reads() as session:
-        return reruns.matching(session, selector)
+def outlook(settings: Settings, database: Database, request: Request, active: str) -> Outlook:
+    """What a request would do; nothing is written.
+
+    Raises UsageError where the selector matches nothing or the model is retired, and BundleError for an unknown one.
+    """
+    bundle = bundle_of(settings, request.model)
+    keep_current = request.mode is Mode.KEEP_CURRENT or (request.mode is Mode.BY_MODEL and request.model != active)
+    with database.sessions.begin() as session:
+        left = _left_open(session, bundle, request, keep_current=keep_current)
+        count = selection.matching if left else selection.matching_or_error
+        matching = count(session, request.selector)
+        models_now = selection.models_of(session, request.selector)
+    if left:
+        return Outlook(matching, request.model, left.keep_current, left.batch_id, models_now, replaces=False)
+    replaces = not keep_current and request.model != active
+    return Outlook(matching, request.model, keep_current, None, models_now, replaces)
 
 
-def rerun(settings: Settings, database: Database, request: Request) -> Report:
+def _left_open(session: Session, bundle: Bundle, request: Request, *, keep_current: bool) -> reruns.OpenedBatch | None:
+    """The batch that this request goes on with: of any mode, unless it says which."""
+    named = select(Model.id).where(Model.name == bundle.name, Model.version == bundle.version)
+    model_id = session.execute(named).scalar_one_or_none()
+    if model_id is None:
+        return None
+    check_usable(session, model_id)
+    mode = None if request.mode is Mode.BY_MODEL else keep_current
+    return reruns.batch_left_open(session, request.selector, model_id, keep_current=mode)
+
+
+def rerun(settings: Settings, database: Database, request: Request, *, keep_current: bool) -> Report:
     """Open the batch, or the one left open, bring its tasks to their end, close it and say what flipped."""
     model_id = record_model(database.sessions, bundle_of(settings, request.model))
     with database.sessions.begin() as session:
@@ -60,7 +125,7 @@ def rerun(settings: Settings, database: Database, request: Request) -> Report:
             model_id=model_id,
             who=request.who,
             why=request.why,
-            keep_current=request.keep_current,
+            keep_current=keep_current,
         )
 
     def open_tasks() -> Sequence[int]:
@@ -80,6 +145,7 @@ def rerun(settings: Settings, database: Database, request: Request) -> Report:
         return Report(
             batch.batch_id,
             batch.resumed,
+            batch.keep_current,
             reruns.progress(session, batch.batch_id),
             reruns.flips(session, batch.batch_id),
         )

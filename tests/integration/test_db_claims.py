@@ -15,7 +15,8 @@ from model.labels import Label
 from tests.database import BOTH, CHEST, LEASE_MS, MAX_ATTEMPTS, fresh_site, refused, scored
 from worker.db import claims
 from worker.db.claims import Claim, ResultRow
-from worker.db.reruns import Selector, open_batch
+from worker.db.reruns import open_batch
+from worker.db.selection import Selector
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from tests.database import BOTH, fresh_site, scored
 from worker.db import models, reruns, shadow
 from worker.db.engine import in_transaction
 from worker.db.models import Order
-from worker.db.reruns import Selector
+from worker.db.selection import Selector
 from worker.db.states import ModelState
 from worker.errors import NoActiveModel, UsageError
 

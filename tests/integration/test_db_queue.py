@@ -11,7 +11,8 @@ from dicom_io.reasons import Reason
 from tests.database import BOTH, MAX_ATTEMPTS, fresh_site, scored
 from worker.db import claims, queries, queue
 from worker.db.queue import Lane
-from worker.db.reruns import Selector, open_batch
+from worker.db.reruns import open_batch
+from worker.db.selection import Selector
 from worker.db.workers import WorkerBeat, heartbeat, live_workers, sign_off
 
 pytestmark = pytest.mark.integration

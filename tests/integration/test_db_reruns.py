@@ -8,8 +8,9 @@ import pytest
 
 from dicom_io.reasons import Reason
 from tests.database import BOTH, fresh_site, refused, scored
-from worker.db import queries, reruns
-from worker.db.reruns import BatchProgress, Flip, Matching, OpenedBatch, Selector
+from worker.db import queries, reruns, selection
+from worker.db.reruns import BatchProgress, Flip, OpenedBatch
+from worker.db.selection import Matching, Selector
 from worker.errors import UsageError
 
 pytestmark = pytest.mark.integration
@@ -89,7 +90,7 @@ SELECTORS = [
 @pytest.mark.parametrize(("selector", "expected"), SELECTORS)
 def test_what_a_selector_names(full_site, selector, expected):
     with full_site.sessions() as session:
-        assert reruns.matching(session, selector) == Matching(*expected)
+        assert selection.matching(session, selector) == Matching(*expected)
     batch = open_batch(full_site, selector)
     assert progress(full_site, batch.batch_id).total == expected[1]
 
@@ -98,18 +99,18 @@ def test_images_that_are_earlier_versions_are_left_out(site):
     site.receive(content="old")
     site.receive(content="new")
     with site.sessions() as session:
-        assert reruns.matching(session, Selector(all=True)) == Matching(1, 1)
+        assert selection.matching(session, Selector(all=True)) == Matching(1, 1)
 
 
 def test_an_empty_selector_selects_nothing_by_accident(site):
     with site.sessions() as session, pytest.raises(UsageError, match="--all"):
-        reruns.matching(session, Selector())
+        selection.matching(session, Selector())
 
 
 @pytest.mark.parametrize("selector", [Selector(states=("DONE",)), Selector(labels=("SICK",))])
 def test_an_unknown_word_is_named_with_those_that_are_known(site, selector):
     with site.sessions() as session, pytest.raises(UsageError, match=r"unknown .*(DONE|SICK).*(FINAL|NORMAL)"):
-        reruns.matching(session, selector)
+        selection.matching(session, selector)
 
 
 def test_one_question_is_one_text():
@@ -140,7 +141,7 @@ def test_a_batch_killed_half_way_is_resumed_with_exact_counts(full_site):
         full_site.finish(task_id, scored(0.9))
     full_site.claimed(tasks[2], owner="killed")
     again = open_batch(full_site)
-    assert again == OpenedBatch(batch.batch_id, resumed=True)
+    assert again == OpenedBatch(batch.batch_id, resumed=True, keep_current=False)
     assert progress(full_site, batch.batch_id) == BatchProgress(total=5, done=2, failed=0, open=3)
     assert pending(full_site, batch.batch_id) == [*tasks[3:], tasks[2]], "what can be claimed comes first"
     full_site.expire(tasks[2])

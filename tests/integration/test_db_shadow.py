@@ -10,7 +10,7 @@ from worker.db import claims, models, queries, queue, reruns, shadow
 from worker.db.engine import in_transaction
 from worker.db.models import Order
 from worker.db.queue import Lane
-from worker.db.reruns import Selector
+from worker.db.selection import Selector
 from worker.errors import UsageError
 
 pytestmark = pytest.mark.integration

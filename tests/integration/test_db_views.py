@@ -17,7 +17,7 @@ from dicom_io.reasons import Reason
 from tests.database import BOTH, fresh_site, refused, scored
 from worker.db import queries, reruns
 from worker.db.registry import add_refusals
-from worker.db.reruns import Selector
+from worker.db.selection import Selector
 from worker.db.views import VIEW_NAMES
 from worker.errors import UsageError
 

@@ -12,7 +12,7 @@ from kombu import Connection
 from tests.database import BOTH, fresh_site
 from worker.db import models, reruns, shadow
 from worker.db.models import Order
-from worker.db.reruns import Selector
+from worker.db.selection import Selector
 from worker.dispatch import BATCH_HINTS_PER_WORKER, SHADOW_CHUNK, Dispatcher, DispatchOptions
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
 

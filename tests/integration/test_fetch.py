@@ -243,6 +243,51 @@ def test_a_destination_the_pacs_does_not_know_is_explained(archive: tuple[Pacs, 
     assert "does not know the move destination" in line["note"]
 
 
+def test_a_wrong_destination_ends_the_fetch_at_the_third_study(archive: tuple[Pacs, list[MadeStudy]]) -> None:
+    server, made = archive
+    arguments = ["fetch", server.address, "--from", "2024-01-01", "--to", "2024-01-04", "--destination", "ELSEWHERE"]
+    with new_site() as site:
+        done = site.run(*arguments, "--json", check=1)
+    assert json.loads(done.stdout)["counts"] == {"REFUSED": 3, "NOT_TRIED": len(made) - 3}
+    assert "nothing came of 3 studies in a row for the same cause" in done.stderr
+    assert "enter our AE title with this machine's address and port there" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("statuses", "fates"),
+    [
+        ([0xA701] * 5, ["REFUSED"] * 3 + ["NOT_TRIED"] * 2),
+        ([0xC000] * 4, ["REFUSED"] * 3 + ["NOT_TRIED"]),
+        ([0xA701, 0xA900, 0xA701, 0xA900], ["REFUSED"] * 4),
+        ([0xA701, 0xA701, None, 0xA701, 0xA701], ["REFUSED", "REFUSED", "COMPLETE", "REFUSED", "REFUSED"]),
+        ([0xA701, None, 0xA702, 0xA702, 0xA702, 0xA702], ["REFUSED", "COMPLETE", *["REFUSED"] * 3, "NOT_TRIED"]),
+        (["lost"] * 4, ["INCOMPLETE"] * 3 + ["NOT_TRIED"]),
+    ],
+)
+def test_three_failures_alike_in_a_row_end_a_fetch_and_what_came_is_kept(
+    statuses: list[int | str | None], fates: list[str], tmp_path: Path
+) -> None:
+    films = [dcmread(make_study(tmp_path, 1, SOPClassUID=CR).files[0]) for _ in range(len(statuses))]
+    by_uid = {str(film.StudyInstanceUID): (film, status) for film, status in zip(films, statuses, strict=True)}
+
+    def answer(_: Any) -> Iterator[tuple[int, Dataset | None]]:
+        for uid in by_uid:
+            yield found(StudyInstanceUID=uid, PatientID="P1", NumberOfStudyRelatedInstances="1")
+
+    def send(event: Any) -> Iterator[Any]:
+        film, status = by_uid[str(event.identifier.StudyInstanceUID)]
+        if status == "lost":
+            event.assoc.abort()
+        yield 1
+        yield (status, None) if status else (0xFF00, film)
+
+    with careless_pacs(answer, send) as address, fetching(address, max_attempts=1) as fetch:
+        report = fetch.fetch(fetch.ask([Question(StudyKeys(patient_id="P1"))]))
+        assert fetch.queued() == fates.count("COMPLETE")
+    assert [line.fate for line in report.lines] == fates
+    assert bool(report.problem) == ("NOT_TRIED" in fates)
+
+
 def test_without_a_listener_a_move_does_not_begin(archive: tuple[Pacs, list[MadeStudy]]) -> None:
     server, _ = archive
     with new_site(port="1") as site:

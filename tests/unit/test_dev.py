@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,66 @@ def test_a_python_without_ensurepip_says_what_to_install(checkout, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(dev.DevError, match="apt install python3-venv"):
         dev.need_ensurepip()
+
+
+def linked(checkout: Path) -> Path:
+    """Let .venv be a link to a folder elsewhere, which is moved there or missing."""
+    elsewhere = checkout.parent / "elsewhere" / "env"
+    if (checkout / ".venv").exists():
+        elsewhere.parent.mkdir()
+        (checkout / ".venv").rename(elsewhere)
+    (checkout / ".venv").symlink_to(elsewhere)
+    return elsewhere
+
+
+def test_an_environment_behind_a_link_is_used_at_once(checkout):
+    complete_environment(checkout, "run")
+    program(checkout / ".venv/bin/auscult", "#!/bin/sh\nexit 7\n")
+    linked(checkout)
+    done = run_dev("run", script=checkout / "dev.py")
+    assert (done.returncode, done.stderr) == (7, "dev: auscult demo \n")
+
+
+def test_a_link_to_nothing_yet_is_where_the_environment_is_made(checkout):
+    program(checkout / "uv", '#!/bin/sh\n[ "$1" = --version ] || echo "$UV_PROJECT_ENVIRONMENT"\n')
+    elsewhere = linked(checkout)
+    done = run_dev("env", script=checkout / "dev.py", PATH=f"{checkout}:{os.environ['PATH']}")
+    assert (done.returncode, done.stdout) == (0, f"{elsewhere}\n"), done.stderr
+    assert (elsewhere / "auscult-dev.json").exists()
+
+
+def test_an_environment_behind_a_link_that_has_moved_is_emptied_and_the_link_stays(checkout):
+    complete_environment(checkout, "run")
+    (checkout / ".venv/auscult-dev.json").write_text('{"place": "/where/it/was"}')
+    elsewhere = linked(checkout)
+    program(checkout / "uv", "#!/bin/sh\nexit 0\n")
+    done = run_dev("env", script=checkout / "dev.py", PATH=f"{checkout}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert (checkout / ".venv").readlink() == elsewhere
+    assert [entry.name for entry in elsewhere.iterdir()] == ["auscult-dev.json"]
+
+
+def test_an_environment_of_this_python_behind_a_link_is_kept(checkout, monkeypatch):
+    venv.create(checkout / ".venv")
+    elsewhere = linked(checkout)
+    dev = load(checkout)
+    calls: list[list[str]] = []
+    monkeypatch.setattr(dev, "call", lambda command, **_: calls.append(list(command)))
+    dev.make_venv()
+    # It has no pip yet, and gets it; making it again would have been another call.
+    assert [call[1:3] for call in calls] == [["-m", "ensurepip"]]
+    assert (elsewhere / "pyvenv.cfg").exists()
+
+
+def test_a_link_to_a_folder_that_is_no_environment_is_left_alone(checkout):
+    elsewhere = linked(checkout)
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "letter.txt").touch()
+    program(checkout / "uv", '#!/bin/sh\n[ "$1" = --version ] || exit 3\n')
+    done = run_dev("env", script=checkout / "dev.py", PATH=f"{checkout}:{os.environ['PATH']}")
+    assert done.returncode == 2
+    assert "is in the way and is no Python environment" in done.stderr
+    assert [entry.name for entry in elsewhere.iterdir()] == ["letter.txt"]
 
 
 def test_a_failed_check_fails_the_run_and_prints_the_tools_words(checkout):

@@ -30,7 +30,7 @@ def services() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def verbs() -> dict[str, Any]:
     """The commands of `auscult` by name."""
-    from worker.cli import app
+    from worker.cli.command import app
 
     return dict(get_command(app).commands)  # type: ignore[attr-defined]
 

@@ -12,7 +12,7 @@ from dicom_io.reasons import Reason
 from dicom_io.rules import RULES
 from dicom_io.status import StoreStatus
 from dicom_io.syntaxes import CODINGS
-from worker.cli import app
+from worker.cli.command import app
 from worker.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]

@@ -1,73 +1,58 @@
-"""The command ``auscult``: exit code 0 done, 1 some failed, 2 wrong usage or settings; data to stdout, words to stderr."""
+"""The entry point of ``auscult``. It imports next to nothing, so that a Ctrl-C is answered from the first moment on."""
 
 from __future__ import annotations
 
-import logging
 import os
+import signal
 import sys
+from typing import NoReturn
 
-import typer
-from sqlalchemy.exc import InterfaceError, OperationalError
-
-from dicom_io.errors import DicomIoError
-from dicom_io.quiet import quiet_libraries
-from model.errors import ModelError
-from worker.cli import batches, data, listeners, look, measures, models, peers, serve, training
-from worker.cli.output import complain
-from worker.errors import WorkerError
-
-logger = logging.getLogger(__name__)
-
-USAGE = 2
-FAILED = 1
 INTERRUPTED = 130
 #: What a command writes holds films and names of patients: it is for its owner alone.
 OWNER_ONLY = 0o077
 
-app = typer.Typer(
-    name="auscult",
-    help="Auscult listens at a chest: DICOM worker that classifies chest radiographs and answers in SQL. "
-    "Not a medical device; not for diagnosis.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-serve.add_to(app)
-batches.add_to(app)
-look.add_to(app)
-peers.add_to(app)
-training.add_to(models.app)
-measures.add_to(models.app)
-data.add_to(models.app)
-app.add_typer(models.app, name="model")
-app.add_typer(batches.batch_app, name="batch")
-app.add_typer(listeners.app, name="listener")
-
 
 def main() -> None:
-    """Run the command line; every foreseen error ends with one line and an exit code."""
+    """Run the command line; a Ctrl-C ends it with one line, wherever it is."""
     os.umask(OWNER_ONLY)
-    quiet_libraries()
+    sys.unraisablehook = _raise_again
+    # A shell lets what it starts in the background ignore Ctrl-C: that stays so.
+    is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heeded:
+        # Nothing to clean up yet, and an exception in the middle of an import is anybody's to catch.
+        signal.signal(signal.SIGINT, _leave)
     try:
-        app()
-    except WorkerError as error:
-        _end(str(error), error.exit_code)
-    except (DicomIoError, ModelError) as error:
-        _end(str(error), USAGE)
-    except (OperationalError, InterfaceError):
-        _end("the database does not answer; check AUSCULT_DATABASE_URL and that the server runs", FAILED)
+        from worker.cli.command import run
+
+        if is_heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        run()
     except KeyboardInterrupt:
-        _end("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(FAILED)
-    except OSError as error:
-        _end(f"{error.strerror or type(error).__name__}: {error.filename or 'a file of the data folder'}", FAILED)
-    except Exception as error:
-        logger.exception("internal error", extra={"action": "internal_error"})
-        _end(f"internal error ({type(error).__name__}); the log lines above say where. Please report it.", FAILED)
+        _say_interrupted()
+        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        # Typer makes a Ctrl-C into this.
+        if ended.code == INTERRUPTED:
+            _say_interrupted()
+        raise
+    finally:
+        if is_heeded:
+            # From here on only the interpreter cleans up, and a Ctrl-C there ends the process without a word.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _end(sentence: str, code: int) -> None:
-    if sentence:
-        complain(sentence)
-    sys.exit(code)
+def _leave(*_: object) -> NoReturn:
+    _say_interrupted()
+    os._exit(INTERRUPTED)
+
+
+def _say_interrupted() -> None:
+    os.write(2, b"auscult: interrupted\n")
+
+
+def _raise_again(lost: sys.UnraisableHookArgs) -> None:
+    """Python would print a Ctrl-C that came in a destructor, with its frames, and go on."""
+    if lost.exc_type is KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        sys.__unraisablehook__(lost)

@@ -9,7 +9,7 @@ import typer
 
 from worker.bootstrap import bundle_of
 from worker.cli.measures import Films, provenance_of, write_report
-from worker.cli.output import NOTICE, AsJson, complain, console, opened_once, print_json, print_table
+from worker.cli.output import NOTICE, AsCsv, AsJson, complain, console, opened_once, print_answer, print_table
 from worker.progress import counted
 from worker.settings import Settings
 
@@ -43,6 +43,7 @@ def model_data(
     ] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of that split.", min=0)] = 20,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Inspect labelled films: counts, unreadable files, duplicates, and probes for shortcuts."""
     from model.inspection import Plan, inspect_films
@@ -60,11 +61,8 @@ def model_data(
     document = found.as_dict(provenance)
     if out:
         page = render_inspection(found, provenance, read_labelled)
-        write_report(out, page, document, say=not as_json)
-    if as_json:
-        print_json(document)
-    else:
-        _show(document)
+        write_report(out, page, document, say=not (as_json or as_csv))
+    print_answer(document, _long_rows(document), lambda: _show(document), as_json=as_json, as_csv=as_csv)
     if found.unreadable:
         raise typer.Exit(1)
 
@@ -90,6 +88,23 @@ def _show(document: dict[str, Any]) -> None:
     correlations = {label: f"Correlation, {label}" for label in document["probes"][0]["correlations"]}
     print_table(probes, {**PROBE_COLUMNS, **correlations})
     console().print(NOTICE)
+
+
+def _long_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Three tables as one: table, name of the row, name of the value, value."""
+    probes = [{**probe, **probe["correlations"]} for probe in document["probes"]]
+    tables = {
+        "counts": {f"{row['division']} {row['name']}": row for row in document["counts"]},
+        "duplicates": {row["likeness"]: row for row in _duplicate_rows(document["duplicates"])},
+        "probes": {row["name"]: row for row in probes},
+    }
+    return [
+        {"table": table, "name": name, "figure": figure, "value": value}
+        for table, rows in tables.items()
+        for name, row in rows.items()
+        for figure, value in row.items()
+        if isinstance(value, int | float)
+    ]
 
 
 def _duplicate_rows(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from dicom_io.phantom import demo_studies
 from dicom_io.scu import send
 from dicom_io.wrap import wrap_picture
 from worker.bootstrap import Database, open_database
+from worker.cli.look import answer_of
 from worker.cli.output import complain, console, print_table
 from worker.db import queries
 from worker.db.states import StudyState
@@ -42,13 +43,8 @@ TERMINAL = frozenset({"FINAL", "NOT_APPLICABLE", "FAILED"})
 COLUMNS = {
     "patient_id": "Patient ID",
     "ai_status": "Status",
-    "label": "Label",
-    "probability": "Probability",
-    "reason": "Reason",
+    "answer": "Answer",
     "flags": "Flags",
-    "model_name": "Model",
-    "model_version": "Version",
-    "study_uid": "Study Instance UID",
 }
 
 
@@ -158,7 +154,7 @@ def wait_judged(
 def _show(settings: Settings, database: Database, study_uids: Sequence[str], port: int) -> None:
     with database.reads() as session:
         rows: list[dict[str, Any]] = queries.worklist(session, study_uids=study_uids, limit=SHOWN)
-    print_table(rows, COLUMNS, title="worklist")
+    print_table([{**row, "answer": answer_of(row)} for row in rows], COLUMNS, title="worklist")
     out = console()
     out.print("Not a medical device. Not for diagnosis.", style="bold")
     out.print(f"send:   storescu -aec {settings.ae_title} {settings.host} {port} film.dcm", markup=False)

@@ -10,7 +10,6 @@ import typer
 
 from worker.cli.output import complain
 from worker.errors import UsageError
-from worker.settings import quiet_tensorflow
 
 if TYPE_CHECKING:
     from worker.explain import Explained, Request
@@ -30,7 +29,6 @@ def write_explained(explain: Callable[[Request], Explained], path: Path, model: 
     if not path.parent.is_dir():
         msg = f"there is no folder {path.parent} to write {path.name} into"
         raise UsageError(msg)
-    quiet_tensorflow()
     from model.explain import Method
     from worker.cli.figure import write_figure
     from worker.explain import Request

@@ -10,17 +10,20 @@ import typer
 from worker.bootstrap import Database, active_bundle, bundle_of, open_database
 from worker.cli.output import (
     NOTICE,
+    AsCsv,
     AsJson,
+    Yes,
     complain,
+    confirm,
     console,
     login,
     opened_once,
+    print_answer,
     print_facts,
-    print_json,
     print_table,
 )
 from worker.errors import UsageError
-from worker.settings import Settings, quiet_tensorflow
+from worker.settings import Settings
 
 FAILED = 1
 
@@ -36,11 +39,18 @@ def add_to(app: typer.Typer) -> None:
     app.command("import")(import_)
 
 
-def activate(bundle: Bundle, who: Who = None, why: Why = "") -> None:
-    """Let a bundle score every new image from now on; what runs goes on, and no restart is needed."""
+def activate(bundle: Bundle, who: Who = None, why: Why = "", yes: Yes = False) -> None:
+    """Let a bundle score every new image from now on; what runs goes on, and no restart is needed.
+
+    Asks first where a shadow's comparison, an evaluation or the validation on record speaks against it.
+    """
     from worker import lifecycle
+    from worker.evidence import against
 
     settings, database = _opened()
+    lifecycle.check_can_activate(settings, database, bundle)
+    if doubts := against(settings, database, bundle_of(settings, bundle)):
+        confirm(f"this speaks against {bundle}: {'; '.join(doubts)}", yes=yes)
     done = lifecycle.activate(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is the active model" + ("" if done else " already"))
 
@@ -69,6 +79,7 @@ def shadow(
         bool, typer.Option("--report", help="Compare it with the active model, and change nothing.")
     ] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Let a second bundle score every new image beside the active one, without touching the worklist."""
     from worker import lifecycle
@@ -82,45 +93,55 @@ def shadow(
         msg = "no model is or was a shadow: start one with 'auscult model shadow NAME-VERSION'"
         raise UsageError(msg)
     if report:
-        _report(database, bundle, as_json=as_json)
+        _report(settings, database, bundle, as_json=as_json, as_csv=as_csv)
         return
     change = lifecycle.end_shadow if off else lifecycle.start_shadow
     done = change(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is {'no ' if off else 'the '}shadow" + ("" if done else " already"))
 
 
-def _report(database: Database, bundle: str, *, as_json: bool) -> None:
-    from worker.db.shadow import compare
+def _report(settings: Settings, database: Database, bundle: str, *, as_json: bool, as_csv: bool) -> None:
+    from worker import lifecycle
+    from worker.db.shadow import compare, was_shadow
 
     with database.reads() as session:
+        is_or_was = was_shadow(session, bundle)
         rows = [item.as_dict() for item in compare(session, bundle)]
-    if as_json:
-        print_json({"shadow": bundle, "comparisons": rows, "notice": NOTICE})
-        return
-    for row in rows:
-        print_facts(row.items())
-    if not rows:
-        complain(f"{bundle} has scored nothing as a shadow yet")
-    console().print(NOTICE)
+    if not is_or_was:
+        known = ", ".join(lifecycle.standings(settings)) or "none"
+        msg = f"{bundle} is not and never was a shadow: start it with 'auscult model shadow {bundle}' (models on record: {known})"
+        raise UsageError(msg)
+
+    def show() -> None:
+        for row in rows:
+            print_facts(row.items())
+        if not rows:
+            complain(f"{bundle} has scored nothing as a shadow yet")
+        console().print(NOTICE)
+
+    document = {"shadow": bundle, "comparisons": rows, "notice": NOTICE}
+    print_answer(document, rows, show, as_json=as_json, as_csv=as_csv)
 
 
 def verify(
     bundle: Annotated[str | None, typer.Argument(help="name-version or folder; default: the active one.")] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Check a bundle: every digest, both engines where they are installed, and that they give drawn films one score."""
     from dicom_io.phantom import drawn_chests
     from model.verify import verify_bundle
 
     settings = opened_once()
-    quiet_tensorflow()
     found = verify_bundle(active_bundle(settings, bundle), drawn_chests())
-    if as_json:
-        print_json({**found.as_dict(), "notice": NOTICE})
-    else:
+    document = {**found.as_dict(), "notice": NOTICE}
+
+    def show() -> None:
         print_facts((name, _exactly(value)) for name, value in found.as_dict().items() if name != "scores")
-        _print_scores(found.as_dict()["scores"])
+        _print_scores(document["scores"])
         console().print(NOTICE)
+
+    print_answer(document, document["scores"], show, as_json=as_json, as_csv=as_csv)
     if not found.equal:
         complain(f"the engines give {found.bundle} other scores: export the bundle again")
         raise typer.Exit(FAILED)

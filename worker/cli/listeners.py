@@ -9,9 +9,10 @@ import typer
 
 from worker.bootstrap import open_database
 from worker.cli.output import AsJson, complain, login, opened_once, print_json, print_table
+from worker.cli.verbs import Verbs
 from worker.db import inboxes
 
-app = typer.Typer(help="Listeners and what they have still to register.", no_args_is_help=True)
+app = Verbs(help="Listeners and what they have still to register.")
 
 COLUMNS = {
     "listener": "No",

@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from worker.bootstrap import open_database, silent_after_ms
+from worker.bootstrap import Database, connect, open_database, prepare_database, silent_after_ms
 from worker.cli.explaining import Explain, HowExplained, write_explained
-from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
+from worker.cli.output import (
+    NOTICE,
+    AsCsv,
+    AsJson,
+    complain,
+    console,
+    opened_once,
+    print_answer,
+    print_facts,
+    print_table,
+)
 from worker.db import queries
-from worker.errors import UsageError
+from worker.db.engine import describe
+from worker.db.views import WORKLIST
+from worker.errors import DatabaseUnavailable, UsageError
 from worker.hints import BrokerAway, HintPublisher
+from worker.promptly import NoAnswer, ask_all
 from worker.settings import Settings
 
+#: How long `status` waits for the database and the broker, both at once.
+ANSWER_S = 1.0
+#: What fits 80 columns; `auscult show` has the rest of a study, --json and --csv the rest of the list.
 WORKLIST_COLUMNS = {
     "priority_rank": "#",
     "accession_number": "Accession",
     "patient_id": "Patient ID",
     "study_date": "Study date",
     "ai_status": "Status",
-    "label": "Label",
-    "probability": "Probability",
-    "band": "Band",
-    "reason": "Reason",
+    "answer": "Answer",
     "flags": "Flags",
-    "waiting_s": "Waiting s",
-    "study_uid": "Study Instance UID",
 }
 RESULT_COLUMNS = {
     "result_id": "Result",
-    "sop_uid": "SOP Instance UID",
     "created_at": "Created",
     "model": "Model",
+    "answer": "Answer",
     "batch_id": "Batch",
-    "outcome": "Outcome",
-    "reason": "Reason",
-    "flags": "Flags",
-    "label": "Label",
-    "probability": "Probability",
-    "band": "Band",
-    "unlikeness": "Unlikeness",
-    "decoder": "Decoder",
     "is_current": "Current",
-    "supersedes_id": "Supersedes",
 }
 
 
@@ -60,6 +63,7 @@ def worklist(
     state: Annotated[list[str] | None, typer.Option(help="Only these states; may be repeated.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Only these labels; may be repeated.")] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Print the radiology worklist: every study received, in reading order."""
     database = open_database(opened_once())
@@ -70,15 +74,18 @@ def worklist(
             states=tuple(item.upper() for item in state or ()),
             labels=tuple(item.upper() for item in label or ()),
         )
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(rows, WORKLIST_COLUMNS)
+
+    def show_rows() -> None:
+        print_table([{**row, "answer": answer_of(row)} for row in rows], WORKLIST_COLUMNS)
         console().print(NOTICE)
+
+    print_answer(rows, rows, show_rows, WORKLIST.c.keys(), as_json=as_json, as_csv=as_csv)
+    if not rows:
+        complain("no study matches" if state or label else "no study has come yet")
 
 
 def show(
-    study: Annotated[str, typer.Argument(help="Study Instance UID or accession number.")],
+    study: Annotated[str, typer.Argument(help="Study Instance UID, accession number or Patient ID.")],
     explain: Explain = None,
     image: Annotated[
         str | None, typer.Option(help="SOP Instance UID to explain; default: the film that decides.")
@@ -86,6 +93,7 @@ def show(
     model: Annotated[str | None, typer.Option(help="Bundle that explains; default: the one that judged.")] = None,
     method: HowExplained = "hirescam",
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show one study: its answer and every result it ever had; with --explain why, as a picture."""
     settings = opened_once()
@@ -93,45 +101,77 @@ def show(
     with database.reads() as session:
         found = queries.study_detail(session, study)
     if not found:
-        msg = f"no study {study}: give a Study Instance UID or an accession number of the worklist"
+        msg = f"no study {study}: give a Study Instance UID, an accession number or a Patient ID of the worklist"
         raise UsageError(msg)
-    if as_json:
-        print_json(found)
-    for detail in () if as_json else found:
-        print_facts((name, value) for name, value in detail.items() if name != "results")
-        print_table(detail["results"], RESULT_COLUMNS, title="results, newest first")
+    results = [{"study_uid": detail["study_uid"], **result} for detail in found for result in detail["results"]]
+    print_answer(found, results, partial(_show_studies, found), as_json=as_json, as_csv=as_csv)
     if explain:
         from worker.explain import explain_stored
 
         write_explained(partial(explain_stored, settings, database, study, image), explain, model, method)
 
 
-def status(as_json: AsJson = False) -> None:
+def _show_studies(found: list[dict[str, Any]]) -> None:
+    """Each study, then each of its films: all of the result that counts, and a line for each other one."""
+    for detail in found:
+        print_facts((name, value) for name, value in detail.items() if name != "results")
+        for sop_uid in dict.fromkeys(result["sop_uid"] for result in detail["results"]):
+            results = [result for result in detail["results"] if result["sop_uid"] == sop_uid]
+            console().print()
+            for current in (result for result in results if result["is_current"]):
+                print_facts((name, value) for name, value in current.items() if value is not None)
+            rows = [{**result, "answer": answer_of(result)} for result in results]
+            print_table(rows, RESULT_COLUMNS, title=f"results of {sop_uid}, newest first")
+
+
+def answer_of(row: Mapping[str, Any]) -> str:
+    """Label and probability, or else why there is none."""
+    if row["label"]:
+        return f"{row['label']} {row['probability']:.3f}"
+    return str(row["reason"] or row.get("outcome") or "-")
+
+
+def status(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Say whether everything is well: database, queue, workers, broker, disk. Exit code 1 when something is not."""
     from worker.commitment import count_given_up, count_waiting
 
     settings = opened_once()
-    database = open_database(settings)
-    with database.reads() as session:
-        health = queries.queue_health(session)
-        workers = queries.live_workers(session, silent_after_ms(settings))
+    # The embedded database is a file, which the first command of all makes: nobody has to be waited for.
+    database = open_database(settings) if settings.is_embedded else connect(settings)
+    ask_database = partial(_health, settings, database)
+    questions: dict[str, Callable[[], Any]] = {"broker": partial(_broker, settings)}
+    if not settings.is_embedded:
+        questions["database"] = ask_database
+    found = ask_all(questions, ANSWER_S)
+    health = ask_database() if settings.is_embedded else found["database"]
+    if isinstance(health, Exception) and not isinstance(health, DatabaseUnavailable | NoAnswer):
+        raise health
     report: dict[str, Any] = {
-        "database": database.engine.url.render_as_string(hide_password=True),
-        "broker": _broker(settings),
-        "live_workers": workers,
+        "database": describe(database.engine.url),
+        "broker": found["broker"] if isinstance(found["broker"], str) else "away",
         "commitments_waiting": count_waiting(settings),
         "commitments_given_up": count_given_up(settings),
         "disk_free_bytes": shutil.disk_usage(settings.home).free,
-        **health,
     }
-    problems = _problems(report)
-    report["problems"] = problems
-    if as_json:
-        print_json(report)
+    away = []
+    if isinstance(health, dict):
+        report |= health
     else:
-        print_facts(report.items())
-    if problems:
+        away.append(_away(report["database"], health))
+        report["database"] = "away"
+    report["problems"] = away + _problems(report)
+    print_answer(report, [report], lambda: print_facts(report.items()), as_json=as_json, as_csv=as_csv)
+    if report["problems"]:
         raise typer.Exit(1)
+
+
+def _health(settings: Settings, database: Database) -> dict[str, Any]:
+    prepare_database(settings, database)
+    with database.reads() as session:
+        return {
+            "live_workers": queries.live_workers(session, silent_after_ms(settings)),
+            **queries.queue_health(session),
+        }
 
 
 def _broker(settings: Settings) -> str:
@@ -145,13 +185,17 @@ def _broker(settings: Settings) -> str:
     return "answers"
 
 
+def _away(name: str, error: object) -> str:
+    return str(error) if isinstance(error, DatabaseUnavailable) else f"{name} has not answered within {ANSWER_S:g} s"
+
+
 def _problems(report: dict[str, Any]) -> list[str]:
     found = []
     if report["broker"] == "away":
         found.append("the broker does not answer: start `auscult up` or check AUSCULT_BROKER_URL")
-    if not report["live_workers"]:
+    if report.get("live_workers") == 0:
         found.append("no worker is alive: start `auscult up` or `auscult work`")
-    if report["stale_leases"]:
+    if report.get("stale_leases"):
         found.append("leases have run out that no dispatcher picked up: is `auscult listen` running?")
     if report["commitments_given_up"]:
         found.append("storage commitment: nobody took the answer to requests in spool/commitment/quarantine")

@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.bootstrap import active_bundle
-from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
+from worker.cli.output import (
+    NOTICE,
+    AsCsv,
+    AsJson,
+    complain,
+    console,
+    opened_once,
+    print_answer,
+    print_facts,
+    print_table,
+)
 from worker.progress import counted
-from worker.settings import Settings, quiet_tensorflow
+from worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +42,7 @@ Out = Annotated[
     Path | None, typer.Option(help="Folder for report.html and report.json; default: one named after the models.")
 ]
 EngineName = Annotated[str | None, typer.Option(help="litert or keras.")]
+COMPARED = ("accuracy", "sensitivity", "specificity", "auc")
 #: What the files of a report are called.
 REPORT = "report"
 
@@ -48,10 +59,11 @@ def model_evaluate(
     out: Out = None,
     engine: EngineName = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Measure a bundle on labelled films, through the very preprocessing that serves, and write a report.
 
-    With --json and without --out no report is written: the same content goes to stdout.
+    With --json or --csv and without --out no report is written: the same content, or the figures, go to stdout.
     """
     from model.assessment import assess
     from model.report import render_report
@@ -62,13 +74,13 @@ def model_evaluate(
     bundle = active_bundle(settings, model)
     (films,) = _answers(settings, [bundle], folder)
     found, provenance = assess(bundle, films), provenance_of(folder)
-    document = found.as_dict(provenance)
-    if as_json:
-        print_json(document)
-    if out or not as_json:
+    document = {**found.as_dict(provenance), "seen_in_training": _on_record(settings, bundle, films)}
+    is_for_people = not (as_json or as_csv)
+    if out or is_for_people:
         page = render_report(found, provenance, read_labelled)
-        write_report(out or Path(f"evaluation-{bundle.label}"), page, document, say=not as_json)
-    if not as_json:
+        write_report(out or Path(f"evaluation-{bundle.label}"), page, document, say=is_for_people)
+
+    def show() -> None:
         rows = [
             (name, f"{number(figure.value, share=share)}  ({interval(figure.by_patient, share=share)})")
             for key, name, share in FIGURES
@@ -80,6 +92,9 @@ def model_evaluate(
         console().print("In brackets: 95 % intervals, by patient.")
         console().print(NOTICE)
 
+    figures = [{"figure": name, **values} for name, values in document["figures"].items()]
+    print_answer(document, figures, show, as_json=as_json, as_csv=as_csv)
+
 
 def model_compare(
     first: Annotated[str, typer.Argument(help="Bundle, as name-version.")],
@@ -88,10 +103,11 @@ def model_compare(
     out: Out = None,
     engine: EngineName = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Compare two bundles on the same labelled films: paired differences, McNemar's and DeLong's tests.
 
-    With --json and without --out no report is written: the same content goes to stdout.
+    With --json or --csv and without --out no report is written: the same content, or the figures, go to stdout.
     """
     from model.compare import compare
     from model.compare_report import render_comparison
@@ -100,16 +116,17 @@ def model_compare(
     settings = opened_once(engine=engine)
     bundles = active_bundle(settings, first), active_bundle(settings, second)
     one, other = _answers(settings, bundles, folder)
+    for bundle, films in zip(bundles, (one, other), strict=True):
+        _on_record(settings, bundle, films)
     found, provenance = compare(bundles, (one, other)), provenance_of(folder)
     document = found.as_dict(provenance)
-    if as_json:
-        print_json(document)
-    if out or not as_json:
+    is_for_people = not (as_json or as_csv)
+    if out or is_for_people:
         page = render_comparison(found, provenance, read_labelled)
         default = Path(f"comparison-{bundles[0].label}-{bundles[1].label}")
-        write_report(out or default, page, document, say=not as_json)
-    if not as_json:
-        _show_comparison(document)
+        write_report(out or default, page, document, say=is_for_people)
+    figures = [{"figure": name, **document[name]} for name in COMPARED]
+    print_answer(document, figures, lambda: _show_comparison(document), as_json=as_json, as_csv=as_csv)
 
 
 def _answers(settings: Settings, bundles: Sequence[Bundle], source: Path) -> tuple[tuple[ScoredFilm, ...], ...]:
@@ -120,10 +137,24 @@ def _answers(settings: Settings, bundles: Sequence[Bundle], source: Path) -> tup
     from worker.readers import read_labelled, size_of_file
 
     pictures = scan(source)
-    quiet_tensorflow()
     classifiers = [Classifier(bundle, open_engine(bundle, settings.engine)) for bundle in bundles]
     with counted("judging") as advance:
         return score_pictures(classifiers, pictures, read_labelled, size_of_file, advance)
+
+
+def _on_record(settings: Settings, bundle: Bundle, films: Sequence[ScoredFilm]) -> int | None:
+    """Keep the figures for a later activation, and warn of films that the network knows; how many it knows."""
+    from model.seen import seen_in_training
+    from worker.evidence import record
+
+    seen = seen_in_training(bundle.path, films)
+    if seen:
+        complain(
+            f"{seen} of {len(films)} films were in the training data of {bundle.label}: the figures are better than "
+            "they would be on films it has never seen"
+        )
+    record(settings, bundle, films, seen)
+    return seen
 
 
 def provenance_of(source: Path) -> Provenance:
@@ -145,7 +176,7 @@ def write_report(out: Path, page: str, document: dict[str, Any], *, say: bool) -
 
 def _show_comparison(document: dict[str, Any]) -> None:
     rows = []
-    for name in ("accuracy", "sensitivity", "specificity", "auc"):
+    for name in COMPARED:
         bounds = document[name]["by_patient"]
         shown = bounds and "{:+.3f} to {:+.3f}".format(*bounds)
         rows.append({"figure": name, **document[name], "by_patient": shown})
@@ -154,10 +185,11 @@ def _show_comparison(document: dict[str, Any]) -> None:
         "first": document["first"]["label"],
         "second": document["second"]["label"],
         "difference": "Difference",
-        "by_patient": "95 % interval, by patient",
-        "p": "p (McNemar, DeLong)",
+        "by_patient": "95 % interval",
+        "p": "p",
         "n": "Films",
     }
     print_table(rows, columns)
+    console().print("Intervals by patient; p by McNemar's and DeLong's tests.")
     console().print(f"They disagree on {len(document['disagreements'])} of {document['n']} films.")
     console().print(NOTICE)

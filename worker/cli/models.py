@@ -8,15 +8,16 @@ import typer
 
 from worker.bootstrap import active_bundle, bundle_folders
 from worker.cli import lifecycle
-from worker.cli.output import AsJson, console, opened_once, print_json, print_table
+from worker.cli.output import AsCsv, AsJson, console, opened_once, print_answer, print_json, print_table
+from worker.cli.verbs import Verbs
 from worker.lifecycle import UNKNOWN, standings
 
-app = typer.Typer(help="Bundles: the network and everything a score depends on.", no_args_is_help=True)
+app = Verbs(help="Bundles: the network and everything a score depends on.")
 lifecycle.add_to(app)
 
 
 @app.command("list")
-def model_list(as_json: AsJson = False) -> None:
+def model_list(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the bundles that can be used: which is active, shadow or retired, since when, and who wanted it so."""
     from model.bundle import list_bundles
 
@@ -38,11 +39,12 @@ def model_list(as_json: AsJson = False) -> None:
     ]
     # A model whose results are in SQL and whose bundle is not here any more.
     rows += [{"bundle": label, **standing, "path": None} for label, standing in known.items()]
-    if as_json:
-        print_json(rows)
-    else:
-        columns = ("bundle", "state", "since", "who", "input_size", "threshold", "age_years", "accuracy", "auc", "path")
-        print_table(rows, {name: name.replace("_", " ") for name in columns})
+
+    def show() -> None:
+        columns = ("bundle", "state", "since", "who", "threshold", "accuracy", "auc")
+        print_table(rows, {name: name for name in columns})
+
+    print_answer(rows, rows, show, as_json=as_json, as_csv=as_csv)
 
 
 @app.command("show")

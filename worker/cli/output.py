@@ -1,28 +1,50 @@
-"""How answers are printed: tables for people, one JSON document for scripts, words to stderr."""
+"""How answers are printed: tables for people, one JSON document or CSV for programs, words to stderr."""
 
 from __future__ import annotations
 
+import csv
 import getpass
+import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dicom_io.clean import clean_text
+from worker.errors import UsageError
 from worker.logs import configure_logging
 from worker.settings import Settings, load_settings
 
 NOTICE = "Not a medical device. Not for diagnosis."
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
+
+def _one_form(ctx: typer.Context, value: bool) -> bool:
+    """Refuse both forms at once before any work is done."""
+    if value and (ctx.params.get("as_json") or ctx.params.get("as_csv")):
+        msg = "--json and --csv are two forms of one answer: give one of them"
+        raise UsageError(msg)
+    return value
+
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.", callback=_one_form)
+]
+AsCsv = Annotated[
+    bool, typer.Option("--csv", help="Print the rows as CSV to stdout and nothing else.", callback=_one_form)
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to the question whether to go on.")]
+
+#: A spreadsheet takes a text that begins so for a formula: such a cell gets an apostrophe before it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 STYLES = {
     "PNEUMONIA": "bold red",
@@ -56,8 +78,8 @@ def opened_once(**overrides: Any) -> Settings:
 
 
 def console() -> Console:
-    """Where people read: as wide as the terminal, and never cut where there is none."""
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    """Where people read: as wide as the terminal, 80 columns (or COLUMNS) where there is none."""
+    return Console()
 
 
 def login() -> str:
@@ -84,9 +106,57 @@ def print_json(document: Any) -> None:
     print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
+def print_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:
+    """Rows as CSV (RFC 4180) to stdout: the first line has the keys, which are those of the JSON document.
+
+    `keys` are those to write where there is no row. Cells that a spreadsheet would take for a formula get an apostrophe; `--json` has every text as it is.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    keys = list(dict.fromkeys(key for row in rows for key in row)) or keys
+    if keys:
+        writer.writerow(keys)
+    writer.writerows([_field(row.get(key)) for key in keys] for row in rows)
+    sys.stdout.write(text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def print_answer(
+    document: Any,
+    rows: Sequence[Mapping[str, Any]],
+    show: Callable[[], None],
+    keys: Sequence[str] = (),
+    *,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """One answer in the form that was asked for: the whole document, its rows, or what `show` prints for people."""
+    if as_json:
+        print_json(document)
+    elif as_csv:
+        print_csv(rows, keys)
+    else:
+        show()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be missed is changed; ends the command where the answer is not yes.
+
+    Raises `UsageError` where nobody can be asked, since neither end of the question is a terminal.
+    """
+    if yes:
+        complain(question)
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        msg = f"{question}: give --yes to confirm that, since there is no terminal to ask at"
+        raise UsageError(msg)
+    if not typer.confirm(f"auscult: {printable(question)}. Go on?", err=True):
+        complain("nothing was changed")
+        raise typer.Exit(1)
+
+
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
     """A table of these columns (key: heading); states and labels in their colour."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for heading in columns.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -97,6 +167,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], t
 def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
     """Name and value, a line each."""
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, _cell(value))
     console().print(table)
@@ -114,13 +186,33 @@ def _words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+        return f"{_in_utc(value):%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)
 
 
+def _field(value: Any) -> str:
+    """A cell of a CSV file: empty for nothing, lists apart by semicolons, times and numbers as in JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | Mapping):
+        return json.dumps(value, default=_plain, ensure_ascii=False)
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return ";".join(map(_field, value))
+    text = printable(str(_plain(value)))
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime | date):
+    if isinstance(value, datetime):
+        return _in_utc(value).isoformat()
+    if isinstance(value, date):
         return value.isoformat()
     return str(value)

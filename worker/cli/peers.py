@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from worker.bootstrap import open_database
-from worker.cli.output import AsJson, complain, opened_once, print_facts, print_json, print_table
+from worker.cli.output import AsCsv, AsJson, complain, opened_once, print_answer, print_facts, print_table
 from worker.settings import Settings
 
 PeerName = Annotated[
@@ -26,7 +26,6 @@ Texts = list[str] | None
 FETCHED_COLUMNS = {
     "study_uid": "Study Instance UID",
     "accession_number": "Accession",
-    "study_date": "Study date",
     "fate": "Fate",
     "images": "Images",
     "note": "Note",
@@ -35,9 +34,9 @@ FOUND_COLUMNS = {
     "study_uid": "Study Instance UID",
     "accession_number": "Accession",
     "study_date": "Study date",
-    "modalities": "Modalities",
     "images": "Images here",
 }
+FETCHED_KEYS = ("study_uid", "accession_number", "study_date", "fate", "held", "expected", "note", "images")
 STEP_COLUMNS = {"step": "Step", "detail": "What was found", "milliseconds": "Milliseconds"}
 
 
@@ -47,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def echo(peer: PeerName, as_json: AsJson = False) -> None:
+def echo(peer: PeerName, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Ask a peer for an answer (C-ECHO), and say how far it went: name, connection, TLS, association, answer."""
     from dicom_io.echo import echo as ask
     from worker.peers import caller_of, find_peer
@@ -58,18 +57,20 @@ def echo(peer: PeerName, as_json: AsJson = False) -> None:
     steps: list[dict[str, Any]] = [
         {"step": step.stage.value, "detail": step.detail, "milliseconds": step.milliseconds} for step in answer.steps
     ]
-    if as_json:
-        document = {"peer": str(address), "calling_aet": settings.ae_title, "answered": answer.is_answered}
-        print_json({**document, "steps": steps, "problem": answer.problem or None})
-    else:
+    document = {"peer": str(address), "calling_aet": settings.ae_title, "answered": answer.is_answered}
+
+    def show() -> None:
         if steps:
             print_table([{**step, "milliseconds": f"{step['milliseconds']:.1f}"} for step in steps], STEP_COLUMNS)
         complain(f"{address} answers" if answer.is_answered else f"{address}: {answer.problem}")
+
+    document |= {"steps": steps, "problem": answer.problem or None}
+    print_answer(document, steps, show, tuple(STEP_COLUMNS), as_json=as_json, as_csv=as_csv)
     if not answer.is_answered:
         raise typer.Exit(1)
 
 
-def fetch(  # noqa: PLR0917 - an option each
+def fetch(
     peer: PeerName,
     accession: Annotated[Texts, typer.Option(help="Accession number; may be repeated.")] = None,
     patient_id: Annotated[Texts, typer.Option(help="Patient ID; may be repeated.")] = None,
@@ -90,6 +91,7 @@ def fetch(  # noqa: PLR0917 - an option each
     max_queue: Annotated[int, typer.Option(help="Wait while so many images wait to be judged.", min=1)] = 500,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would come and stop.")] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Fetch studies of the past from a PACS; the same command again goes on where it ended."""
     from worker.bring import Plan
@@ -116,39 +118,46 @@ def fetch(  # noqa: PLR0917 - an option each
         listing = run.ask(asked)
         if dry_run:
             found = [{**run.look(study).as_dict(), "modalities": study.modalities} for study in listing.studies]
-            _print_found(found, listing, as_json=as_json)
+            _print_found(found, listing, as_json=as_json, as_csv=as_csv)
             raise typer.Exit(1 if bad or listing.not_found or listing.cut_off else 0)
         report = run.fetch(listing)
-    _print_fetched([line.as_dict() for line in report.lines], listing, as_json=as_json)
+    _print_fetched([line.as_dict() for line in report.lines], listing, as_json=as_json, as_csv=as_csv)
     if report.problem:
         complain(report.problem)
     elif stop.is_set():
         complain("stopped; the same command again goes on where this one ended")
     elif any(line.fate.has_come for line in report.lines) and not run.live_workers():
         complain("no worker is alive to judge what came: start `auscult up` or `auscult work`")
-    if bad or listing.not_found or listing.cut_off or not all(line.fate.is_done for line in report.lines):
+    if report.problem or bad or listing.not_found or listing.cut_off or not _all_done(report.lines):
         raise typer.Exit(1)
 
 
-def _print_found(found: Sequence[dict[str, Any]], listing: Any, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"dry_run": True, "studies": found, **_missing(listing)})
-        return
-    print_table(found, FOUND_COLUMNS)
-    _say_missing(listing)
-    complain(f"{len(found)} studies, {sum(not study['fate'].is_done for study in found)} of them to fetch")
+def _all_done(lines: Sequence[Any]) -> bool:
+    return all(line.fate.is_done for line in lines)
 
 
-def _print_fetched(lines: Sequence[dict[str, Any]], listing: Any, *, as_json: bool) -> None:
+def _print_found(found: Sequence[dict[str, Any]], listing: Any, *, as_json: bool, as_csv: bool) -> None:
+    def show() -> None:
+        print_table(found, FOUND_COLUMNS)
+        _say_missing(listing)
+        complain(f"{len(found)} studies, {sum(not study['fate'].is_done for study in found)} of them to fetch")
+
+    document = {"dry_run": True, "studies": found, **_missing(listing)}
+    print_answer(document, found, show, FETCHED_KEYS, as_json=as_json, as_csv=as_csv)
+
+
+def _print_fetched(lines: Sequence[dict[str, Any]], listing: Any, *, as_json: bool, as_csv: bool) -> None:
     counts = Counter(line["fate"].value for line in lines)
     counts["NOT_FOUND"] = len(listing.not_found)
-    if as_json:
-        print_json({"counts": {name: n for name, n in counts.items() if n}, "studies": lines, **_missing(listing)})
-        return
-    if unfinished := [line for line in lines if not line["fate"].is_done]:
-        print_table(unfinished, FETCHED_COLUMNS)
-    print_facts((name, n) for name, n in sorted(counts.items()) if n)
-    _say_missing(listing)
+
+    def show() -> None:
+        if unfinished := [line for line in lines if not line["fate"].is_done]:
+            print_table(unfinished, FETCHED_COLUMNS)
+        print_facts((name, n) for name, n in sorted(counts.items()) if n)
+        _say_missing(listing)
+
+    document = {"counts": {name: n for name, n in counts.items() if n}, "studies": lines, **_missing(listing)}
+    print_answer(document, lines, show, FETCHED_KEYS, as_json=as_json, as_csv=as_csv)
 
 
 def _missing(listing: Any) -> dict[str, Any]:

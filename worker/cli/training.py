@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson, opened_once, print_facts, print_json, print_table
+from worker.cli.output import AsCsv, AsJson, opened_once, print_answer, print_facts, print_table
 from worker.errors import UsageError
 from worker.progress import counted
-from worker.settings import quiet_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +46,6 @@ def model_train(
     from worker.readers import read_labelled
 
     opened_once()
-    quiet_tensorflow()
     tables = [_evidence(path) for path in evidence or ()]
     plan = load_config(config_path(config))
     with counted("training") as advance:
@@ -56,7 +54,7 @@ def model_train(
     print_facts(rows.items())
 
 
-def model_stress(  # noqa: PLR0917 - typer calls it by name
+def model_stress(
     configs: Annotated[list[str], typer.Argument(help="Candidates: shipped configurations' names, or TOML files.")],
     data: Data,
     out: Annotated[Path, typer.Option(help=f"Folder for the runs and {STRESS_FILE}.")],
@@ -66,6 +64,7 @@ def model_stress(  # noqa: PLR0917 - typer calls it by name
     epochs: Annotated[int | None, typer.Option(help="Epochs for all candidates instead of their own.", min=1)] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this hold-out; may be repeated.")] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Train candidates without films that differ, and compare what they answer to those; started again, it goes on."""
     from model.config import Stage, config_path, load_config
@@ -74,13 +73,14 @@ def model_stress(  # noqa: PLR0917 - typer calls it by name
     from worker.readers import read_labelled
 
     opened_once()
-    quiet_tensorflow()
     plans = [load_config(config_path(name)) for name in configs]
     pictures = scan(data)
-    held = [each for each in hold_outs(pictures, 0, read_labelled) if not only or each.name in only]
-    if not held:
-        msg = f"there is no hold-out {', '.join(only or ())}: leave --only away to see them all"
+    every = hold_outs(pictures, 0, read_labelled)
+    names = [each.name for each in every]
+    if unknown := sorted(set(only or ()) - set(names)):
+        msg = f"there is no hold-out {', '.join(unknown)}; say one of {', '.join(names)}"
         raise UsageError(msg)
+    held = [each for each in every if not only or each.name in only]
     rows = []
     for plan in plans:
         if size or epochs:
@@ -92,11 +92,9 @@ def model_stress(  # noqa: PLR0917 - typer calls it by name
     out.mkdir(parents=True, exist_ok=True)
     table = as_evidence(rows, shlex.join(["auscult", *sys.argv[1:]]))
     (out / STRESS_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    if as_json:
-        print_json([row.as_dict() for row in rows])
-    else:
-        titles = ("candidate", "hold_out", "films", "auc", "specificity")
-        print_table([row.as_dict() for row in rows], {name: name.replace("_", " ") for name in titles})
+    found = [row.as_dict() for row in rows]
+    titles = {name: name.replace("_", " ") for name in ("candidate", "hold_out", "films", "auc", "specificity")}
+    print_answer(found, found, lambda: print_table(found, titles), as_json=as_json, as_csv=as_csv)
 
 
 def _told(advance: Callable[[int, int], None]) -> Callable[[Progress], None]:

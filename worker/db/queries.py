@@ -10,15 +10,14 @@ from sqlalchemy import RowMapping, func, or_, select
 from model.labels import Label
 from worker.db.queue import settle_studies
 from worker.db.schema import Result, Study, Task
+from worker.db.selection import known
 from worker.db.sql import chunks
 from worker.db.states import OPEN_STATES, StudyState, TaskState
 from worker.db.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST
 from worker.db.workers import WorkerBeat, heartbeat, live_workers, sign_off
-from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from enum import StrEnum
 
     from sqlalchemy.orm import Session
 
@@ -63,19 +62,10 @@ def worklist(
     return _rows(session.execute(statement).mappings())
 
 
-def known(words: Iterable[str], enum: type[StrEnum]) -> list[str]:
-    """The words as values of an enum; raises `UsageError` naming what may be said."""
-    allowed = [member.value for member in enum]
-    wrong = sorted(set(words) - set(allowed))
-    if wrong:
-        msg = f"unknown {enum.__name__}: {', '.join(wrong)}; say one of {', '.join(allowed)}"
-        raise UsageError(msg)
-    return list(words)
-
-
 def study_detail(session: Session, key: str) -> list[Row]:
-    """The studies with this Study Instance UID or accession number, each with its `results`, the newest first."""
-    named = select(WORKLIST).where(or_(WORKLIST.c.study_uid == key, WORKLIST.c.accession_number == key))
+    """The studies of this Study Instance UID, accession number or Patient ID, each with `results`, the newest first."""
+    keys = (WORKLIST.c.study_uid, WORKLIST.c.accession_number, WORKLIST.c.patient_id)
+    named = select(WORKLIST).where(or_(*(column == key for column in keys)))
     studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at)).mappings())
     for study in studies:
         results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.study_uid == study["study_uid"])

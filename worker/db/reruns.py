@@ -3,71 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, String, cast, func, insert, literal, select, update
+from sqlalchemy import String, cast, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from dicom_io.reasons import Outcome
-from model.labels import Label
 from worker.db.models import check_usable
-from worker.db.queries import known
 from worker.db.registry import KIND_SCORE
 from worker.db.schema import Batch, Image, Model, Result, Study, Task
+from worker.db.selection import Selector, parts
 from worker.db.sql import fitted, is_claimable
-from worker.db.states import OPEN_TASK_STATES, StudyState, TaskState
+from worker.db.states import OPEN_TASK_STATES, TaskState
 from worker.db.types import now_utc
-from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """Which studies: every field that is set must hold, of a list any member; `all` is needed to name every study."""
-
-    study_uids: tuple[str, ...] = ()
-    accession_numbers: tuple[str, ...] = ()
-    #: Received at or after, and before.
-    received_from: datetime | None = None
-    received_to: datetime | None = None
-    #: Study dates, both inclusive.
-    study_date_from: date | None = None
-    study_date_to: date | None = None
-    states: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    #: `name-version` of the model of a current result.
-    scored_by: str | None = None
-    all: bool = False
-
-    def canonical(self) -> str:
-        """Write the selector as JSON in one spelling: the same question is the same text."""
-        return json.dumps(
-            {name: _plain(value) for name, value in asdict(self).items() if value},
-            sort_keys=True,
-            separators=(",", ":"),
-        )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    return sorted(set(value)) if isinstance(value, tuple) else value
-
-
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """How much a selector names."""
-
-    studies: int
-    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +29,8 @@ class OpenedBatch:
 
     batch_id: int
     resumed: bool
+    #: Whether its results are only added.
+    keep_current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +70,6 @@ class Flip:
         return asdict(self)
 
 
-def matching(session: Session, selector: Selector) -> Matching:
-    """Count the studies and current images a selector names."""
-    studies, images = session.execute(
-        select(func.count(Study.id.distinct()), func.count())
-        .select_from(Image)
-        .join(Study, Study.id == Image.study_id)
-        .where(Image.is_current, *_conditions(selector))
-    ).one()
-    return Matching(studies, images)
-
-
 def open_batch(
     session: Session, *, selector: Selector, model_id: int, who: str, why: str, keep_current: bool
 ) -> OpenedBatch:
@@ -135,20 +79,13 @@ def open_batch(
     """
     check_usable(session, model_id)
     text = selector.canonical()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    same = select(Batch.id).where(
-        Batch.selector_sha256 == digest,
-        Batch.model_id == model_id,
-        Batch.keep_current == keep_current,
-        Batch.closed_at.is_(None),
-    )
-    found = session.execute(same).scalar_one_or_none()
+    found = batch_left_open(session, selector, model_id, keep_current=keep_current)
     if found is not None:
-        return OpenedBatch(found, resumed=True)
+        return found
     values = {
         **fitted(Batch, {"who": who, "why": why}),
         "selector": text,
-        "selector_sha256": digest,
+        "selector_sha256": _digest(text),
         "model_id": model_id,
         "keep_current": keep_current,
         "created_at": now_utc(),
@@ -159,10 +96,30 @@ def open_batch(
             batch_id = session.execute(insert(Batch).values(values).returning(Batch.id)).scalar_one()
     except IntegrityError:
         # Somebody asked the same at the same moment.
-        return OpenedBatch(session.execute(same).scalar_one(), resumed=True)
+        found = batch_left_open(session, selector, model_id, keep_current=keep_current)
+        if found is None:
+            raise
+        return found
     _add_tasks(session, batch_id, model_id, selector)
     close_batch_if_done(session, batch_id)
-    return OpenedBatch(batch_id, resumed=False)
+    return OpenedBatch(batch_id, resumed=False, keep_current=keep_current)
+
+
+def batch_left_open(
+    session: Session, selector: Selector, model_id: int, *, keep_current: bool | None = None
+) -> OpenedBatch | None:
+    """The batch that is still open for this question; without `keep_current` whatever becomes of its results."""
+    same = select(Batch.id, Batch.keep_current).where(
+        Batch.selector_sha256 == _digest(selector.canonical()), Batch.model_id == model_id, Batch.closed_at.is_(None)
+    )
+    if keep_current is not None:
+        same = same.where(Batch.keep_current == keep_current)
+    found = session.execute(same.order_by(Batch.id.desc()).limit(1)).one_or_none()
+    return OpenedBatch(found.id, resumed=True, keep_current=found.keep_current) if found else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _add_tasks(session: Session, batch_id: int, model_id: int, selector: Selector) -> None:
@@ -182,56 +139,17 @@ def _add_tasks(session: Session, batch_id: int, model_id: int, selector: Selecto
         "hint_count": literal(0),
         "created_at": now_utc(),
     }
-    chosen = (
-        select(*(value.label(name) for name, value in values.items()))
-        .join(Study, Study.id == Image.study_id)
-        .where(Image.is_current, *_conditions(selector))
-        .order_by(Study.first_rx_at, Image.id)
-    )
-    session.execute(insert(Task).from_select(list(values), chosen))
+    for conditions in parts(session, selector):
+        chosen = (
+            select(*(value.label(name) for name, value in values.items()))
+            .join(Study, Study.id == Image.study_id)
+            .where(*conditions)
+            .order_by(Study.first_rx_at, Image.id)
+        )
+        session.execute(insert(Task).from_select(list(values), chosen))
     count = select(func.count()).where(Task.batch_id == batch_id).scalar_subquery()
     session.execute(
         update(Batch).where(Batch.id == batch_id).values(n_tasks=count).execution_options(synchronize_session=False)
-    )
-
-
-def _conditions(selector: Selector) -> list[ColumnElement[bool]]:
-    if selector == Selector():
-        msg = "a re-run needs a selection: name studies, or all of them by --all"
-        raise UsageError(msg)
-    columns = (
-        (Study.study_uid, selector.study_uids),
-        (Study.accession_number, selector.accession_numbers),
-        (Study.state, known(selector.states, StudyState)),
-        (Study.label, known(selector.labels, Label)),
-    )
-    conditions: list[ColumnElement[bool]] = [column.in_(values) for column, values in columns if values]
-    if selector.received_from:
-        conditions.append(Study.first_rx_at >= selector.received_from)
-    if selector.received_to:
-        conditions.append(Study.first_rx_at < selector.received_to)
-    if selector.study_date_from:
-        conditions.append(Study.study_date >= selector.study_date_from)
-    if selector.study_date_to:
-        conditions.append(Study.study_date <= selector.study_date_to)
-    if selector.scored_by:
-        conditions.append(_was_scored_by(selector.scored_by))
-    return conditions
-
-
-def _was_scored_by(model: str) -> ColumnElement[bool]:
-    other = aliased(Image)
-    return (
-        select(other.id)
-        .join(Result, Result.image_id == other.id)
-        .join(Model, Model.id == Result.model_id)
-        .where(
-            other.study_id == Study.id,
-            other.is_current,
-            Result.is_current,
-            Model.name + literal("-") + Model.version == model,
-        )
-        .exists()
     )
 
 

@@ -120,6 +120,13 @@ def known_shadow(session: Session) -> str | None:
     return label_of(found) if found else None
 
 
+def was_shadow(session: Session, shadow: str) -> bool:
+    """Whether a model is the shadow or was one."""
+    label = Model.name + "-" + Model.version
+    batches = select(Batch.id).join(Model, Model.id == Batch.model_id).where(Batch.kind == BatchKind.SHADOW)
+    return session.execute(batches.where(label == shadow).limit(1)).first() is not None
+
+
 def compare(session: Session, shadow: str) -> list[Comparison]:
     """Compare a shadow with each model that was active beside it."""
     view = SHADOW_COMPARISON.c
