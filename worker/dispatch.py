@@ -53,7 +53,16 @@ class Dispatcher(Loop):
 
     def turn(self) -> bool:
         """Mend, settle, then publish what is due; the broker is asked first, so that no hint is counted as sent in vain."""
-        self.mend()
+        is_full = False
+
+        def hint() -> None:
+            nonlocal is_full
+            is_full = self._hint()
+
+        self.each(self._bury, self._settle, hint)
+        return is_full
+
+    def _hint(self) -> bool:
         self._publisher.check()
         live = self._take(Lane.LIVE, LIVE_LIMIT)
         for task_id in live:
@@ -73,10 +82,15 @@ class Dispatcher(Loop):
 
     def mend(self) -> None:
         """Bury tasks whose last attempt died and settle the studies that became complete."""
+        self.each(self._bury, self._settle)
+
+    def _bury(self) -> None:
         with self._sessions.begin() as session:
             buried = queue.bury_lost(session, self._options.max_attempts)
         if buried:
             logger.warning("tasks given up after their last attempt", extra={"action": "bury", "tasks": buried})
+
+    def _settle(self) -> None:
         with self._sessions.begin() as session:
             settled = queue.settle_studies(session, SETTLE_LIMIT)
         if settled:
