@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -29,10 +29,11 @@ class Setbacks:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def due(self, keys: Iterable[str]) -> list[str]:
-        """Those of these entries that do not wait, in their order."""
+    def due(self, keys: Sequence[str]) -> list[str]:
+        """Those of these entries that do not wait: in their order, but those that never failed first."""
         now = self._clock()
-        return [key for key in keys if key not in self._entries or self._entries[key].due <= now]
+        again = [key for key in keys if key in self._entries and self._entries[key].due <= now]
+        return [key for key in keys if key not in self._entries] + again
 
     def add(self, key: str) -> int:
         """Note that an entry failed; how often it has now."""
