@@ -10,12 +10,14 @@ import fcntl
 import json
 import logging
 import os
+import re
+import stat
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
 from dicom_io.errors import SpoolError
@@ -30,6 +32,10 @@ logger = logging.getLogger(__name__)
 
 #: Beyond this the registrar has been away for very long, or someone is hammering at the door.
 MAX_JOURNAL_BYTES = 8 << 20
+_UID = re.compile(r"[0-9a-f]{32}")
+#: Longer than any AE title, address or UID; and the largest number that a column holds.
+_LONGEST_TEXT = 64
+_MOST_REPEATS = 2**31 - 1
 
 
 class RefusalKind(StrEnum):
@@ -126,6 +132,8 @@ class Journal:
     def drain(self) -> Drained:
         """Take every record written so far. They come again at each call until `ack` is told they are committed.
 
+        A broken line is left out, and a file that cannot be read set aside: the records beside it must not suffer.
+
         Returns
         -------
         Drained
@@ -134,15 +142,26 @@ class Journal:
         Raises
         ------
         SpoolError
-            If the journal cannot be read or renamed.
+            If the journal's folder cannot be read or written.
         """
+        records: list[RefusalRecord] = []
+        files: list[Path] = []
         try:
             with self._locked():
                 if self._file.exists():
                     # The time, not a counter: a name must never come back, or an `ack` could remove news.
                     self._file.rename(self._root / f"journal.{time.time_ns():020d}.taken")
-                files = self._taken()
-            records = [record for file in files for record in _records_of(file)]
+                taken = self._taken()
+            for file in taken:
+                try:
+                    records += _records_of(file)
+                    files.append(file)
+                except OSError as exc:
+                    logger.error(
+                        "A file of the journal cannot be read and is set aside",
+                        extra={"action": "journal_file_broken", "error": type(exc).__name__},
+                    )
+                    file.rename(file.with_suffix(".broken"))
         except OSError as exc:
             raise spool_error(exc) from exc
         return Drained(tuple(records), tuple(files))
@@ -187,14 +206,32 @@ def _append_whole(descriptor: int, line: bytes) -> None:
         raise
 
 
-def _records_of(file: Path) -> Iterator[RefusalRecord]:
+def _records_of(file: Path) -> list[RefusalRecord]:
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise OSError("not a file")
+    records = []
     for number, line in enumerate(file.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
         try:
-            fields = json.loads(line)
-            kind, reason = RefusalKind(fields.pop("kind")), Reason(fields.pop("reason"))
-            yield RefusalRecord(kind=kind, reason=reason, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            records.append(_record_of(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             # A crash in the middle of a write leaves half a line; the records after it must not suffer.
             logger.warning(
                 "Skipped a broken line of the journal", extra={"action": "journal_line_broken", "line": number}
             )
+    return records
+
+
+def _record_of(fields: dict[str, Any]) -> RefusalRecord:
+    """Return the record a line holds; raises ValueError or its like where a field is not what we write."""
+    kind, reason = RefusalKind(fields.pop("kind")), Reason(fields.pop("reason"))
+    record = RefusalRecord(kind=kind, reason=reason, **fields)
+    datetime.fromisoformat(record.at)
+    texts = (record.at, record.calling_aet, record.called_aet, record.peer, record.study_uid, record.sop_uid)
+    # Encoded, for half a surrogate pair is a str that no database takes.
+    if any(len(text.encode()) > _LONGEST_TEXT or "\0" in text for text in texts):
+        raise ValueError("not a text of ours")
+    if not _UID.fullmatch(record.uid) or not isinstance(record.count, int):
+        raise ValueError("not a number of ours")
+    if not 0 < record.count <= _MOST_REPEATS:
+        raise ValueError("not a count")
+    return record

@@ -107,6 +107,11 @@ class Listener:
         """The port listened on; differs from the setting if that was 0."""
         return int(self._server.server_address[1]) if self._server else self._options.port
 
+    @property
+    def is_accepting(self) -> bool:
+        """Whether connections are accepted: False before the start, after the end, and should the thread have died."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> None:
         """Bind the port and begin to serve on a thread of its own.
 

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     # Auscult failed.
     WORKER_LOST = "WORKER_LOST"
     ORIGINAL_MISSING = "ORIGINAL_MISSING"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     TIMED_OUT = "TIMED_OUT"
     INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -223,6 +224,9 @@ _ENTRIES: dict[Reason, _Entry] = {
     ),
     Reason.ORIGINAL_MISSING: _Entry(
         Outcome.FAILED, 82, "Neither the stored original nor its film is there; restore the store or send it again."
+    ),
+    Reason.STORE_UNAVAILABLE: _Entry(
+        Outcome.FAILED, 85, "The store or the films' folder is away, full or not writable; the film waits for it."
     ),
     Reason.MODEL_UNAVAILABLE: _Entry(
         Outcome.FAILED, 84, "The model could not be loaded; check it with 'auscult model list', then re-run."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dicom_io.errors import DicomIoError
 from dicom_io.file_meta import Sender
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
+from dicom_io.network_log import frames_of
 from dicom_io.reasons import Reason
 
 if TYPE_CHECKING:
@@ -102,7 +103,11 @@ class Refusals:
 
     def _run(self) -> None:
         while not self._closing.wait(self._repeat_s / 4):
-            self._flush(older_than_s=self._repeat_s)
+            try:
+                self._flush(older_than_s=self._repeat_s)
+            except Exception as exc:  # noqa: BLE001 - the turn of a loop: counting goes on
+                extra = {"action": "journal_failed", "error": type(exc).__name__, "frames": frames_of(exc)}
+                logger.error("Counted refusals could not be noted", extra=extra)
 
     def _flush(self, older_than_s: float) -> None:
         """Note the counts of those whose time is over, and forget who did not come again."""

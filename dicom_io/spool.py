@@ -34,6 +34,10 @@ class SourceUnreadable(DicomIoError):
     """The file to be taken in cannot be read; check that it exists and its permissions."""
 
 
+class NotAFile(DicomIoError):
+    """The entry is a folder, a link or a device and not a file."""
+
+
 class Spool:
     """The inbox on the local disk; safe to use from several threads and processes at once.
 
@@ -182,6 +186,18 @@ class Spool:
         """
         return self._new / checked_key(key)
 
+    def is_readable(self, key: str) -> bool:
+        """Say whether the object `key` can be read to its end: whose fault it is when it cannot be put elsewhere.
+
+        One that is gone counts as readable: somebody else has taken it.
+        """
+        try:
+            for _ in _chunks_of(self.path(key)):
+                pass
+        except SourceUnreadable as exc:
+            return isinstance(exc.__cause__, FileNotFoundError)
+        return True
+
     def remove(self, key: str) -> None:
         """Remove the object `key` from ``new/``; one that is gone already is fine.
 
@@ -217,12 +233,13 @@ class Spool:
     def sweep_tmp(self) -> int:
         """Remove what writers that are no more left in ``tmp/``; return how many files that were.
 
-        A living writer, in this process or another, holds a lock on its file, so its file is left alone.
+        A living writer, in this process or another, holds a lock on its file, so its file is left alone. So is what
+        cannot be removed: it is in nobody's way.
 
         Raises
         ------
         SpoolError
-            If the folder cannot be read or a file cannot be removed.
+            If the folder cannot be read.
         """
         try:
             return sum(_remove_if_abandoned(path) for path in self._tmp.iterdir())
@@ -309,30 +326,42 @@ def write_all(descriptor: int, chunk: bytes | memoryview) -> None:
 
 def _chunks_of(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
     except OSError as exc:
         raise SourceUnreadable from exc
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a FIFO without a writer ends at once where it would be waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _ages(entries: Iterable[os.DirEntry[str]]) -> Iterator[tuple[int, str]]:
     for entry in entries:
-        # Someone else may register and remove an entry between the listing and the look at it.
-        with suppress(FileNotFoundError):
-            if _KEY.fullmatch(entry.name):
-                yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name
+        if not _KEY.fullmatch(entry.name):
+            continue
+        try:
+            yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name
+        except FileNotFoundError:
+            # Someone else has registered and removed it between the listing and the look at it.
+            continue
+        except OSError:
+            # Whoever takes it up finds out; the others must not wait for that.
+            yield 0, entry.name
 
 
 def _remove_if_abandoned(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        # Without waiting: the other end of a FIFO may never be opened.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
         return 0
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink(missing_ok=True)
-    except BlockingIOError:
+    except OSError:
         return 0
     finally:
         os.close(descriptor)

@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
 
+from worker.errors import WorkerError
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, REDIS_OPTIONS
 from worker.logs import configure_logging
 from worker.tasks import register_tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.settings import Settings
+
+
+class WorkerEnded(WorkerError):
+    """Celery's worker ended though nobody had told it to."""
+
+    exit_code = 1
 
 
 def make_app(settings: Settings) -> Celery:
@@ -30,6 +39,8 @@ def make_app(settings: Settings) -> Celery:
         broker_transport_options=REDIS_OPTIONS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A broker that is full or read-only answers with errors of the channel, which end Celery's worker by default.
+        broker_channel_error_retry=True,
         task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (LIVE_QUEUE, BATCH_QUEUE)],
         task_default_queue=LIVE_QUEUE,
         task_acks_late=True,
@@ -55,7 +66,11 @@ def run_worker(settings: Settings) -> None:
     # Celery warns that root plus pickle is dangerous; this application accepts nothing but JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     app = make_app(settings)
-    app.worker_main(
+    started: list[Any] = []
+    worker_init.connect(lambda sender, **_: started.append(sender), weak=False)
+    # Its stubs say that it never returns; it does, whatever became of the worker.
+    run: Callable[[list[str]], object] = app.worker_main
+    run(
         [
             "--quiet",
             "worker",
@@ -68,3 +83,6 @@ def run_worker(settings: Settings) -> None:
             f"--loglevel={settings.log.upper()}",
         ]
     )
+    if not started or started[-1].exitcode:
+        msg = "the worker ended by an error; the log lines above say where"
+        raise WorkerEnded(msg)

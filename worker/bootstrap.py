@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
+from dicom_io.store import Store, prepare_root
 from model.bundle import Bundle, builtin_folder, find_bundle
 from model.errors import BundleError
+from worker.db import holdings
 from worker.db.engine import in_transaction, make_engine, read_session_factory, session_factory
 from worker.db.migrate import check_revision, migrate
 from worker.db.models import ModelFacts, Order, activate_first, label_of, model_in, upsert_model
@@ -85,6 +87,14 @@ def open_database(settings: Settings) -> Database:
     database = connect(settings)
     prepare_database(settings, database)
     return database
+
+
+def open_store(settings: Settings, database: Database) -> Store:
+    """The store for a process that files objects; it and the films' folder are made when SQL knows no image yet."""
+    with database.reads() as session:
+        known = holdings.any_image(session)
+    prepare_root(settings.films, known=known)
+    return Store(settings.store, known=known)
 
 
 def bundle_of(settings: Settings, ref: str) -> Bundle:

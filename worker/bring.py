@@ -11,8 +11,7 @@ from dicom_io.association import association
 from dicom_io.query import find_context, find_images
 from dicom_io.retrieve import Retrieval, get_study, move_study
 from dicom_io.spool import Spool
-from dicom_io.store import Store
-from worker.bootstrap import study_clock
+from worker.bootstrap import open_store, study_clock
 from worker.db import holdings
 from worker.ingest import Door
 from worker.registrar import Filing
@@ -125,7 +124,7 @@ class Bringer:
         self._inbox = Spool(settings.spool)
         self._spool = Spool(settings.home / "fetch")
         self._spool.sweep_tmp()
-        store, clock = Store(settings.store), study_clock(settings)
+        store, clock = open_store(settings, database), study_clock(settings)
         filing = Filing(database.sessions, store, clock, priority=holdings.BACKFILL_PRIORITY)
         self._door = Door(self._spool, filing)
 

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,13 @@ from dicom_io.commitment import (
 )
 from dicom_io.errors import PeerUnreachable, SpoolError
 from dicom_io.spool import Spool
-from dicom_io.store import Store
+from dicom_io.store import Store, StoreAway, is_file
 from worker.db import holdings
-from worker.errors import SettingsError
+from worker.errors import DatabaseUnavailable, SettingsError
 from worker.logs import error_class
 from worker.loops import Loop
 from worker.peers import caller_of, peer_with_title
+from worker.setbacks import Setbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +56,8 @@ GRACE_S = 5.0
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 3600.0
 GIVE_UP_S = 3 * 86400.0
+#: A note that could not be read so often is set aside.
+READ_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,13 @@ class CommitmentBook(Loop):
         self._noted = Spool(waiting_folder(settings))
         self._noted.sweep_tmp()
         self._inbox = Spool(settings.spool)
-        self._store = Store(settings.store)
+        self._store = Store(settings.store, known=True)
         #: When to try an entry again, and the pause after that.
         self._due: dict[str, tuple[float, float]] = {}
         #: When SQL was first asked about an entry and answered.
         self._first_look: dict[str, float] = {}
+        #: Notes that cannot be read or set aside.
+        self._setbacks = Setbacks(clock)
 
     def note(self, request: CommitmentRequest) -> None:
         """Make a request durable (dicom_io.commitment.Commitments)."""
@@ -127,21 +132,45 @@ class CommitmentBook(Loop):
         away: set[str] = set()
         for noted in self._waiting():
             if noted.request.calling_aet not in away and self._due.get(noted.key, (0.0, 0.0))[0] <= self._clock():
-                self._answer(noted, away)
+                self._try(noted, away)
+
+    def _try(self, noted: Noted, away: set[str]) -> None:
+        """Answer a request; one that fails in whatever way is put off, and the others are answered."""
+        try:
+            self._answer(noted, away)
+        except (DatabaseUnavailable, StoreAway):
+            raise
+        except Exception as error:  # noqa: BLE001 - the turn of a loop: one entry must not keep the others waiting
+            self._put_off(noted, error)
 
     def _waiting(self) -> list[Noted]:
         """The requests on disk, oldest first; of one that was sent again under its transaction only the newest."""
         newest: dict[tuple[str, str], Noted] = {}
-        for key in self._noted.keys():  # noqa: SIM118 - a spool is no dict
-            noted = _read(self._noted.path(key), key)
+        for key in self._setbacks.due(self._noted.keys()):
+            noted = self._read(key)
             if noted is None:
-                self._noted.quarantine(key)
                 continue
             older = newest.pop(_name(noted), None)
             if older:
                 self._forget(older)
             newest[_name(noted)] = noted
         return list(newest.values())
+
+    def _read(self, key: str) -> Noted | None:
+        """The request `key`; None for one that cannot be read now, or never, and is then set aside."""
+        path = self._noted.path(key)
+        try:
+            noted = _parsed(path.read_bytes(), key) if is_file(path) else None
+            if noted is None:
+                self._noted.quarantine(key)
+        except (OSError, SpoolError) as error:
+            if self._setbacks.add(key) == READ_TRIES:
+                facts = {"key": key, "cause": error_class(error)}
+                logger.error("a note of storage commitment cannot be read", extra={"action": "left_out", **facts})
+                with suppress(SpoolError):
+                    self._noted.quarantine(key)
+            return None
+        return noted
 
     def _answer(self, noted: Noted, away: set[str]) -> None:
         verdict = self._verdict(noted)
@@ -161,7 +190,8 @@ class CommitmentBook(Loop):
         logger.info("storage commitment answered", extra={"action": "commitment_answered", **counts})
 
     def _verdict(self, noted: Noted) -> Verdict | None:
-        """What is safe; None while something may still be on its way into SQL."""
+        """What is safe; None while something may still be on its way into SQL. Raises StoreAway."""
+        self._store.check()
         references = noted.request.references
         # Asked before SQL: an entry that is registered in between is then found there.
         is_inbox_empty = not self._inbox.keys(1)
@@ -255,12 +285,12 @@ def _encoded(request: CommitmentRequest) -> bytes:
     return json.dumps(document).encode("ascii")
 
 
-def _read(path: Path, key: str) -> Noted | None:
-    """A request on disk; None for a file that is none."""
+def _parsed(content: bytes, key: str) -> Noted | None:
+    """The request that a note holds; None for a file that is no note."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(content)
         references = tuple(Reference(*pair) for pair in document["references"])
         request = CommitmentRequest(document["transaction_uid"], document["calling_aet"], references)
         return Noted(key, request, float(document["at"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.bootstrap import Database, make_dispatcher, silent_after_ms
 from worker.db import inboxes, queries
+from worker.errors import WorkerError
 from worker.hints import BrokerAway
 from worker.progress import progress
 from worker.seat import WorkerSeat, take_seat
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 #: A listener publishes how far it is every few seconds.
 SETTLE_S = 12.0
+#: A command that does the work itself ends when what its films need is away for longer than this.
+PATIENCE_S = 120.0
+
+
+class FilmsWait(WorkerError):
+    """What the films need is away; they are registered and wait for it."""
+
+    exit_code = 1
 
 
 def complete(
@@ -43,6 +52,7 @@ def complete(
                 seat = seat or take_seat(settings, kind="local")
                 if not _work_off(seat, tasks, count_done, advance):
                     # What is left is claimed by somebody, or lost: its lease runs out.
+                    _check_patience(seat)
                     pause.wait(POLL_S)
                 dispatcher.mend()
             advance(count_done())
@@ -95,6 +105,14 @@ def _work_off(seat: WorkerSeat, tasks: Sequence[int], count_done: Callable[[], i
         seat.score(task_id)
         advance(before + number)
     return count_done() > before
+
+
+def _check_patience(seat: WorkerSeat) -> None:
+    away = seat.bench.outages.longest()
+    if away and away[1] > PATIENCE_S:
+        reason, _ = away
+        msg = f"films wait, {reason}: {reason.sentence} A worker goes on with them, or the same command later."
+        raise FilmsWait(msg)
 
 
 def _has_workers(settings: Settings, database: Database) -> bool:

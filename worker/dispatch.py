@@ -64,7 +64,17 @@ class Dispatcher(Loop):
 
     def turn(self) -> bool:
         """Mend, settle, then publish what is due; the broker is asked first, so that no hint is counted as sent in vain."""
-        self.mend()
+        is_full = False
+
+        def hint() -> None:
+            nonlocal is_full
+            is_full = self._hint()
+
+        self.each(*self._mends, hint)
+        return is_full
+
+    def _hint(self) -> bool:
+        self._publisher.check()
         # A broker that holds nothing has lost what it was told: after the first grace all of it is due again.
         self._grace_max_ms = self._options.grace_ms if self._publisher.is_empty() else self._options.grace_max_ms
         live = self._take(Lane.LIVE, LIVE_LIMIT)
@@ -88,16 +98,25 @@ class Dispatcher(Loop):
 
         The listener of this process says first that it lives: after an outage of the database it is not silent.
         """
-        if self._beat:
-            self._beat()
+        self.each(*self._mends)
+
+    @property
+    def _mends(self) -> tuple[Callable[[], None], ...]:
+        return (*((self._beat,) if self._beat else ()), self._rewind, self._bury, self._settle)
+
+    def _rewind(self) -> None:
         with self._sessions.begin() as session:
             rewound = queue.rewind(session, self._options.lease_ms)
         if rewound:
             logger.warning("the database's clock was set back", extra={"action": "rewind", "rows": rewound})
+
+    def _bury(self) -> None:
         with self._sessions.begin() as session:
             buried = queue.bury_lost(session, self._options.max_attempts)
         if buried:
             logger.warning("tasks given up after their last attempt", extra={"action": "bury", "tasks": buried})
+
+    def _settle(self) -> None:
         with self._sessions.begin() as session:
             settled = queue.settle_studies(session, SETTLE_LIMIT)
         if settled:

@@ -3,7 +3,7 @@
 WorkerError
 ├── SettingsError           a setting is missing, unknown or contradicts another
 ├── DatabaseUnavailable     the database does not answer
-├── UnsupportedDatabase     the database is too old or of a kind Auscult does not know
+├── UnsupportedDatabase     the database is too old, not UTF8, or of a kind Auscult does not know
 ├── SchemaTooOld            `auscult migrate` has not been run
 ├── SchemaTooNew            the database belongs to a newer Auscult
 ├── ModelMismatch           the same bundle name and version, other contents
@@ -32,7 +32,7 @@ class DatabaseUnavailable(WorkerError):
 
 
 class UnsupportedDatabase(WorkerError):
-    """The database is too old or of a kind Auscult does not know."""
+    """The database is too old, not UTF8, or of a kind Auscult does not know."""
 
 
 class SchemaTooOld(WorkerError):

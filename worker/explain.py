@@ -66,7 +66,7 @@ def explain_stored(
     if not request.model and found.weights_sha256 not in (None, bundle.weights_sha256):
         msg = f"{bundle.label} is not the network that gave the film its result: its files were changed"
         raise ModelMismatch(msg)
-    store, films = Store(settings.store), FilmStore(settings.films)
+    store, films = Store(settings.store, known=True), FilmStore(settings.films)
     subject = _Subject(found.image.sop_uid, found.image.facts, lambda: load_film(store, films, found.image))
     try:
         return _explained(settings, bundle, subject, request.method)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu import Connection
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 TASK_NAME = "auscult.score"
 LIVE_QUEUE = "auscult.live"
 BATCH_QUEUE = "auscult.batch"
+#: What is written to see whether the broker takes anything, and for how many seconds it stays there.
+CHECK_KEY = "auscult.check"
+CHECK_LASTS_S = 60
 
 #: kombu waits for ever on a half-open link unless told otherwise. Visibility must outlast any message's work, since
 #: a message that is still being worked on would come a second time; crashes are repaired by leases, not by it.
@@ -32,7 +36,7 @@ REDIS_OPTIONS: dict[str, Any] = {
 
 
 class BrokerAway(Exception):
-    """The broker does not answer; nothing was published."""
+    """The broker does not answer, or takes nothing (full, read-only, loading, password); nothing was published."""
 
 
 class HintPublisher:
@@ -43,8 +47,8 @@ class HintPublisher:
         self._connection: Connection | None = None
 
     def check(self) -> None:
-        """Raise BrokerAway unless the broker answers."""
-        self._guard(_ping)
+        """Raise BrokerAway unless the broker answers and takes what is written to it."""
+        self._guard(_write)
 
     def is_empty(self) -> bool:
         """Whether the broker holds no hint at all, neither waiting nor taken by a worker; raises BrokerAway."""
@@ -106,12 +110,13 @@ class HintPublisher:
             OSError,
             *connection.connection_errors,
             *connection.channel_errors,
+            RedisError,
         )
         try:
             action(connection)
         except away as error:
             self.close()
-            msg = "the broker does not answer"
+            msg = "the broker does not answer, or takes nothing"
             raise BrokerAway(msg) from error
 
 
@@ -121,6 +126,7 @@ def _held(connection: Connection) -> int:
     return int(waiting) + int(channel.client.hlen(channel.unacked_key))
 
 
-def _ping(connection: Connection) -> None:
+def _write(connection: Connection) -> None:
+    # Not a PING: a broker that is full, a replica or cannot save answers that, and refuses the hints.
     channel: Any = connection.default_channel
-    channel.client.ping()
+    channel.client.set(CHECK_KEY, b"", ex=CHECK_LASTS_S)

@@ -6,19 +6,19 @@ registered by the next one; the operator's own files are only read.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from dicom_io.errors import DicomIoError, NotDicom, SpoolError
 from dicom_io.header import Facts, read_facts, valid_uid
 from dicom_io.limits import MAX_FILE_BYTES
 from dicom_io.reasons import Reason
-from dicom_io.spool import SourceUnreadable, Spool
-from dicom_io.store import Store
+from dicom_io.spool import NotAFile, SourceUnreadable, Spool
 from worker.archives import Member, is_archive, members
-from worker.bootstrap import Database, ensure_active_model, study_clock
+from worker.bootstrap import Database, ensure_active_model, open_store, study_clock
 from worker.completion import complete, settle, work_off_spare
 from worker.db import queries
 from worker.db.registry import release_studies
@@ -65,7 +65,13 @@ class Door:
     def take_leftovers(self) -> None:
         """Register what a killed ingest left behind; an entry of an ingest at work is none the worse for it."""
         for key in self._spool.keys():  # noqa: SIM118 - a spool is no dict
-            self._register(key, key)
+            try:
+                self._register(key, key)
+            except (SpoolError, OSError):
+                if self._spool.is_readable(key):
+                    raise
+                # What cannot be read is set aside, not waited for: this very command reads it at its every start.
+                self._set_aside(key, key)
 
     def take(self, path: Path) -> None:
         """Take a file, or every member of a zip archive."""
@@ -111,12 +117,14 @@ class Door:
         except SourceUnreadable:
             # Another ingest took this leftover first.
             return
+        except NotAFile:
+            self._set_aside(key, name)
+            return
         except SpoolError:
             raise
-        except (DicomIoError, DataError):
+        except (DicomIoError, DataError, IntegrityError):
             self._filing.discard(key)
-            self._spool.quarantine(key)
-            self._turn(name, Reason.REGISTRATION_FAILED)
+            self._set_aside(key, name)
             return
         self._spool.remove(key)
         intake = self.intake
@@ -128,6 +136,12 @@ class Door:
         if entry.shadow_task_id is not None:
             intake.shadows.add(entry.shadow_task_id)
 
+    def _set_aside(self, key: str, name: str) -> None:
+        """Report an entry as not registered; what cannot even be moved stays where it is, in nobody's way."""
+        with suppress(SpoolError):
+            self._spool.quarantine(key)
+        self._turn(name, Reason.REGISTRATION_FAILED)
+
     def _turn(self, name: str, reason: Reason) -> None:
         self.intake.turned.append(Turned(name, reason))
 
@@ -136,7 +150,7 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Int
     """Register everything under ``paths`` and bring every new task to its end."""
     files = list(walk(existing(paths)))
     ensure_active_model(settings, database)
-    filing = Filing(database.sessions, Store(settings.store), study_clock(settings))
+    filing = Filing(database.sessions, open_store(settings, database), study_clock(settings))
     door = Door(Spool(settings.home / "ingest"), filing)
     door.take_leftovers()
     with progress("registering", len(files)) as advance:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,7 +17,6 @@ from dicom_io.journal import Journal
 from dicom_io.listener import CannotListen, Listener
 from dicom_io.options import ListenerOptions
 from dicom_io.spool import Spool
-from dicom_io.store import Store
 from dicom_io.tls import TlsInvalid
 from worker.bootstrap import (
     Database,
@@ -24,12 +24,14 @@ from worker.bootstrap import (
     connect,
     ensure_active_model,
     make_dispatcher,
+    open_store,
     prepare_database,
     study_clock,
 )
 from worker.commitment import CommitmentBook
 from worker.counting import Counter
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
+from worker.logs import error_class
 from worker.registrar import Filing, Registrar
 from worker.settings import Settings, port_file
 
@@ -45,7 +47,7 @@ POLL_S = 1.0
 
 
 class LoopDied(WorkerError):
-    """A loop of the listener ended by an error nobody foresaw."""
+    """A thread of the listener ended in spite of everything; its process ends, to be started again."""
 
     exit_code = 1
 
@@ -65,6 +67,8 @@ class ListenerProcess:
         self.listener = Listener(_options(settings), spool, journal, self, self._commitment)
         self._registrar.watch(self.listener, study_clock(settings).quiet_ms)
         self._stop = threading.Event()
+        #: The port file could not be written yet.
+        self._is_unsaid = False
 
     def on_instance(self, key: str, study_uid: str, association: int) -> None:  # noqa: ARG002 - ListenerEvents
         """An object is safe on disk: the registrar files it."""
@@ -74,7 +78,7 @@ class ListenerProcess:
         """An association ended; its studies' quiet time runs from their last object."""
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; raises the WorkerError that only a person can mend."""
+        """Serve until SIGTERM or SIGINT; raises at the start, and only then, what a person has to put right."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         self._check_now()
@@ -82,9 +86,14 @@ class ListenerProcess:
         for loop in self._loops:
             loop.start()
         self._say_where()
-        while not self._stop.wait(POLL_S) and all(loop.is_alive for loop in self._loops):
-            pass
+        while not self._stop.wait(POLL_S) and self._is_alive:
+            if self._is_unsaid:
+                self._say_where()
         self._shut_down()
+
+    @property
+    def _is_alive(self) -> bool:
+        return self.listener.is_accepting and all(loop.is_alive for loop in self._loops)
 
     @property
     def _loops(self) -> tuple[Loop, ...]:
@@ -103,39 +112,51 @@ class ListenerProcess:
             raise SettingsError(msg) from error
 
     def _say_where(self) -> None:
-        """Write the bound port for those who started this process; whole or not at all."""
+        """Write the bound port for those who started this process, whole or not at all; on a full disk once it has room."""
         path = port_file(self._settings)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(str(self.listener.port), encoding="ascii")
-        draft.replace(path)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft.write_text(str(self.listener.port), encoding="ascii")
+            draft.replace(path)
+        except OSError as error:
+            if not self._is_unsaid:
+                logger.warning(
+                    "the port file cannot be written, it is tried again",
+                    extra={"action": "away", "cause": error_class(error)},
+                )
+            self._is_unsaid = True
+        else:
+            self._is_unsaid = False
 
     def _make_filing(self) -> Filing:
         """Schema and active model are checked as soon as the database answers, and once."""
         prepare_database(self._settings, self._database)
         ensure_active_model(self._settings, self._database)
-        return Filing(self._database.sessions, Store(self._settings.store), study_clock(self._settings))
+        store = open_store(self._settings, self._database)
+        return Filing(self._database.sessions, store, study_clock(self._settings))
 
     def _check_now(self) -> None:
-        """A wrong schema ends the process at once; a database that is away does not keep the PACS waiting."""
+        """A wrong schema ends the process at once; a database or a store that is away keeps no PACS waiting."""
         try:
             self._make_filing()
-        except DatabaseUnavailable:
-            logger.warning("database away, objects wait in the spool", extra={"action": "away"})
+        except (DatabaseUnavailable, SQLAlchemyError, SpoolError) as error:
+            logger.warning(
+                "database or store away, objects wait in the spool", extra={"action": "away"}, exc_info=error
+            )
 
     def _shut_down(self) -> None:
+        was_alive = self._is_alive
         self.listener.stop()
-        port_file(self._settings).unlink(missing_ok=True)
+        with suppress(OSError):
+            port_file(self._settings).unlink(missing_ok=True)
         for loop in self._loops:
             loop.stop(STOP_TIMEOUT_S)
         self._close_inbox()
         self._database.dispose()
         logger.info("stopped", extra={"action": "stop"})
-        for loop in self._loops:
-            if loop.fatal:
-                raise loop.fatal
-        if not self._stop.is_set():
-            msg = "a loop of the listener died; the log lines above say where. Please report it."
+        if not was_alive:
+            msg = "a thread of the listener died; the log lines above say where. Please report it."
             raise LoopDied(msg)
 
     def _registered(self) -> None:

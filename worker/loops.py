@@ -1,25 +1,31 @@
-"""A background loop: a thread that works when woken or when its tick has passed, and survives expected failures."""
+"""A background loop: a thread that works when woken or when its tick has passed, and outlives whatever a turn raises."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
-from dicom_io.errors import SpoolError
-from worker.errors import DatabaseUnavailable, WorkerError
-from worker.hints import BrokerAway
 from worker.logs import error_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-EXPECTED = (OperationalError, InterfaceError, DatabaseUnavailable, BrokerAway, SpoolError, OSError)
+#: The pause after the first failed turn, and the longest; it doubles in between.
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 5.0
 
 
 class Loop(ABC):
-    """Runs ``turn`` again and again; what is away is logged once, retried each tick, and logged once when back."""
+    """Runs ``turn`` again and again; a turn that fails is logged, counted and tried again after a growing pause.
+
+    The list of what may go wrong is open: a loop that ended over an error nobody foresaw would leave the rest of its
+    process looking well. What fails again in the same way is logged once, and once more when it is over.
+    """
 
     name: str
 
@@ -28,8 +34,12 @@ class Loop(ABC):
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._is_away = False
-        self.fatal: WorkerError | None = None
+        #: Turns that failed in a row; 0 while all is well.
+        self.failures = 0
+        #: Class of the last failed turn's error, "" while all is well.
+        self.cause = ""
+        #: When the first of these turns failed.
+        self.failing_since: datetime | None = None
 
     @abstractmethod
     def turn(self) -> bool:
@@ -41,11 +51,11 @@ class Loop(ABC):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs; one that died of an error nobody foresaw does not, and its process must end."""
+        """Whether the thread runs; a process must not go on without one that died all the same."""
         return self._thread.is_alive()
 
     def wake(self) -> None:
-        """Do the next turn now."""
+        """Do the next turn now; a loop whose last turn failed keeps to its pause."""
         self._wake.set()
 
     def stop(self, timeout_s: float) -> None:
@@ -55,30 +65,44 @@ class Loop(ABC):
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
+    def each(self, *steps: Callable[[], object]) -> None:
+        """Take every step, those after a failed one too; raises the first error at the end."""
+        first: Exception | None = None
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - the turn of a loop: one step must not keep the others from their work
+                first = first or error
+        if first:
+            raise first
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 again = self.turn()
-                self._say_back()
-            except EXPECTED as error:
-                again = False
-                self._say_away(error)
-            except WorkerError as error:
-                # A newer schema or another bundle under the same name: only a person can mend it.
-                self.fatal = error
-                return
+            except Exception as error:  # noqa: BLE001 - the turn of a loop: it is counted, and the loop goes on
+                self._failed(error)
+                self._stop.wait(self._pause_s)
+                continue
+            self._well()
             if not again:
                 self._wake.wait(self._tick_s)
                 self._wake.clear()
 
-    def _say_away(self, error: BaseException) -> None:
-        if not self._is_away:
-            logger.warning(
-                "%s waits, what it needs is away", self.name, extra={"action": "away", "cause": error_class(error)}
-            )
-        self._is_away = True
+    @property
+    def _pause_s(self) -> float:
+        doubled = float(2 ** min(self.failures - 1, 10))
+        return min(min(self._tick_s, FIRST_PAUSE_S) * doubled, LONGEST_PAUSE_S)
 
-    def _say_back(self) -> None:
-        if self._is_away:
-            logger.info("%s goes on", self.name, extra={"action": "back"})
-        self._is_away = False
+    def _failed(self, error: Exception) -> None:
+        cause = error_class(error)
+        if cause != self.cause:
+            logger.warning("%s waits, its turn failed", self.name, extra={"action": "away"}, exc_info=error)
+        self.failing_since = self.failing_since or datetime.now(UTC)
+        self.cause = cause
+        self.failures += 1
+
+    def _well(self) -> None:
+        if self.failures:
+            logger.info("%s goes on", self.name, extra={"action": "back", "failures": self.failures})
+        self.failures, self.cause, self.failing_since = 0, "", None

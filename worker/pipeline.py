@@ -7,13 +7,15 @@ the hash of its content, and the result is unique per task.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from dicom_io.errors import SpoolError
 from dicom_io.film import FILM_VERSION, Film, FilmError, film_of_dicom
 from dicom_io.gate import DEFAULT_POLICIES, AgeRange, GateFacts, Policies, Stage, Subject, judge
 from dicom_io.picture import look_of
@@ -36,6 +38,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+#: The longest pause of a task that waits for its surroundings.
+LONGEST_WAIT_MS = 30_000
+#: How long the end of a task is tried to be written while the database is away; less than a stop may take.
+INSIST_S = 45.0
+INSIST_PAUSE_S = 0.5
+#: This machine, and not the film, is out of something.
+_SHORT = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+#: A machine that cannot give this much is short of memory whatever the film.
+_LITTLE_MEMORY = 64 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseOptions:
@@ -44,6 +58,31 @@ class LeaseOptions:
     lease_ms: int
     max_attempts: int
     backoff_ms: int
+
+
+class Outages:
+    """Since when what a film needs has been away, as one worker sees it; a task waits as long again as that."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[Reason, float] = {}
+
+    def pause_ms(self, reason: Reason, least_ms: int) -> int:
+        """Note that something is away; how long a task shall wait for it."""
+        now = self._clock()
+        away_ms = round((now - self._since.setdefault(reason, now)) * 1000)
+        return min(max(least_ms, away_ms), LONGEST_WAIT_MS)
+
+    def over(self) -> None:
+        """Note that a film found all it needs."""
+        self._since.clear()
+
+    def longest(self) -> tuple[Reason, float] | None:
+        """What has been away longest, and for how many seconds; None while nothing is."""
+        if not self._since:
+            return None
+        reason = min(self._since, key=lambda one: self._since[one])
+        return reason, self._clock() - self._since[reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +97,7 @@ class Bench:
     lease: LeaseOptions
     engine: str
     policies: Policies
+    outages: Outages = field(default_factory=Outages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +128,44 @@ class _Watch:
 
 
 def score_task(bench: Bench, task_id: int) -> Outcome | None:
-    """Claim one task, do its work and record the result; None when there was nothing to claim or the lease was lost."""
+    """Claim one task, do its work and record the result; None when there was nothing to claim or the lease was lost.
+
+    None too when the task was put back because its surroundings fail and not the film: that is no attempt at it.
+    """
     claim = claims.claim(bench.sessions, task_id, bench.owner, bench.lease.lease_ms, bench.lease.max_attempts)
     if claim is None:
         return None
     with _kept_lease(bench, claim) as watch:
         try:
             judgement = _judge_claim(bench, claim)
-        except (ModelError, ModelMismatch) as error:
-            return _fail(bench, claim, Reason.MODEL_UNAVAILABLE, error)
+            return None if watch.lost.is_set() else _record(bench, claim, judgement)
         except OriginalMissing as error:
             return _fail(bench, claim, Reason.ORIGINAL_MISSING, error)
         except Exception as error:  # noqa: BLE001 - the task's wrapper: whatever happens, the row says so
-            return _fail(bench, claim, Reason.INTERNAL_ERROR, error)
-        if watch.lost.is_set():
+            reason = _of_the_surroundings(error)
+            if reason is None:
+                return _fail(bench, claim, Reason.INTERNAL_ERROR, error)
+            _put_back(bench, claim, reason, error)
             return None
-        return _record(bench, claim, judgement)
+
+
+def _of_the_surroundings(error: Exception) -> Reason | None:
+    """What is away or used up that every film needs; None for a fault of the film, or of ours."""
+    if isinstance(error, ModelError | ModelMismatch):
+        return Reason.MODEL_UNAVAILABLE
+    if isinstance(error, SpoolError):
+        return Reason.STORE_UNAVAILABLE
+    if isinstance(error, DatabaseUnavailable) or (isinstance(error, OSError) and error.errno in _SHORT):
+        return Reason.INTERNAL_ERROR
+    return Reason.INTERNAL_ERROR if isinstance(error, MemoryError) and _is_short_of_memory() else None
+
+
+def _is_short_of_memory() -> bool:
+    try:
+        bytearray(_LITTLE_MEMORY)
+    except MemoryError:
+        return True
+    return False
 
 
 def judge_film(
@@ -151,21 +213,34 @@ class OriginalMissing(Exception):
 
 
 def _judge_claim(bench: Bench, claim: Claim) -> Judgement:
-    classifier, image = bench.classifier_of(claim.model), claim.image
+    image = claim.image
+    try:
+        classifier = bench.classifier_of(claim.model)
+    except OSError as error:
+        raise ModelError from error
     return judge_film(classifier, image.facts, lambda: load_film(bench.store, bench.films, image), bench.policies)
 
 
 def load_film(store: Store, films: FilmStore, image: ImageFacts) -> Film:
     """The stored film of this film version, else a fresh decode, else an older film (promise 5 records its version).
 
-    Raises `FilmError` when the original cannot be made into a film, `OriginalMissing` when there is neither.
+    Raises `FilmError` when the original cannot be made into a film, `StoreAway` when the store or the films are not
+    there as a whole, and `OriginalMissing` when they are, and hold neither that can be read.
     """
-    if image.film_key and image.film_version == FILM_VERSION and films.exists(image.film_key):
-        return films.load(image.film_key, FILM_VERSION)
-    if store.exists(image.store_key):
-        return film_of_dicom(store.path(image.store_key))
-    if image.film_key and image.film_version and films.exists(image.film_key):
-        return films.load(image.film_key, image.film_version)
+    for version in (FILM_VERSION, None, image.film_version):
+        try:
+            if version is None:
+                if store.exists(image.store_key):
+                    return film_of_dicom(store.path(image.store_key))
+            elif version == image.film_version and image.film_key and films.exists(image.film_key):
+                return films.load(image.film_key, version)
+        except (OSError, SpoolError) as error:
+            # One file of a disk that fails, or all of them: the markers tell. Another way may lead to the film.
+            if isinstance(error, OSError) and error.errno in _SHORT:
+                raise
+    store.check()
+    if image.film_key:
+        films.check()
     raise OriginalMissing
 
 
@@ -191,7 +266,8 @@ def _record(bench: Bench, claim: Claim, judgement: Judgement) -> Outcome | None:
         unlikeness=judgement.unlikeness,
         decoder=film.decoder or None if film else None,
     )
-    if not claims.finish(bench.sessions, claim, row):
+    bench.outages.over()
+    if not _insist(lambda: claims.finish(bench.sessions, claim, row)):
         logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})
         return None
     logger.info(
@@ -208,15 +284,44 @@ def _fail(bench: Bench, claim: Claim, reason: Reason, error: BaseException) -> O
         extra={"action": "retry", "task": claim.task_id, "attempt": claim.attempts, "reason": reason},
         exc_info=error,
     )
-    claims.retry_later(
-        bench.sessions,
-        claim,
-        error_class=error_class(error),
-        error_code=reason,
-        backoff_ms=bench.lease.backoff_ms * 2 ** (claim.attempts - 1),
-        max_attempts=bench.lease.max_attempts,
+    _insist(
+        lambda: claims.retry_later(
+            bench.sessions,
+            claim,
+            error_class=error_class(error),
+            error_code=reason,
+            backoff_ms=bench.lease.backoff_ms * 2 ** (claim.attempts - 1),
+            max_attempts=bench.lease.max_attempts,
+        )
     )
     return Outcome.FAILED
+
+
+def _put_back(bench: Bench, claim: Claim, reason: Reason, error: BaseException) -> None:
+    """Put the task back, its attempts as they were: the row says what it waits for."""
+    pause_ms = bench.outages.pause_ms(reason, bench.lease.backoff_ms)
+    logger.warning(
+        "film waits for its surroundings",
+        extra={"action": "put_back", "task": claim.task_id, "reason": reason, "pause_ms": pause_ms},
+        exc_info=error,
+    )
+    _insist(
+        lambda: claims.put_back(
+            bench.sessions, claim, error_class=error_class(error), error_code=reason, pause_ms=pause_ms
+        )
+    )
+
+
+def _insist(write: Callable[[], T]) -> T:
+    """Write how a task ended, again while the database is away: left to its lease it would lose an attempt."""
+    deadline = time.monotonic() + INSIST_S
+    while True:
+        try:
+            return write()
+        except DatabaseUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(INSIST_PAUSE_S)
 
 
 @contextmanager
@@ -230,9 +335,9 @@ def _kept_lease(bench: Bench, claim: Claim) -> Iterator[_Watch]:
                 if not claims.renew(bench.sessions, claim, bench.lease.lease_ms):
                     watch.lost.set()
                     return
-            except DatabaseUnavailable:
+            except Exception:
                 # Whether the lease outlives the outage is told by the next renewal, and at the latest by the finish.
-                logger.warning("lease not renewed, the database is away", extra={"action": "away"})
+                logger.warning("lease not renewed", extra={"action": "away"}, exc_info=True)
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()

@@ -12,23 +12,28 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, IntegrityError
 
-from dicom_io.errors import DicomIoError, SpoolError
+from dicom_io.errors import DicomIoError, SpoolError, SpoolFull
 from dicom_io.header import dataset_sha256, read_facts
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
-from dicom_io.spool import SourceUnreadable, Spool
+from dicom_io.spool import NotAFile, SourceUnreadable, Spool
+from dicom_io.store import StoreAway
 from worker.arrivals import Arrivals
 from worker.db import inboxes
 from worker.db.engine import in_transaction, reading
 from worker.db.registry import Registration, add_refusals, push_ready, register
+from worker.errors import DatabaseUnavailable
+from worker.logs import error_class
 from worker.loops import Loop
+from worker.setbacks import Setbacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sqlalchemy.orm import Session, sessionmaker
@@ -43,6 +48,10 @@ WAKE_EVERY = 20
 IDLE_S = 1.0
 #: Shortest and longest time between two publications of a listener that has nothing new to say.
 PUBLISH_S = (1.0, 5.0)
+#: An entry that failed so often, while others were filed, is at fault itself and is set aside.
+TRIES = 5
+#: When so many entries in a row fail, it is not they: the turn ends, and the next one begins with those behind them.
+MOST_IN_A_ROW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,7 @@ class Registrar(Loop):
         sessions: sessionmaker[Session],
         make_filing: Callable[[], Filing],
         on_registered: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(IDLE_S)
         self._spool = spool
@@ -122,6 +132,20 @@ class Registrar(Loop):
         self._publish_s = PUBLISH_S[0]
         self._published = (-math.inf, 0)
         self._uid = ""
+        self._setbacks = Setbacks(clock)
+        #: Objects filed since the start, and how many of them before an entry that waits failed first.
+        self._filed = 0
+        self._filed_before: dict[str, int] = {}
+        self._in_a_row = 0
+        #: Whether the last turn that found entries ended before its last one.
+        self._is_cut_short = False
+        #: Entries that can be neither read nor set aside; like those in quarantine they hold up no study.
+        self._left_out: set[str] = set()
+
+    @property
+    def put_off(self) -> int:
+        """How many entries could not be filed so far and wait for their next try, while others go first."""
+        return len(self._setbacks)
 
     def watch(self, listener: OpenStudies, quiet_ms: int) -> None:
         """Keep the studies of this listener's open associations from counting as complete."""
@@ -139,27 +163,15 @@ class Registrar(Loop):
         if self._filing is None:
             self._filing = self._make_filing()
         self._push_open()
-        self._book_refusals()
-        waiting = self._look()
-        keys = waiting[:TAKE]
-        for start in range(0, len(keys), WAKE_EVERY):
-            try:
-                for key in keys[start : start + WAKE_EVERY]:
-                    self._file(self._filing, key)
-            finally:
-                self._on_registered()
-        return len(waiting) > TAKE
+        keys = self._due(self._look())
+        # The refusals last: they are news, the objects are evidence.
+        self.each(partial(self._file_all, self._filing, keys), self._book_refusals)
+        return len(keys) == TAKE
 
     def beat(self) -> None:
         """Say in SQL that this listener lives."""
         with self._sessions.begin() as session:
             inboxes.beat(session, self._inbox)
-
-    @property
-    def _inbox(self) -> str:
-        """The spool's identity, made when it is first needed: a disk that is full now may have room later."""
-        self._uid = self._uid or self._spool.uid()
-        return self._uid
 
     def close(self) -> None:
         """Say at an orderly end that nothing is left to register; what is left holds its studies up."""
@@ -167,17 +179,25 @@ class Registrar(Loop):
             with self._sessions.begin() as session:
                 inboxes.close(session, self._inbox)
 
+    @property
+    def _inbox(self) -> str:
+        """The spool's identity, made when it is first needed: a disk that is full now may have room later."""
+        self._uid = self._uid or self._spool.uid()
+        return self._uid
+
     def _look(self) -> list[str]:
         """List the spool, and publish how far everything acknowledged is registered."""
         with self._reads() as session:
             self._arrivals.read_clock(inboxes.clock(session))
         keys = self._spool.keys()
-        self._arrivals.listed(keys)
-        since, waiting = self._published
+        self._left_out &= set(keys)
+        waiting = [key for key in keys if key not in self._left_out]
+        self._arrivals.listed(waiting)
+        since, before = self._published
         now = time.monotonic()
-        if now - since >= self._publish_s or bool(keys) != bool(waiting):
-            self._publish(len(keys))
-            self._published = (now, len(keys))
+        if now - since >= self._publish_s or bool(waiting) != bool(before):
+            self._publish(len(waiting))
+            self._published = (now, len(waiting))
         return keys
 
     def _publish(self, waiting: int) -> None:
@@ -186,11 +206,67 @@ class Registrar(Loop):
         with self._sessions.begin() as session:
             inboxes.publish(session, said)
 
+    def _due(self, keys: Sequence[str]) -> list[str]:
+        """The oldest entries that do not wait for another try."""
+        self._setbacks.keep(keys)
+        return self._setbacks.due(keys)[:TAKE]
+
+    def _file_all(self, filing: Filing, keys: list[str]) -> None:
+        self._in_a_row = 0
+        for start in range(0, len(keys), WAKE_EVERY):
+            try:
+                for key in keys[start : start + WAKE_EVERY]:
+                    self._try(filing, key)
+            finally:
+                self._on_registered()
+
+    def _try(self, filing: Filing, key: str) -> None:
+        """File an entry; one that fails lets those behind it go first, be it its own fault or not."""
+        try:
+            self._file(filing, key)
+        except (DatabaseUnavailable, StoreAway, SpoolFull):
+            # No entry's fault.
+            raise
+        except Exception as error:
+            self._put_off(filing, key, error)
+            self._in_a_row += 1
+            if self._in_a_row >= MOST_IN_A_ROW:
+                self._is_cut_short = True
+                raise
+            return
+        self._in_a_row = 0
+        self._setbacks.forget(key)
+        self._filed_before.pop(key, None)
+        if self._is_cut_short:
+            # What was away is back.
+            self._is_cut_short = False
+            self._setbacks.retry_all()
+
+    def _put_off(self, filing: Filing, key: str, error: Exception) -> None:
+        tries = self._setbacks.add(key)
+        before = self._filed_before.setdefault(key, self._filed)
+        facts = {"key": key, "cause": error_class(error), "tries": tries}
+        # Where the store fails with an entry that can be read, the entry waits, however long that takes.
+        is_at_fault = not (isinstance(error, SpoolError) and self._spool.is_readable(key))
+        if tries >= TRIES and self._filed > before and is_at_fault:
+            try:
+                filing.discard(key)
+                self._set_aside(key, error)
+            except SpoolError:
+                self._left_out.add(key)
+                logger.exception("object cannot be set aside, it is left out", extra={"action": "left_out", **facts})
+            return
+        if tries == 1:
+            logger.warning("object put off, others go first", extra={"action": "put_off", **facts}, exc_info=error)
+
     def _file(self, filing: Filing, key: str) -> None:
         try:
             entry = filing.file(self._spool.path(key), key, self._arrivals.arrived_ms(key))
         except SourceUnreadable:
             # Another registrar on the same spool was quicker.
+            return
+        except NotAFile as error:
+            self._set_aside(key, error)
             return
         except SpoolError:
             # The store is full or away: the entry stays in the spool until it is back.
@@ -199,6 +275,7 @@ class Registrar(Loop):
             filing.discard(key)
             self._set_aside(key, error)
             return
+        self._filed += 1
         self._spool.remove(key)
         self._arrivals.forget(key)
         logger.info(
@@ -211,13 +288,19 @@ class Registrar(Loop):
             },
         )
 
-    def _set_aside(self, key: str, error: DicomIoError | DataError) -> None:
+    def _set_aside(self, key: str, error: Exception) -> None:
         """An object the listener took but the registrar cannot read stays on disk and on record."""
-        self._journal.append(RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.REGISTRATION_FAILED, **now_and_uid()))
         self._spool.quarantine(key)
+        self._setbacks.forget(key)
+        self._filed_before.pop(key, None)
         logger.error(
             "object set aside in quarantine", extra={"action": "quarantine", "key": key, "cause": type(error).__name__}
         )
+        record = RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.REGISTRATION_FAILED, **now_and_uid())
+        try:
+            self._journal.append(record)
+        except SpoolError:
+            logger.exception("object set aside without a refusal in SQL", extra={"action": "journal_failed"})
 
     def _push_open(self) -> None:
         studies = self._open.open_studies() if self._open else frozenset()
@@ -227,7 +310,21 @@ class Registrar(Loop):
 
     def _book_refusals(self) -> None:
         drained = self._journal.drain()
-        if drained.records:
-            with self._sessions.begin() as session:
-                add_refusals(session, drained.records)
+        try:
+            self._book(drained.records)
+        except (DataError, IntegrityError):
+            for record in drained.records:
+                self._book_alone(record)
         self._journal.ack(drained)
+
+    def _book_alone(self, record: RefusalRecord) -> None:
+        """Book one refusal; a record that the database does not take is dropped, the others are not its fault."""
+        try:
+            self._book((record,))
+        except (DataError, IntegrityError) as error:
+            logger.error("refusal dropped", extra={"action": "refusal_dropped", "cause": error_class(error)})
+
+    def _book(self, records: Sequence[RefusalRecord]) -> None:
+        if records:
+            with self._sessions.begin() as session:
+                add_refusals(session, records)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-import threading
 import uuid
 from typing import TYPE_CHECKING
 
@@ -14,17 +12,17 @@ from model.engine import Classifier, open_engine
 from worker import pipeline
 from worker.bootstrap import Database, bundle_of, connect, record_model
 from worker.db import queries
-from worker.errors import DatabaseUnavailable
 from worker.films import FilmStore
+from worker.loops import Loop
 from worker.pipeline import Bench, LeaseOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session, sessionmaker
 
     from dicom_io.reasons import Outcome
     from worker.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 
 class Classifiers:
@@ -47,6 +45,21 @@ class Classifiers:
         return self._open[model]
 
 
+class Heartbeat(Loop):
+    """Says in SQL that a worker lives, again and again; what keeps it from that once does not keep it for ever."""
+
+    name = "heartbeat"
+
+    def __init__(self, beat: Callable[[], None], every_s: float) -> None:
+        super().__init__(every_s)
+        self._beat = beat
+
+    def turn(self) -> bool:
+        """One heartbeat."""
+        self._beat()
+        return False
+
+
 class WorkerSeat:
     """One working process: its bench, its row in ``worker`` and the heartbeat that keeps the row fresh."""
 
@@ -54,7 +67,6 @@ class WorkerSeat:
         self._settings = settings
         self._database = database
         self._kind = kind
-        self._done = threading.Event()
         self._tasks_done = 0
         self._current: int | None = None
         host = socket.gethostname()
@@ -63,7 +75,7 @@ class WorkerSeat:
         self.bench = Bench(
             owner=self.name,
             sessions=database.sessions,
-            store=Store(settings.store),
+            store=Store(settings.store, known=True),
             films=FilmStore(settings.films),
             classifier_of=self._classifiers.of,
             lease=LeaseOptions(
@@ -74,11 +86,11 @@ class WorkerSeat:
             engine=settings.engine,
             policies=settings.policies,
         )
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.heartbeat = Heartbeat(self._beat, settings.heartbeat_s)
 
     def start(self) -> None:
         """Say in SQL that this worker lives, again and again."""
-        self._thread.start()
+        self.heartbeat.start()
 
     def score(self, task_id: int) -> Outcome | None:
         """Do one task, if it is still to be done."""
@@ -91,29 +103,22 @@ class WorkerSeat:
 
     def leave(self) -> None:
         """Take the row away: an orderly end is no silent worker."""
-        self._done.set()
-        self._thread.join(self._settings.heartbeat_s)
+        self.heartbeat.stop(self._settings.heartbeat_s)
         queries.sign_off(self._database.sessions, self.name)
         self._database.dispose()
 
     def _beat(self) -> None:
-        while True:
-            row = queries.WorkerBeat(
-                name=self.name,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                kind=self._kind,
-                model=self._classifiers.latest,
-                engine=self._settings.engine,
-                task_id=self._current,
-                tasks_done=self._tasks_done,
-            )
-            try:
-                queries.heartbeat(self._database.sessions, row)
-            except DatabaseUnavailable:
-                logger.warning("heartbeat missed, the database is away", extra={"action": "away"})
-            if self._done.wait(self._settings.heartbeat_s):
-                return
+        row = queries.WorkerBeat(
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            kind=self._kind,
+            model=self._classifiers.latest,
+            engine=self._settings.engine,
+            task_id=self._current,
+            tasks_done=self._tasks_done,
+        )
+        queries.heartbeat(self._database.sessions, row)
 
 
 def take_seat(settings: Settings, kind: str = "celery") -> WorkerSeat:

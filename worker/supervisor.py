@@ -25,9 +25,11 @@ logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 RESTART_PAUSE_S = 1.0
-#: A child that ends this soon, this often in a row, will not get better by being started again.
+#: A child that ends this soon, this often in a row, and has never run longer, will not get better by being started
+#: again. One that has run before has lost something from outside that may come back: it is tried for ever.
 TOO_SOON_S = 5.0
 GIVE_UP_AFTER = 5
+LONGEST_PAUSE_S = 60.0
 STOP_TIMEOUT_S = 60.0
 #: The exit code of wrong usage or settings: a restart cannot mend it.
 USAGE = 2
@@ -53,10 +55,14 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_ends: int = 0
+    #: Whether it has ever run for longer than a moment.
+    was_well: bool = False
+    #: When to start it again; None while it runs.
+    due: float | None = None
 
     def start(self) -> None:
         """Start the process; it gets SIGTERM when this one dies."""
-        self.started = time.monotonic()
+        self.started, self.due = time.monotonic(), None
         # Own process group: a Ctrl-C reaches the supervisor alone, which ends the children in order.
         self.process = subprocess.Popen(
             list(self.command),
@@ -65,6 +71,15 @@ class Child:
             process_group=0,
             preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - children are started from the main thread
         )
+
+    def note_end(self) -> None:
+        """Count an end and set the time of the next start: at once, after quick ends in a row after a growing pause."""
+        now = time.monotonic()
+        is_quick = now - self.started < TOO_SOON_S
+        self.was_well = self.was_well or not is_quick
+        self.quick_ends = self.quick_ends + 1 if is_quick else 0
+        pause = 2.0 ** min(self.quick_ends - 2, 10) if self.was_well and self.quick_ends > 1 else 0.0
+        self.due = now + min(pause, LONGEST_PAUSE_S)
 
     def terminate(self, timeout_s: float) -> None:
         """SIGTERM, and SIGKILL when that is not heeded in time."""
@@ -98,20 +113,17 @@ class Supervisor:
             signal.signal(number, lambda *_: self.stopping.set())
 
     def check(self) -> None:
-        """Start again what ended; raises ChildFailed where that would not help."""
+        """Start again what ended; raises ChildRefused or ChildFailed where that would not help."""
         for child in self._children:
             code = child.process.poll() if child.process else None
             if code is None or self.stopping.is_set():
                 continue
-            child.quick_ends = child.quick_ends + 1 if time.monotonic() - child.started < TOO_SOON_S else 0
-            if code == USAGE:
-                # It has said why in one line of its own.
-                raise ChildRefused
-            if child.quick_ends >= GIVE_UP_AFTER:
-                msg = f"{child.name} ended {GIVE_UP_AFTER} times in a row, last with exit code {code}; its log says why"
-                raise ChildFailed(msg)
-            logger.warning("%s ended, starting it again", child.name, extra={"action": "restart", "code": code})
-            child.start()
+            if child.due is None:
+                child.note_end()
+                _check_hope(child, code)
+            if child.due is not None and child.due <= time.monotonic():
+                logger.warning("%s ended, starting it again", child.name, extra={"action": "restart", "code": code})
+                child.start()
 
     def run(self) -> None:
         """Watch the children until a signal comes."""
@@ -123,6 +135,18 @@ class Supervisor:
         self.stopping.set()
         for child in reversed(self._children):
             child.terminate(STOP_TIMEOUT_S)
+
+
+def _check_hope(child: Child, code: int) -> None:
+    """Raise when a child that has never run well ends in a way that only a person can change."""
+    if child.was_well:
+        return
+    if code == USAGE:
+        # It has said why in one line of its own.
+        raise ChildRefused
+    if child.quick_ends >= GIVE_UP_AFTER:
+        msg = f"{child.name} ended {GIVE_UP_AFTER} times in a row, last with exit code {code}; its log says why"
+        raise ChildFailed(msg)
 
 
 def auscult(*arguments: str) -> list[str]:

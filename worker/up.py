@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from worker.bootstrap import check_active_bundle, check_first_start, open_database
 from worker.embedded import start_broker
-from worker.errors import WorkerError
+from worker.errors import DatabaseUnavailable, WorkerError
 from worker.settings import Settings, child_environment, port_file
 from worker.supervisor import Child, Supervisor, auscult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+logger = logging.getLogger(__name__)
+
 READY_TIMEOUT_S = 180.0
 
 
 @contextmanager
 def running_stack(settings: Settings) -> Iterator[Supervisor]:
-    """Everything up and listening; ended in order on the way out."""
-    check_first_start(settings)
-    database = open_database(settings)
-    check_active_bundle(settings, database)
-    database.dispose()
+    """Everything started; ended in order on the way out."""
+    check_start(settings)
     supervisor = Supervisor()
     supervisor.handle_signals()
     try:
@@ -35,10 +35,21 @@ def running_stack(settings: Settings) -> Iterator[Supervisor]:
         supervisor.add(Child("listener", auscult("listen"), env))
         for number in range(settings.processes):
             supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
-        wait_until_listening(settings, supervisor)
         yield supervisor
     finally:
         supervisor.stop()
+
+
+def check_start(settings: Settings) -> None:
+    """Raise what a person has to put right; a database that is away, full or read-only now is waited for."""
+    check_first_start(settings)
+    try:
+        database = open_database(settings)
+        check_active_bundle(settings, database)
+        database.dispose()
+    except DatabaseUnavailable as error:
+        # Ending here again and again would leave the PACS without a listener.
+        logger.warning("%s; waiting for it", error, extra={"action": "away"})
 
 
 def wait_until_listening(settings: Settings, supervisor: Supervisor) -> int:

@@ -185,7 +185,7 @@ def test_a_worker_started_without_its_database_waits_and_works_once_it_is_there(
     stack.postgres.stop()
     try:
         with stack.working() as work:
-            wait_until(lambda: "the worker waits for it" in work.text(), 60, "the worker to say that it waits")
+            wait_until(lambda: "waiting for it" in work.text(), 60, "the worker to say that it waits")
             stack.postgres.start()
             sent = films(1)
             push(sent, stack.port)

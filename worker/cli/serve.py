@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worker.cli.output import complain, opened, opened_once
-from worker.errors import DatabaseUnavailable
-
-logger = logging.getLogger(__name__)
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on (AUSCULT_PORT).", min=0, max=65535)]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (AUSCULT_HOST).")]
@@ -63,16 +59,9 @@ def work(processes: Processes = None) -> None:
         run_workers(settings, processes)
         return
     from worker.app import run_worker
-    from worker.bootstrap import check_active_bundle, check_first_start, open_database
+    from worker.up import check_start
 
-    check_first_start(settings)
-    try:
-        database = open_database(settings)
-        check_active_bundle(settings, database)
-        database.dispose()
-    except DatabaseUnavailable:
-        # Ending here again and again would make the supervisor give up, and take the listener down with it.
-        logger.warning("database away, the worker waits for it", extra={"action": "away"})
+    check_start(settings)
     run_worker(settings)
 
 

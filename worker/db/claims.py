@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
-__all__ = ["Claim", "ImageFacts", "ResultRow", "claim", "finish", "image_facts", "renew", "retry_later"]
+__all__ = ["Claim", "ImageFacts", "ResultRow", "claim", "finish", "image_facts", "put_back", "renew", "retry_later"]
 
 T = TypeVar("T")
 
@@ -165,6 +165,27 @@ def retry_later(
         )
 
     return _with_study(sessions, claim, work)
+
+
+def put_back(
+    sessions: sessionmaker[Session], claim: Claim, *, error_class: str, error_code: str, pause_ms: int
+) -> bool:
+    """Put a task back for later without charging it the attempt, and say what it waits for; False when it is not ours."""
+    error = fitted(Task, {"error_class": error_class, "error_code": str(error_code)})
+
+    def work(session: Session) -> bool:
+        return _change(
+            session,
+            claim,
+            state=TaskState.PENDING,
+            attempts=claim.attempts - 1,
+            not_before_ms=now_ms() + pause_ms,
+            lease_owner=None,
+            lease_until_ms=None,
+            **error,
+        )
+
+    return in_transaction(sessions, work)
 
 
 def _with_study(sessions: sessionmaker[Session], claim: Claim, work: Callable[[Session], T]) -> T:

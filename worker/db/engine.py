@@ -39,6 +39,9 @@ _POSTGRES_SETTINGS = {
     "statement_timeout": "300s",
     "idle_in_transaction_session_timeout": "120s",
 }
+_SET_LOCAL = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)" for name, value in _POSTGRES_SETTINGS.items()
+)
 #: Deadlock and serialisation failure: the transaction was rolled back and succeeds when it is run again.
 _RETRY_STATES = frozenset({"40001", "40P01"})
 _UNIQUE_VIOLATION = "23505"
@@ -118,7 +121,7 @@ def _parse(url: str) -> URL:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    options = {
+    options: dict[str, str | None] = {
         "connect_timeout": str(CONNECT_TIMEOUT_S),
         "application_name": "auscult",
         "keepalives_idle": "30",
@@ -127,28 +130,40 @@ def _postgres_engine(url: URL) -> Engine:
         "tcp_user_timeout": "30000",
     }
     missing = {name: value for name, value in options.items() if name not in url.query}
+    # A prepared statement belongs to a session, and behind a pooler each transaction may get another one. The encoding
+    # is ours to say: a role's or PGCLIENTENCODING would not take every name.
     engine = create_engine(
         url,
-        connect_args=missing,
+        connect_args={**missing, "client_encoding": "utf8", "prepare_threshold": None},
         pool_pre_ping=True,
         pool_recycle=1800,
         pool_size=5,
         max_overflow=10,
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _set_up_postgres)
+    event.listen(engine, "connect", _check_postgres)
+    event.listen(engine, "begin", _begin_postgres)
     _guard(engine)
     return engine
 
 
-def _set_up_postgres(connection: psycopg.Connection[Any], _entry: ConnectionPoolEntry) -> None:
+def _check_postgres(connection: psycopg.Connection[Any], _entry: ConnectionPoolEntry) -> None:
     version = connection.info.server_version // 10_000
     if version < POSTGRES_MINIMUM:
         msg = f"PostgreSQL {version} is too old: Auscult needs PostgreSQL {POSTGRES_MINIMUM} or later"
         raise UnsupportedDatabase(msg)
-    for name, value in _POSTGRES_SETTINGS.items():
-        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-    connection.commit()
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        msg = (
+            f"the PostgreSQL database {connection.info.dbname} has the encoding {encoding}, which cannot hold every "
+            "name: create it with ENCODING 'UTF8' TEMPLATE template0"
+        )
+        raise UnsupportedDatabase(msg)
+
+
+def _begin_postgres(connection: Connection) -> None:
+    """Set what every transaction needs, for it alone: a pooler (pgbouncer) hands sessions from one client to another."""
+    connection.exec_driver_sql(_SET_LOCAL)
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -258,6 +273,10 @@ def _leave_out_values(context: ExceptionContext) -> None:
 
 _SQLITE_REASONS = {
     sqlite3.SQLITE_BUSY: "is locked by another process; try again",
+    sqlite3.SQLITE_LOCKED: "is locked by another process; try again",
+    sqlite3.SQLITE_PROTOCOL: "is locked by another process; try again",
+    sqlite3.SQLITE_NOMEM: "cannot be used: this machine is out of memory",
+    sqlite3.SQLITE_PERM: "cannot be opened: check its permissions",
     sqlite3.SQLITE_FULL: "cannot grow: its disk is full",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its folder is there and may be written",
     sqlite3.SQLITE_READONLY: "may not be written: check its permissions",
@@ -272,6 +291,8 @@ def _unavailable(context: ExceptionContext) -> str | None:
     error = context.original_exception
     if isinstance(error, sqlite3.Error):
         return _SQLITE_REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if isinstance(error, psycopg.Error) and error.sqlstate and error.sqlstate.startswith(_OF_THE_SERVER):
+        return _postgres_reason(error)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate not in _RETRY_STATES:
         return _postgres_reason(error)
     return None
@@ -281,6 +302,20 @@ _REFUSED = "refuses the user or the password; check AUSCULT_DATABASE_URL"
 _MISSING = "does not exist; create it, then run 'auscult migrate'"
 _EXHAUSTED = "is out of resources (disk, memory or connections)"
 _AWAY = "does not answer; check that it runs and that AUSCULT_DATABASE_URL is right"
+_READ_ONLY = "may not be written now: it is a standby, or read-only by its settings"
+_CUT = "has ended the session, which stood still for too long"
+_SICK = "reports an error of its own or of its disk; look into its log"
+#: Whatever their class in the driver, these states (PostgreSQL, Appendix A) tell of the server and not of a statement:
+#: read-only, sessions timed out, connections, resources, the operator, the system, internal errors.
+_OF_THE_SERVER = ("25006", "25P03", "25P04", "08", "53", "57", "58", "F0", "XX")
+_STATE_REASONS = {
+    "25006": _READ_ONLY,
+    "25P03": _CUT,
+    "25P04": _CUT,
+    "57P05": _CUT,
+    "55P03": "is too busy: a statement waited too long",
+    "57014": "is too busy: a statement waited too long",
+}
 #: A refused connection has no code, only a text: what we look for in it, and never show.
 _CONNECT_REASONS = (
     (("authentication failed", "no pg_hba.conf entry", 'role "', "no password supplied"), _REFUSED),
@@ -294,6 +329,7 @@ def _postgres_reason(error: psycopg.Error) -> str:
     if state is None:
         words = str(error)
         return next((reason for signs, reason in _CONNECT_REASONS if any(sign in words for sign in signs)), _AWAY)
-    if state.startswith("53"):
-        return _EXHAUSTED
-    return "is too busy: a statement waited too long" if state in ("55P03", "57014") else _AWAY
+    if state in _STATE_REASONS:
+        return _STATE_REASONS[state]
+    by_class = {"53": _EXHAUSTED, "58": _SICK, "F0": _SICK, "XX": _SICK}
+    return by_class.get(state[:2], _AWAY)

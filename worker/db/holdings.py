@@ -33,6 +33,11 @@ class Stored:
     store_key: str
 
 
+def any_image(session: Session) -> bool:
+    """Whether any object was ever put on record."""
+    return session.execute(select(Image.id).limit(1)).first() is not None
+
+
 def stored(session: Session, uids: Sequence[str]) -> dict[str, Stored]:
     """Those of these SOP Instance UIDs that are on record, in their current version."""
     found: dict[str, Stored] = {}
