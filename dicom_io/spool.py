@@ -230,6 +230,19 @@ class Spool:
             raise spool_error(exc) from exc
         return aside
 
+    def quarantined(self) -> int:
+        """Return how many objects are set aside.
+
+        Raises
+        ------
+        SpoolError
+            If the folder cannot be read.
+        """
+        try:
+            return sum(1 for _ in self._quarantine.iterdir())
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
     def sweep_tmp(self) -> int:
         """Remove what writers that are no more left in ``tmp/``; return how many files that were.
 

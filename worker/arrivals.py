@@ -73,6 +73,11 @@ class Arrivals:
             self._last = (seen_s, moment)
         return moment
 
+    def oldest_s(self) -> float:
+        """How long the oldest entry has waited."""
+        now = self._clock()
+        return max((now - seen for seen in tuple(self._seen_s.values())), default=0.0)
+
     def forget(self, key: str) -> None:
         """An entry has left the spool."""
         self._seen_s.pop(key, None)

@@ -18,6 +18,7 @@ from dicom_io.listener import CannotListen, Listener
 from dicom_io.options import ListenerOptions
 from dicom_io.spool import Spool
 from dicom_io.tls import TlsInvalid
+from worker import health
 from worker.bootstrap import (
     Database,
     check_first_start,
@@ -28,14 +29,20 @@ from worker.bootstrap import (
     prepare_database,
     study_clock,
 )
-from worker.commitment import CommitmentBook
+from worker.commitment import CommitmentBook, count_given_up
 from worker.counting import Counter
+from worker.db.probes import Probe
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
+from worker.hints import HintPublisher
 from worker.logs import error_class
+from worker.monitor import Monitor
 from worker.registrar import Filing, Registrar
 from worker.settings import Settings, port_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.db.probes import Finding
     from worker.dispatch import Dispatcher
     from worker.loops import Loop
 
@@ -66,6 +73,7 @@ class ListenerProcess:
         self._counter = Counter(settings, self._database.sessions)
         self.listener = Listener(_options(settings), spool, journal, self, self._commitment)
         self._registrar.watch(self.listener, study_clock(settings).quiet_ms)
+        self._monitor = Monitor("listener", self._database.sessions, self._checks(spool), self._loops)
         self._stop = threading.Event()
         #: The port file could not be written yet.
         self._is_unsaid = False
@@ -83,7 +91,7 @@ class ListenerProcess:
             signal.signal(number, lambda *_: self._stop.set())
         self._check_now()
         self._bind()
-        for loop in self._loops:
+        for loop in (*self._loops, self._monitor):
             loop.start()
         self._say_where()
         while not self._stop.wait(POLL_S) and self._is_alive:
@@ -150,7 +158,7 @@ class ListenerProcess:
         self.listener.stop()
         with suppress(OSError):
             port_file(self._settings).unlink(missing_ok=True)
-        for loop in self._loops:
+        for loop in (*self._loops, self._monitor):
             loop.stop(STOP_TIMEOUT_S)
         self._close_inbox()
         self._database.dispose()
@@ -159,12 +167,28 @@ class ListenerProcess:
             msg = "a thread of the listener died; the log lines above say where. Please report it."
             raise LoopDied(msg)
 
+    def _checks(self, spool: Spool) -> list[Callable[[], Finding]]:
+        """What this process looks at to know whether it keeps its promises."""
+        settings = self._settings
+        publisher = HintPublisher(settings.broker)
+        return [
+            lambda: health.accepting(is_well=self.listener.is_accepting),
+            lambda: health.broker(publisher),
+            lambda: health.spool(self._registrar.oldest_s, len(spool.keys())),
+            lambda: health.quarantine(spool.quarantined()),
+            lambda: health.given_up(count_given_up(settings)),
+            lambda: health.disk(Probe.SPOOL_DISK, settings.spool),
+            lambda: health.disk(Probe.STORE_DISK, settings.store),
+            lambda: health.disk(Probe.HOME_DISK, settings.home),
+        ]
+
     def _registered(self) -> None:
         """New tasks are in SQL: the dispatcher hints at them."""
         self._dispatcher.wake()
 
     def _close_inbox(self) -> None:
         try:
+            self._monitor.sign_off()
             self._registrar.close()
         except (DatabaseUnavailable, SpoolError, SQLAlchemyError):
             # What is left, or not known to be registered, holds its studies up until the next start.

@@ -147,6 +147,11 @@ class Registrar(Loop):
         """How many entries could not be filed so far and wait for their next try, while others go first."""
         return len(self._setbacks)
 
+    @property
+    def oldest_s(self) -> float:
+        """How long the oldest acknowledged object has waited to be registered."""
+        return self._arrivals.oldest_s()
+
     def watch(self, listener: OpenStudies, quiet_ms: int) -> None:
         """Keep the studies of this listener's open associations from counting as complete."""
         self._open = listener

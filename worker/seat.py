@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from dicom_io.store import Store
 from model.engine import Classifier, open_engine
-from worker import pipeline
-from worker.bootstrap import Database, bundle_of, connect, record_model
+from worker import health, pipeline
+from worker.bootstrap import Database, active_model, bundle_of, connect, record_model
 from worker.db import queries
+from worker.db.probes import Probe
+from worker.db.workers import LOCAL_KIND
 from worker.films import FilmStore
 from worker.loops import Loop
+from worker.monitor import Monitor, seldom
 from worker.pipeline import Bench, LeaseOptions
 
 if TYPE_CHECKING:
@@ -22,7 +25,12 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
     from dicom_io.reasons import Outcome
+    from worker.db.probes import Finding
     from worker.settings import Settings
+
+
+#: Every byte of a bundle is read to check it.
+MODEL_EVERY_S = 600.0
 
 
 class Classifiers:
@@ -87,10 +95,13 @@ class WorkerSeat:
             policies=settings.policies,
         )
         self.heartbeat = Heartbeat(self._beat, settings.heartbeat_s)
+        self._monitor = Monitor("worker", database.sessions, self._checks(), [self.heartbeat])
 
     def start(self) -> None:
         """Say in SQL that this worker lives, again and again."""
         self.heartbeat.start()
+        if self._kind != LOCAL_KIND:
+            self._monitor.start()
 
     def score(self, task_id: int) -> Outcome | None:
         """Do one task, if it is still to be done."""
@@ -104,8 +115,24 @@ class WorkerSeat:
     def leave(self) -> None:
         """Take the row away: an orderly end is no silent worker."""
         self.heartbeat.stop(self._settings.heartbeat_s)
+        self._monitor.stop(self._settings.heartbeat_s)
+        self._monitor.sign_off()
         queries.sign_off(self._database.sessions, self.name)
         self._database.dispose()
+
+    def _checks(self) -> list[Callable[[], Finding]]:
+        """What this worker needs to keep its promises."""
+        settings, database = self._settings, self._database
+
+        def open_model() -> Finding:
+            name = active_model(settings, database) or settings.model
+            return health.model(lambda: record_model(database.sessions, bundle_of(settings, name)), name)
+
+        return [
+            lambda: health.disk(Probe.STORE_DISK, settings.store),
+            lambda: health.disk(Probe.FILMS_DISK, settings.films),
+            seldom(open_model, MODEL_EVERY_S),
+        ]
 
     def _beat(self) -> None:
         row = queries.WorkerBeat(

@@ -27,6 +27,7 @@ CONTRACT = {
     "worklist": "study_uid accession_number patient_id study_date ai_status label probability threshold reason flags "
     "model_name model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band "
     "side completeness n_expected",
+    "health": "source probe level value sentence at age_s",
     "conflicts": "conflict_id kind opened_at closed_at resolution who why sop_uid held_study_uid held_side held_patient_id "
     "held_issuer_of_patient_id held_accession_number held_ai_status held_label held_probability claim_study_uid claim_side "
     "claim_patient_id claim_issuer_of_patient_id claim_accession_number claim_ai_status claim_label claim_probability "

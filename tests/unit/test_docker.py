@@ -83,7 +83,7 @@ def test_an_image_runs_a_real_command(stages, verbs, target):
 
 
 def test_the_workers_health_check_is_a_real_command(stages, verbs):
-    assert 'CMD ["auscult", "status"]' in stages["worker"]
+    assert 'CMD ["auscult", "status", "--only-failing"]' in stages["worker"]
     assert "status" in verbs
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from dicom_io.errors import DicomIoError
 from dicom_io.quiet import quiet_libraries
 from model.errors import ModelError
-from worker.cli import batches, data, listeners, look, measures, models, peers, reruns, serve, training
+from worker.cli import batches, data, listeners, look, measures, models, peers, reruns, serve, status, training
 from worker.cli.output import complain
 from worker.cli.verbs import Verbs
 from worker.errors import WorkerError
@@ -33,6 +33,7 @@ serve.add_to(app)
 batches.add_to(app)
 reruns.add_to(app)
 look.add_to(app)
+status.add_to(app)
 peers.add_to(app)
 training.add_to(models.app)
 measures.add_to(models.app)

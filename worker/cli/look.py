@@ -1,15 +1,14 @@
-"""Verbs that read: worklist, show, status."""
+"""Verbs that read: worklist, show."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from worker.bootstrap import Database, connect, open_database, prepare_database, silent_after_ms
+from worker.bootstrap import open_database
 from worker.cli.explaining import Explain, HowExplained, write_explained
 from worker.cli.output import (
     NOTICE,
@@ -23,15 +22,9 @@ from worker.cli.output import (
     print_table,
 )
 from worker.db import queries
-from worker.db.engine import describe
 from worker.db.views import WORKLIST
-from worker.errors import DatabaseUnavailable, UsageError
-from worker.hints import BrokerAway, HintPublisher
-from worker.promptly import NoAnswer, ask_all
-from worker.settings import Settings
+from worker.errors import UsageError
 
-#: How long `status` waits for the database and the broker, both at once.
-ANSWER_S = 1.0
 #: What fits 80 columns; `auscult show` has the rest of a study, --json and --csv the rest of the list.
 WORKLIST_COLUMNS = {
     "priority_rank": "#",
@@ -54,7 +47,7 @@ RESULT_COLUMNS = {
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    for verb in (worklist, show, status):
+    for verb in (worklist, show):
         app.command()(verb)
 
 
@@ -129,74 +122,3 @@ def answer_of(row: Mapping[str, Any]) -> str:
     if row["label"]:
         return f"{row['label']} {row['probability']:.3f}"
     return str(row["reason"] or row.get("outcome") or "-")
-
-
-def status(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """Say whether everything is well: database, queue, workers, broker, disk. Exit code 1 when something is not."""
-    from worker.commitment import count_given_up, count_waiting
-
-    settings = opened_once()
-    # The embedded database is a file, which the first command of all makes: nobody has to be waited for.
-    database = open_database(settings) if settings.is_embedded else connect(settings)
-    ask_database = partial(_health, settings, database)
-    questions: dict[str, Callable[[], Any]] = {"broker": partial(_broker, settings)}
-    if not settings.is_embedded:
-        questions["database"] = ask_database
-    found = ask_all(questions, ANSWER_S)
-    health = ask_database() if settings.is_embedded else found["database"]
-    if isinstance(health, Exception) and not isinstance(health, DatabaseUnavailable | NoAnswer):
-        raise health
-    report: dict[str, Any] = {
-        "database": describe(database.engine.url),
-        "broker": found["broker"] if isinstance(found["broker"], str) else "away",
-        "commitments_waiting": count_waiting(settings),
-        "commitments_given_up": count_given_up(settings),
-        "disk_free_bytes": shutil.disk_usage(settings.home).free,
-    }
-    away = []
-    if isinstance(health, dict):
-        report |= health
-    else:
-        away.append(_away(report["database"], health))
-        report["database"] = "away"
-    report["problems"] = away + _problems(report)
-    print_answer(report, [report], lambda: print_facts(report.items()), as_json=as_json, as_csv=as_csv)
-    if report["problems"]:
-        raise typer.Exit(1)
-
-
-def _health(settings: Settings, database: Database) -> dict[str, Any]:
-    prepare_database(settings, database)
-    with database.reads() as session:
-        return {
-            "live_workers": queries.live_workers(session, silent_after_ms(settings)),
-            **queries.queue_health(session),
-        }
-
-
-def _broker(settings: Settings) -> str:
-    publisher = HintPublisher(settings.broker)
-    try:
-        publisher.check()
-    except BrokerAway:
-        return "away"
-    finally:
-        publisher.close()
-    return "answers"
-
-
-def _away(name: str, error: object) -> str:
-    return str(error) if isinstance(error, DatabaseUnavailable) else f"{name} has not answered within {ANSWER_S:g} s"
-
-
-def _problems(report: dict[str, Any]) -> list[str]:
-    found = []
-    if report["broker"] == "away":
-        found.append("the broker does not answer: start `auscult up` or check AUSCULT_BROKER_URL")
-    if report.get("live_workers") == 0:
-        found.append("no worker is alive: start `auscult up` or `auscult work`")
-    if report.get("stale_leases"):
-        found.append("leases have run out that no dispatcher picked up: is `auscult listen` running?")
-    if report["commitments_given_up"]:
-        found.append("storage commitment: nobody took the answer to requests in spool/commitment/quarantine")
-    return found

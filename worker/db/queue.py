@@ -34,7 +34,7 @@ _BURY_LIMIT = 500
 CLOCK_SLACK_MS = 5_000
 #: No attempt waits longer for its next one.
 LONGEST_BACKOFF_MS = 900_000
-_IS_OPEN = text("task.state IN ('PENDING', 'CLAIMED')")
+IS_OPEN = text("task.state IN ('PENDING', 'CLAIMED')")
 #: A batch is closed by the command that watches it; until then the same command would resume it.
 FORGOTTEN_AFTER = timedelta(hours=1)
 
@@ -89,9 +89,9 @@ def outstanding_hints(
 def _is_open(lane: Lane) -> ColumnElement[bool]:
     """SQL in the words of the partial indexes: neither database uses one for a condition with parameters."""
     if lane is Lane.LIVE:
-        return and_(_IS_OPEN, Task.batch_id.is_(None))
+        return and_(IS_OPEN, Task.batch_id.is_(None))
     of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
-    return and_(_IS_OPEN, Task.batch_id.is_not(None), of_kind)
+    return and_(IS_OPEN, Task.batch_id.is_not(None), of_kind)
 
 
 def _is_hinted(grace_ms: int, grace_max_ms: int) -> ColumnElement[bool]:
@@ -109,7 +109,7 @@ def bury_lost(session: Session, max_attempts: int) -> int:
     found = session.execute(
         select(Task.id, Image.study_id)
         .join(Image, Image.id == Task.image_id)
-        .where(_IS_OPEN, Task.attempts >= max_attempts, lost)
+        .where(IS_OPEN, Task.attempts >= max_attempts, lost)
         .order_by(Image.study_id, Task.id)
         .limit(_BURY_LIMIT)
     ).all()
@@ -199,15 +199,15 @@ def rewind(session: Session, lease_ms: int) -> int:
         )
         .returning(Study.id),
         update(Task)
-        .where(_IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms > clock + 2 * lease_ms + CLOCK_SLACK_MS)
+        .where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms > clock + 2 * lease_ms + CLOCK_SLACK_MS)
         .values(lease_until_ms=clock + lease_ms)
         .returning(Task.id),
         update(Task)
-        .where(_IS_OPEN, Task.hinted_at_ms > clock + CLOCK_SLACK_MS)
+        .where(IS_OPEN, Task.hinted_at_ms > clock + CLOCK_SLACK_MS)
         .values(hinted_at_ms=None, hint_count=0)
         .returning(Task.id),
         update(Task)
-        .where(_IS_OPEN, Task.not_before_ms > clock + LONGEST_BACKOFF_MS)
+        .where(IS_OPEN, Task.not_before_ms > clock + LONGEST_BACKOFF_MS)
         .values(not_before_ms=0)
         .returning(Task.id),
     )
@@ -219,7 +219,7 @@ def forget_hints(session: Session) -> None:
     """Let every waiting task be hinted at again now: somebody has come who may have missed the hints before."""
     session.execute(
         update(Task)
-        .where(_IS_OPEN, Task.state == TaskState.PENDING, Task.hint_count > 0)
+        .where(IS_OPEN, Task.state == TaskState.PENDING, Task.hint_count > 0)
         .values(hinted_at_ms=None, hint_count=0)
         .execution_options(synchronize_session=False)
     )

@@ -27,7 +27,7 @@ from dicom_io.evidence import Derivation, Species
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.base import Base, one_of
-from worker.db.site import Conflict, Correction, Inbox, Model, ModelEvent, Receipt, Refusal, Worker
+from worker.db.site import Conflict, Correction, Inbox, Model, ModelEvent, Probe, Receipt, Refusal, Worker
 from worker.db.states import BatchKind, StudyState, TaskState
 from worker.db.types import CodeList, EnumText, UtcDateTime
 
@@ -40,6 +40,7 @@ __all__ = [
     "Inbox",
     "Model",
     "ModelEvent",
+    "Probe",
     "Receipt",
     "Refusal",
     "Result",

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.db.base import Base, one_of
-from worker.db.states import ConflictEnd, ConflictKind, ModelChange, ModelState
+from worker.db.states import ConflictEnd, ConflictKind, Level, ModelChange, ModelState
 from worker.db.types import EnumText, UtcDateTime
 
 
@@ -205,3 +205,21 @@ class Inbox(Base):
     retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="by command: holds up no study any more")
     retired_by: Mapped[str | None] = mapped_column(String(128), comment="who retired it")
     retired_why: Mapped[str | None] = mapped_column(Text, comment="why")
+
+
+class Probe(Base):
+    """What a process last found of itself."""
+
+    __tablename__ = "probe"
+    __table_args__ = (
+        UniqueConstraint("source", "probe"),
+        one_of("level", Level, "level"),
+        {"comment": "what a process last found of itself"},
+    )
+
+    source: Mapped[str] = mapped_column(String(160), comment="the process, by what it is and where")
+    probe: Mapped[str] = mapped_column(String(40), comment="what was looked at")
+    level: Mapped[Level] = mapped_column(EnumText(Level, 8), comment="OK, WARN or FAIL")
+    value: Mapped[float | None] = mapped_column(Double, comment="what was measured, in the unit the sentence names")
+    sentence: Mapped[str] = mapped_column(String(255), comment="what it means; empty when well")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")

@@ -101,3 +101,13 @@ class ModelChange(StrEnum):
     UNSHADOWED = "UNSHADOWED"
     RETIRED = "RETIRED"
     REINSTATED = "REINSTATED"
+
+
+class Level(StrEnum):
+    """How well a part of the system is."""
+
+    OK = "OK"
+    #: A person should look, but nothing is at risk yet.
+    WARN = "WARN"
+    #: A promise is or will soon be broken.
+    FAIL = "FAIL"

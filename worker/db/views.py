@@ -49,6 +49,16 @@ WORKLIST = _view(
     completeness=String(),
     n_expected=Integer(),
 )
+HEALTH = _view(
+    "health",
+    source=String(),
+    probe=String(),
+    level=String(),
+    value=Double(),
+    sentence=String(),
+    at=UtcDateTime(),
+    age_s=BigInteger(),
+)
 CONFLICTS = _view(
     "conflicts",
     conflict_id=BigInteger(),

@@ -1,0 +1,186 @@
+"""The verb ``status``: is every promise kept? Quick, because each process has written down what it found of itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker import health
+from worker.bootstrap import Database, connect, open_database, prepare_database, silent_after_ms
+from worker.cli.output import NOTICE, AsCsv, AsJson, complain, opened_once, print_answer, print_table
+from worker.commitment import count_given_up, count_waiting
+from worker.db import inboxes, probes, queries
+from worker.db.engine import describe
+from worker.db.inboxes import InboxRow
+from worker.db.probes import Finding, Found, Probe
+from worker.db.states import Level
+from worker.errors import DatabaseUnavailable
+from worker.hints import HintPublisher
+from worker.promptly import NoAnswer, ask_all
+from worker.settings import Settings, port_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: How long `status` waits for the database, the broker and the listener, all at once.
+ANSWER_S = 1.0
+EXIT_CODES = {Level.OK: 0, Level.WARN: 1, Level.FAIL: 3}
+COLUMNS = {"level": "Level", "probe": "Probe", "source": "Where", "sentence": "What"}
+HERE = "status"
+_NO_LISTENER = "No listener is at work: start `auscult up` or `auscult listen`."
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command()(status)
+
+
+def status(
+    only_failing: Annotated[
+        bool, typer.Option("--only-failing", help="Exit code 0 for warnings too, for a container's health check.")
+    ] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Say whether every promise is kept. Exit code 0: all well, 1: a warning, 3: failing.
+
+    Processes look after themselves every ten seconds; the database, the broker and this machine's listener are asked now.
+    """
+    settings = opened_once()
+    report, found = _look(settings)
+    level = health.worst(item.level for item in found)
+    rows = [asdict(item) | {"at": item.at} for item in found]
+    document = {
+        "level": level,
+        **report,
+        "problems": [item.sentence for item in found if item.level is not Level.OK],
+        "probes": rows,
+        "notice": NOTICE,
+    }
+    print_answer(document, rows, partial(_show, document, rows), as_json=as_json, as_csv=as_csv)
+    if level is Level.FAIL or (level is Level.WARN and not only_failing):
+        raise typer.Exit(EXIT_CODES[level])
+
+
+def _show(document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    wrong = [row for row in rows if row["level"] is not Level.OK]
+    if wrong:
+        print_table(wrong, COLUMNS)
+    names = ("live_workers", "live_pending", "batch_pending", "open_studies", "failed_studies")
+    counts = ", ".join(f"{name.replace('_', ' ')} {document[name]}" for name in names if name in document)
+    complain(f"{document['level']}: {len(rows)} probes, {len(wrong)} not well. {counts}")
+
+
+def _look(settings: Settings) -> tuple[dict[str, Any], list[Found]]:
+    # The embedded database is a file, which the first command of all makes: nobody has to be waited for.
+    database = open_database(settings) if settings.is_embedded else connect(settings)
+    in_sql = partial(_in_sql, settings, database)
+    questions: dict[str, Callable[[], Any]] = {
+        "broker": lambda: health.broker(HintPublisher(settings.broker)),
+        "port": partial(_own_port, settings),
+    }
+    if not settings.is_embedded:
+        questions["database"] = in_sql
+    answers = ask_all(questions, ANSWER_S)
+    told = in_sql() if settings.is_embedded else answers["database"]
+    if isinstance(told, Exception) and not isinstance(told, DatabaseUnavailable | NoAnswer):
+        raise told
+    name = describe(database.engine.url)
+    report: dict[str, Any] = {
+        "database": name,
+        "commitments_waiting": count_waiting(settings),
+        "commitments_given_up": count_given_up(settings),
+    }
+    findings = [health.disk(Probe.HOME_DISK, settings.home), health.given_up(report["commitments_given_up"])]
+    findings += [_answered(answers, "broker", Probe.BROKER, "The broker has not answered within a second.")]
+    others: list[Found] = []
+    if isinstance(told, Exception):
+        sentence = str(told) if isinstance(told, DatabaseUnavailable) else f"{name} has not answered within a second"
+        findings.append(Finding(Probe.DATABASE, Level.FAIL, None, sentence))
+        report["database"] = "away"
+    else:
+        counts, listeners, work, others = told
+        report |= counts
+        findings += [Finding(Probe.DATABASE), *health.of_work(work), *_listeners(listeners)]
+    if answers["port"] is not None:
+        findings.append(
+            _answered(answers, "port", Probe.LISTENER_PORT, "The listener of this machine does not answer.")
+        )
+    report["broker"] = "answers" if all(f.level is Level.OK for f in findings if f.probe is Probe.BROKER) else "away"
+    own = [Found(HERE, each.probe, each.level, each.value, each.sentence) for each in findings]
+    return report, own + others
+
+
+def _answered(answers: dict[str, Any], name: str, probe: Probe, silence: str) -> Finding:
+    answer = answers[name]
+    if isinstance(answer, Finding):
+        return answer
+    if isinstance(answer, NoAnswer):
+        return Finding(probe, Level.FAIL, None, silence)
+    raise answer
+
+
+def _in_sql(settings: Settings, database: Database) -> tuple[dict[str, Any], list[InboxRow], probes.Work, list[Found]]:
+    prepare_database(settings, database)
+    within_ms = silent_after_ms(settings)
+    with database.reads() as session:
+        work = probes.work(session, within_ms)
+        counts = {**queries.queue_health(session), "live_workers": work.live_workers}
+        return counts, inboxes.inboxes(session), work, probes.fresh(session)
+
+
+def _listeners(rows: list[InboxRow]) -> list[Finding]:
+    """A listener that is silent, or whose process on this machine is gone, fails; that none is at work is a warning."""
+    here = socket.gethostname()
+    found = []
+    for row in rows:
+        is_gone = row.state == "LIVE" and row.host == here and not _is_running(row.pid)
+        if row.state == "SILENT" or is_gone:
+            sentence = (
+                f"Listener {row.listener} on {row.host} is silent and may hold films: start it, or `auscult listener "
+                f"retire {row.listener}`."
+            )
+            found.append(Finding(Probe.LISTENER, Level.FAIL, row.waiting, sentence))
+        elif row.state == "LIVE":
+            found.append(Finding(Probe.LISTENER, Level.OK, row.waiting))
+    return found or [Finding(Probe.LISTENER, Level.WARN, None, _NO_LISTENER)]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _own_port(settings: Settings) -> Finding | None:
+    """C-ECHO to this data folder's listener; None where there is none, or where its policy would refuse us."""
+    # As only this probe needs them, and they take a third of a second to import.
+    from dataclasses import replace
+
+    from dicom_io.echo import echo
+    from dicom_io.peer import Peer
+    from worker.peers import caller_of
+
+    try:
+        port = int(port_file(settings).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    if settings.allowed_hosts:
+        return None
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
+    title = settings.allowed_aets[0] if settings.allowed_aets else settings.ae_title
+    caller = replace(caller_of(settings, aet=title), timeout_s=ANSWER_S, answer_s=ANSWER_S)
+    problem = echo(Peer(settings.ae_title, host, port, is_tls=settings.tls is not None), caller).problem
+    if not problem:
+        return Finding(Probe.LISTENER_PORT)
+    sentence = f"The listener at {host} port {port} does not answer C-ECHO: restart it."
+    return Finding(Probe.LISTENER_PORT, Level.FAIL, port, sentence)
