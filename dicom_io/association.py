@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom import AE, evt
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from dicom_io.associate import readable_acceptance
 from dicom_io.clean import clean_text
 from dicom_io.errors import PeerUnreachable
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -32,6 +35,7 @@ TIMEOUT_S = 30.0
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _MAX_PDU = 131072
+_ASSOCIATE_AC, _HEAD_BYTES = 0x02, 6
 _CLOSE_S = 2.0
 
 _RESULTS = {1: "rejected for good", 2: "rejected for now"}
@@ -179,7 +183,20 @@ class _Ae(AE):
         self._link = link
 
     def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: object) -> AssociationSocket:  # noqa: ARG002 - pynetdicom's signature
+        assoc.dul = _Provider(assoc)
+        # pynetdicom's setters arm the timers of the provider they find.
+        assoc.acse_timeout, assoc.network_timeout = self.acse_timeout, self.network_timeout
         return _Linked(assoc, address, self._link)
+
+
+class _Provider(DULServiceProvider):
+    """pynetdicom's upper layer, which steps over what an acceptance says beyond what is used."""
+
+    def _decode_pdu(self, bytestream: bytearray) -> Any:
+        if bytestream[0] == _ASSOCIATE_AC:
+            body = readable_acceptance(bytes(bytestream[_HEAD_BYTES:]))
+            bytestream = bytearray(struct.pack(">BxL", _ASSOCIATE_AC, len(body)) + body)
+        return super()._decode_pdu(bytestream)
 
 
 class _Linked(AssociationSocket):
