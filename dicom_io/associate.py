@@ -129,7 +129,9 @@ def readable_acceptance(body: bytes) -> bytes:
         As `read_proposal`.
     """
     items = _items_of(body)
-    contexts = b"".join(_readable_answer(value) for kind, value in items if kind == _ANSWERED and value[2:3])
+    # We propose odd ids alone.
+    answers = (value for kind, value in items if kind == _ANSWERED and len(value) >= 3 and value[0] % 2)
+    contexts = b"".join(map(_readable_answer, answers))
     user = _user_items(items)
     known = b"".join(_readable_user_item(kind, value) for kind, value in user)
     max_length = _item(_MAX_LENGTH, struct.pack(">L", _max_length(user)))
