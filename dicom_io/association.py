@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom import AE, evt
 from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from dicom_io.associate import readable_acceptance
 from dicom_io.clean import clean_text
+from dicom_io.command_set import read_command
 from dicom_io.errors import PeerUnreachable
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_io.fragments import ends_command
 from dicom_io.link import CannotConnect, LinkProblem, Stage, Step, Steps, open_link
 from dicom_io.network_log import quiet_network_libraries
+from dicom_io.violation import Violation
 
 if TYPE_CHECKING:
     import socket
@@ -190,13 +194,35 @@ class _Ae(AE):
 
 
 class _Provider(DULServiceProvider):
-    """pynetdicom's upper layer, which steps over what an acceptance says beyond what is used."""
+    """pynetdicom's upper layer, which steps over what a peer says beyond what is used."""
 
     def _decode_pdu(self, bytestream: bytearray) -> Any:
         if bytestream[0] == _ASSOCIATE_AC:
             body = readable_acceptance(bytes(bytestream[_HEAD_BYTES:]))
             bytestream = bytearray(struct.pack(">BxL", _ASSOCIATE_AC, len(body)) + body)
-        return super()._decode_pdu(bytestream)
+        pdu, event = super()._decode_pdu(bytestream)
+        if isinstance(pdu, P_DATA_TF):
+            for item in pdu.presentation_data_value_items:
+                item.presentation_data_value = usable(item.presentation_data_value or b"")
+        return pdu, event
+
+
+def usable(value: bytes) -> bytes:
+    """Return a presentation data value with what is used of a request alone, as `read_command` has it.
+
+    Parameters
+    ----------
+    value : bytes
+        Control header and fragment, of a data set or a command set. A response, or a command set in several fragments,
+        stays as it is.
+    """
+    if not ends_command(value):
+        return value
+    try:
+        command = read_command(value[1:])
+    except Violation:
+        return value
+    return value[:1] + command.encoded if command.is_request else value
 
 
 class _Linked(AssociationSocket):

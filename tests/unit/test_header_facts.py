@@ -29,7 +29,7 @@ from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.facts import Facts
 from dicom_io.film import film_of_dicom
 from dicom_io.header import dataset_sha256, facts_of, identify, read_facts
-from dicom_io.part10 import read_preface
+from dicom_io.part10 import data_set_offset, read_preface
 from tests.films import DX, film, ramp, save
 
 if TYPE_CHECKING:
@@ -468,6 +468,30 @@ def test_the_first_file_meta_information_counts(at: str, tmp_path: Path) -> None
     assert read_facts(bent) == read_facts(clean)
     assert dataset_sha256(bent) == dataset_sha256(clean)
     assert np.array_equal(film_of_dicom(bent).pixels, film_of_dicom(clean).pixels)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("before", ["", "explicit", "implicit", "a whole file", "a command set"])
+def test_a_data_set_begins_behind_what_is_no_part_of_it(before: str, syntax: str, tmp_path: Path) -> None:
+    explicit = raw("TransferSyntaxUID", "UI", b"1.2.840.10008.1.2.4.100")
+    prefix = {
+        "": b"",
+        "explicit": explicit,
+        "implicit": bytes.fromhex("0200 1000 02000000 312e"),
+        "a whole file": bytes(128) + b"DICM" + explicit,
+        "a command set": bytes.fromhex("0000 1001 02000000 0100"),
+    }[before]
+    with save(film(syntax=syntax), tmp_path).open("rb") as file:
+        read_preface(file)
+        data = file.read()
+    assert data_set_offset(prefix + data, syntax) == len(prefix)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_data_set_that_keeps_file_meta_information_at_its_start_is_unreadable(syntax: str) -> None:
+    deflated_or_endless = bytes.fromhex("0200 1000 ffffffff") + bytes(200)
+    with pytest.raises(HeaderUnreadable):
+        data_set_offset(deflated_or_endless, syntax)
 
 
 @pytest.mark.data

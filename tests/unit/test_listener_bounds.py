@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicom_io import refusals as refusals_module
+from dicom_io.association import usable
 from dicom_io.budget import Budget
 from dicom_io.command_set import read_command
 from dicom_io.file_meta import Sender
@@ -81,6 +82,14 @@ def test_of_a_command_set_only_what_is_used_is_passed_on(odd: dict[int, bytes]) 
     }
     sent = {**used, **odd}
     assert read_command(encoded(sent)).encoded == encoded(used)
+
+
+def test_a_request_over_an_association_of_ours_is_passed_on_like_one_of_a_peers() -> None:
+    odd = COMMAND_SET.replace(element(0x0700, b"\2\0"), element(0x0700, b"\3\0"))
+    header = bytes([COMMAND | LAST])
+    assert usable(header + odd) == header + read_command(COMMAND_SET).encoded
+    for other in (header + RESPONSE, bytes([COMMAND]) + odd, bytes([LAST]) + b"data", header + odd[:-1], b""):
+        assert usable(other) == other
 
 
 def encoded(elements: dict[int, bytes]) -> bytes:
