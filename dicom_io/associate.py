@@ -40,7 +40,7 @@ _Items = list[tuple[int, bytes]]
 
 
 class Titles(NamedTuple):
-    """The AE titles of a request without their padding, spaces or NUL; else the bytes that came."""
+    """The AE titles of a request as the bytes that came, without their padding of spaces or NUL."""
 
     calling: bytes = b""
     called: bytes = b""
@@ -48,7 +48,7 @@ class Titles(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProposedContext:
-    """A presentation context that a peer proposes; a UID is "" or left out where it is none."""
+    """A presentation context that a peer proposes; an invalid abstract syntax is "", invalid transfer syntaxes are left out."""
 
     context_id: int
     abstract_syntax: str
