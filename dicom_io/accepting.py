@@ -1,7 +1,8 @@
 """An association that we accept, with bounds, and without polling: pynetdicom's, between our door and our upper layer.
 
-What is added to pynetdicom's: TLS on the association's own thread, an end after its time, an answer to a request that
-lacks an element, and the reason of each end. pynetdicom sleeps a millisecond and looks again; this waits for news.
+What is added to pynetdicom's: TLS on the association's own thread, a negotiation of our own, an end after its time, an
+answer to a request that lacks an element, and the reason of each end. pynetdicom sleeps a millisecond and looks again;
+this waits for news.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from pynetdicom import evt
 from pynetdicom._globals import MODE_ACCEPTOR
+from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from dicom_io.associate import Proposal, Titles
+from dicom_io.negotiation import answer_to, storage_services
+from dicom_io.options import is_ae_title
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer import WAIT_S, BoundedProvider
 
@@ -67,6 +73,11 @@ class BoundedAssociation(Association):
         self.bounds = bounds
         self.end_at = time.monotonic() + bounds.options.association_timeout_s
         self.violation: Reason | None = None
+        #: Who calls whom, as soon as an A-ASSOCIATE-RQ has come.
+        self.titles = Titles()
+        #: What that proposes; set before EVT_REQUESTED.
+        self.proposal: Proposal
+        self.acse = Negotiator(self)
         self.news = threading.Event()
         self._reactor_checkpoint = _Checkpoint(self)
         self.dul = BoundedProvider(self)
@@ -115,9 +126,6 @@ class BoundedAssociation(Association):
             self.violate(Reason.ASSOCIATION_TIMED_OUT)
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        if getattr(msg, "Priority", 0) is None:
-            # Mandatory, and of no use to us.
-            msg.Priority = 0
         if msg.is_valid_request:
             super()._serve_request(msg, context_id)
         else:
@@ -137,6 +145,26 @@ class BoundedAssociation(Association):
         for element in self.bounds.watcher.on_incomplete(self).as_dataset():
             setattr(answer, element.keyword, element.value)
         self.dimse.send_msg(answer, context_id)
+
+
+class Negotiator(ACSE):
+    """Accepts what the door has let in, by `answer_to`."""
+
+    _assoc: BoundedAssociation
+
+    def _negotiate_as_acceptor(self) -> None:
+        association = self._assoc
+        calling = association.titles.calling.decode("latin-1")
+        if is_ae_title(calling):
+            association.requestor.ae_title = calling
+        answers = answer_to(association.proposal.contexts)
+        accepted = [context for context in answers if context.result == 0]
+        association._accepted_cx = {cast("int", context.context_id): context for context in accepted}
+        association._rejected_cx = [context for context in answers if context.result]
+        association.acceptor._common_ext = storage_services(accepted)
+        self.send_accept()
+        association.is_established = True
+        evt.trigger(association, evt.EVT_ESTABLISHED, {})
 
 
 class _Checkpoint(threading.Event):

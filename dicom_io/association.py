@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom import AE, evt
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from dicom_io.associate import readable_acceptance
 from dicom_io.clean import clean_text
+from dicom_io.command_set import read_command
 from dicom_io.errors import PeerUnreachable
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_io.fragments import ends_command
 from dicom_io.link import CannotConnect, LinkProblem, Stage, Step, Steps, open_link
 from dicom_io.network_log import quiet_network_libraries
+from dicom_io.violation import Violation
 
 if TYPE_CHECKING:
     import socket
@@ -32,6 +39,7 @@ TIMEOUT_S = 30.0
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _MAX_PDU = 131072
+_ASSOCIATE_AC, _HEAD_BYTES = 0x02, 6
 _CLOSE_S = 2.0
 
 _RESULTS = {1: "rejected for good", 2: "rejected for now"}
@@ -179,7 +187,42 @@ class _Ae(AE):
         self._link = link
 
     def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: object) -> AssociationSocket:  # noqa: ARG002 - pynetdicom's signature
+        assoc.dul = _Provider(assoc)
+        # pynetdicom's setters arm the timers of the provider they find.
+        assoc.acse_timeout, assoc.network_timeout = self.acse_timeout, self.network_timeout
         return _Linked(assoc, address, self._link)
+
+
+class _Provider(DULServiceProvider):
+    """pynetdicom's upper layer, which steps over what a peer says beyond what is used."""
+
+    def _decode_pdu(self, bytestream: bytearray) -> Any:
+        if bytestream[0] == _ASSOCIATE_AC:
+            body = readable_acceptance(bytes(bytestream[_HEAD_BYTES:]))
+            bytestream = bytearray(struct.pack(">BxL", _ASSOCIATE_AC, len(body)) + body)
+        pdu, event = super()._decode_pdu(bytestream)
+        if isinstance(pdu, P_DATA_TF):
+            for item in pdu.presentation_data_value_items:
+                item.presentation_data_value = usable(item.presentation_data_value or b"")
+        return pdu, event
+
+
+def usable(value: bytes) -> bytes:
+    """Return a presentation data value with what is used of a request alone, as `read_command` has it.
+
+    Parameters
+    ----------
+    value : bytes
+        Control header and fragment, of a data set or a command set. A response, or a command set in several fragments,
+        stays as it is.
+    """
+    if not ends_command(value):
+        return value
+    try:
+        command = read_command(value[1:])
+    except Violation:
+        return value
+    return value[:1] + command.encoded if command.is_request else value
 
 
 class _Linked(AssociationSocket):

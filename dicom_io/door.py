@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io.file_meta import Sender
-from dicom_io.negotiation import contexts_for
 from dicom_io.options import shown_ae_title
 from dicom_io.reasons import Reason
 from dicom_io.server import host_of
@@ -17,9 +16,9 @@ from dicom_io.sessions import who
 if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.events import Event
-    from pynetdicom.pdu_primitives import A_ASSOCIATE
 
     from dicom_io.accepting import BoundedAssociation
+    from dicom_io.associate import Proposal, Titles
     from dicom_io.commitment import ActionStatus
     from dicom_io.options import ListenerOptions
     from dicom_io.refusals import Refusals
@@ -27,14 +26,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A-ASSOCIATE-RJ (result, source, reason) of PS3.8 Table 9-21 as pynetdicom sends it, and what it means to us.
+#: The A-ASSOCIATE-RJ of each refusal: result, source and reason (PS3.8 Table 9-21).
 _REJECTIONS = {
-    (1, 1, 3): Reason.CALLING_AE_NOT_ALLOWED,
-    (1, 1, 7): Reason.CALLED_AE_NOT_RECOGNISED,
-    (2, 2, 1): Reason.USER_IDENTITY_REJECTED,
+    Reason.PROTOCOL_VERSION_UNKNOWN: (1, 2, 2),
+    Reason.CALLING_AE_NOT_ALLOWED: (1, 1, 3),
+    Reason.CALLED_AE_NOT_RECOGNISED: (1, 1, 7),
+    Reason.USER_IDENTITY_REJECTED: (2, 2, 1),
+    Reason.TOO_MANY_ASSOCIATIONS: (2, 3, 2),
+    Reason.TOO_MANY_FROM_PEER: (2, 3, 2),
 }
-#: Rejected transient, presentation related, local limit exceeded.
-_NO_ROOM = (2, 3, 2)
 #: Associations beyond the limits that may ask for C-ECHO and nothing else: a monitoring system must not take a busy
 #: listener for a dead one.
 ECHO_RESERVE = 4
@@ -59,27 +59,20 @@ class Door:
         self._refusals = refusals
 
     def on_requested(self, event: Event) -> None:
-        """Handle EVT_REQUESTED: enter the association, or reject it for want of room."""
+        """Handle EVT_REQUESTED: enter the association, or reject it."""
         association = cast("BoundedAssociation", event.assoc)
-        request = cast("A_ASSOCIATE", association.requestor.primitive)
-        titles = shown_ae_title(request.calling_ae_title), shown_ae_title(request.called_ae_title)
-        proposed = request.presentation_context_definition_list
-        association.acceptor.supported_contexts = contexts_for(proposed)
-        echo_only = all(context.abstract_syntax == Verification for context in proposed)
-        session = self._sessions.open(association, Sender(*titles, host_of(association)), echo_only=echo_only)
-        if reason := self._lack_of_room(session):
+        sender, proposal = _sender(association), association.proposal
+        reason = self._reason_against(association.titles, proposal)
+        if reason is None:
+            classes = [context.abstract_syntax for context in proposal.contexts]
+            echo_only = bool(classes) and all(uid == Verification for uid in classes)
+            session = self._sessions.open(association, sender, echo_only=echo_only)
+            reason = self._lack_of_room(session)
+        if reason:
             self._sessions.close(association)
-            self._refuse(reason, session.sender)
-            association.acse.send_reject(*_NO_ROOM)
+            self._refuse(reason, sender)
+            association.acse.send_reject(*_REJECTIONS[reason])
             association.kill()
-
-    def on_rejected(self, event: Event) -> None:
-        """Handle EVT_REJECTED: pynetdicom has turned the association away."""
-        session = self._sessions.close(event.assoc)
-        answer = cast("A_ASSOCIATE", event.assoc.acceptor.primitive)
-        reason = _REJECTIONS.get((answer.result or 0, answer.result_source or 0, answer.diagnostic or 0))
-        if session and reason:
-            self._refuse(reason, session.sender)
 
     def on_established(self, session: Session) -> None:
         """Note an association that nothing can be done with; its peer has been told so and will end it."""
@@ -92,8 +85,7 @@ class Door:
 
     def on_violation(self, association: BoundedAssociation, reason: Reason) -> None:
         """Note an association that ends for a rule it broke, or a connection that never became one."""
-        session = self._sessions.of(association)
-        self._refuse(reason, session.sender if session else Sender("", "", host_of(association)))
+        self._refuse(reason, _sender(association))
 
     def on_commitment_refused(self, association: Association, status: ActionStatus) -> None:
         """Note a request for storage commitment that is not taken."""
@@ -101,6 +93,17 @@ class Door:
             facts = {"action": "commitment_refused", "status": f"0x{status:04X}", **who(session)}
             logger.warning("Storage commitment refused", extra=facts)
             self._refusals.association(Reason.COMMITMENT_REFUSED, session.sender)
+
+    def _reason_against(self, titles: Titles, proposal: Proposal) -> Reason | None:
+        options = self._options
+        if not proposal.is_our_version:
+            return Reason.PROTOCOL_VERSION_UNKNOWN
+        if not options.allows(titles.calling):
+            return Reason.CALLING_AE_NOT_ALLOWED
+        if not options.calls_us(titles.called):
+            return Reason.CALLED_AE_NOT_RECOGNISED
+        is_unwanted = proposal.asks_for_user and not options.accept_user_identity
+        return Reason.USER_IDENTITY_REJECTED if is_unwanted else None
 
     def _lack_of_room(self, session: Session) -> Reason | None:
         hosts = [one.sender.host for one in self._sessions.living()]
@@ -117,3 +120,9 @@ class Door:
         who = {"peer": sender.host, "calling_aet": sender.calling_aet, "called_aet": sender.called_aet}
         logger.warning("Association refused", extra={"action": "association_refused", "reason": reason.value, **who})
         self._refusals.association(reason, sender)
+
+
+def _sender(association: BoundedAssociation) -> Sender:
+    """Who is on the other side, as far as it has said."""
+    calling, called = map(shown_ae_title, association.titles)
+    return Sender(calling, called, host_of(association))

@@ -1,8 +1,8 @@
 """Counts messages while they come in, fragment by fragment (PS3.8 annex E, PS3.7 section 6.3.1).
 
 pynetdicom collects fragments without any bound and dies of some that do not fit together. Everything that comes over an
-association passes here first, as bytes: what is against the rules ends the association, and of an object over the limit
-nothing more is passed on, so that it can still be answered.
+association passes here first, as bytes: what is against the rules ends the association, of a command set only what is
+used is passed on, and of an object over the limit nothing more, so that it can still be answered.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dicom_io.command_set import read_command
 from dicom_io.reasons import Reason
 from dicom_io.violation import AbortReason, Violation
 
@@ -23,12 +24,6 @@ MAX_COMMAND_BYTES = 16384
 DRAINED_LIMITS = 2
 
 _COMMAND, _LAST = 1, 2
-_COMMAND_FIELD, _MESSAGE_ID, _DATA_SET_TYPE = 0x0100, 0x0110, 0x0800
-_NO_DATA_SET = 0x0101
-_RESPONSE = 0x8000
-_CANCEL = 0x0FFF
-#: Command Field (0000,0100), PS3.7 annex E.1, without the bit of responses.
-_COMMANDS = frozenset({0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +55,7 @@ class Fragments:
     _command: bytearray = field(default_factory=bytearray)
     _in_data: bool = False
     _is_request: bool = False
+    _usable: bytes = b""
 
     @property
     def between_messages(self) -> bool:
@@ -91,7 +87,7 @@ class Fragments:
             if context_id not in contexts or ended:
                 raise _broken()
             ended = self._take_one(value[0], value[1:])
-            items.append((context_id, value))
+            items.append((context_id, self._passed_on(value)))
         if not items:
             raise _broken()
         if self.overrun:
@@ -119,54 +115,24 @@ class Fragments:
             raise _broken()
         if not last:
             return False
-        numbers = command_numbers(bytes(self._command))
+        command = read_command(bytes(self._command))
         self._command.clear()
         self.data_bytes, self.overrun = 0, False
-        self._is_request = not numbers[_COMMAND_FIELD] & _RESPONSE and numbers[_COMMAND_FIELD] != _CANCEL
-        self._in_data = numbers[_DATA_SET_TYPE] != _NO_DATA_SET
+        self._is_request, self._in_data = command.is_request, command.has_data_set
+        self._usable = command.encoded
         return not self._in_data
 
-
-def command_numbers(command: bytes) -> dict[int, int]:
-    """Return Command Field, Message ID and Command Data Set Type by their element numbers.
-
-    Parameters
-    ----------
-    command : bytes
-        A command set: Implicit VR Little Endian, group 0000 alone.
-
-    Raises
-    ------
-    Violation
-        If it cannot be walked through, an element comes twice, or one that pynetdicom cannot do without is missing.
-    """
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset < len(command):
-        if len(command) - offset < 8:
-            raise _broken()
-        group, number, length = struct.unpack_from("<HHL", command, offset)
-        offset += 8
-        if group or number in found or length > len(command) - offset:
-            raise _broken()
-        found[number] = command[offset : offset + length]
-        offset += length
-    numbers = {number: _short(found, number) for number in (_COMMAND_FIELD, _DATA_SET_TYPE)}
-    if numbers[_COMMAND_FIELD] & ~_RESPONSE not in _COMMANDS and numbers[_COMMAND_FIELD] != _CANCEL:
-        raise _broken()
-    return numbers
+    def _passed_on(self, value: memoryview) -> memoryview:
+        """What of an item goes on: of a command set what is used, with its last fragment."""
+        control = value[0]
+        if not control & _COMMAND:
+            return value
+        return memoryview(bytes((control,)) + (self._usable if control & _LAST else b""))
 
 
-def is_response(item: bytes) -> bool:
-    """Whether a presentation data value that we send, control header included, begins a response."""
-    return bool(item) and bool(item[0] & _COMMAND) and bool(command_numbers(item[1:])[_COMMAND_FIELD] & _RESPONSE)
-
-
-def _short(found: dict[int, bytes], number: int) -> int:
-    value = found.get(number, b"")
-    if len(value) != 2:
-        raise _broken()
-    return int.from_bytes(value, "little")
+def ends_command(item: memoryview | bytes) -> bool:
+    """Whether a presentation data value, control header included, is the last one of a command set."""
+    return bool(item) and item[0] & (_COMMAND | _LAST) == _COMMAND | _LAST
 
 
 def _items(body: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -22,7 +22,6 @@ from dicom_io.commitment import CommitmentService
 from dicom_io.door import Door
 from dicom_io.errors import DicomIoError, PortBusy
 from dicom_io.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_io.negotiation import storage_services
 from dicom_io.network_log import quiet_network_libraries
 from dicom_io.refusals import Refusals
 from dicom_io.server import Server, cut
@@ -33,9 +32,7 @@ from dicom_io.tls import server_context
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pydicom.uid import UID
     from pynetdicom.events import Event
-    from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 
     from dicom_io.accepting import BoundedAssociation
     from dicom_io.commitment import Commitments
@@ -178,11 +175,6 @@ class Listener:
         ae.maximum_pdu_size = options.max_pdu
         ae.acse_timeout = options.acse_timeout_s
         ae.network_timeout = options.network_timeout_s
-        ae.require_calling_aet = sorted(options.allowed_aets)
-        ae.require_called_aet = options.check_called_aet
-        # pynetdicom counts connections that have not said a word yet, so silent ones could keep everyone out: the
-        # limit on associations is the door's, the one on connections the server's.
-        ae.maximum_associations = Server.max_connections(options)
         server = ae.make_server(
             (options.host, options.port),
             contexts=[build_context(Verification)],
@@ -202,17 +194,13 @@ class Listener:
         handlers: list[tuple[evt.EventType, Callable[[Event], object]]] = [
             (evt.EVT_REQUESTED, self._door.on_requested),
             (evt.EVT_ESTABLISHED, self._on_established),
-            (evt.EVT_REJECTED, self._door.on_rejected),
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_PDU_SENT, self._on_pdu_sent),
-            (evt.EVT_SOP_COMMON, _services_of),
             (evt.EVT_C_STORE, self._storing.on_store),
         ]
         if self._commitment:
             handlers.append((evt.EVT_N_ACTION, self._commitment.on_action))
-        if not self._options.accept_user_identity:
-            handlers.append((evt.EVT_USER_ID, _refuse_identity))
         return handlers
 
     def _on_established(self, event: Event) -> None:
@@ -271,11 +259,3 @@ class Listener:
         # A busy sender leaves no gap that `stop` could see, so the association ends right behind the answer.
         if self._stopping.is_set() and session.idle:
             event.assoc.abort(block=False)
-
-
-def _services_of(event: Event) -> dict[UID, SOPClassCommonExtendedNegotiation]:
-    return storage_services(event.assoc.acceptor.supported_contexts)
-
-
-def _refuse_identity(_event: Event) -> tuple[bool, None]:
-    return False, None

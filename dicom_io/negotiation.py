@@ -1,15 +1,15 @@
 """Which presentation contexts the listener accepts: every storage class, in the transfer syntax we decode best.
 
-The contexts are made for each association from what the peer asks for. The two ways pynetdicom offers do not fit:
-a table of all storage classes times all transfer syntaxes is copied for each association (89 ms for 170 x 39) and
-knows no private class; its unrestricted mode takes the first transfer syntax proposed, decodable or not.
+The answer is made from what the peer proposes. The two ways pynetdicom offers do not fit: a table of all storage
+classes times all transfer syntaxes is copied for each association (89 ms for 170 x 39) and knows no private class; its
+unrestricted mode takes the first transfer syntax proposed, decodable or not. Both fail on a context without any.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from pydicom.uid import UID
+from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import NonPatientObjectStorageServiceClass, StorageServiceClass
@@ -19,6 +19,8 @@ from dicom_io.elements import valid_uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from dicom_io.associate import ProposedContext
 
 STORAGE_COMMITMENT_UID = "1.2.840.10008.1.20.1"
 #: Storage Service Class (PS3.4 annex B).
@@ -48,6 +50,8 @@ PREFERRED_TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.55",  # JPEG, retired processes 10 and 12
 )
 _RANK = {uid: rank for rank, uid in enumerate(PREFERRED_TRANSFER_SYNTAXES)}
+#: Results of a presentation context (PS3.8 Table 9-18).
+_ACCEPTED, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 0, 3, 4
 _OTHER_SERVICES = (Verification, STORAGE_COMMITMENT_UID)
 # Named "... Storage ...", but no service that stores objects by C-STORE.
 _NOT_STORAGE = ("Storage Commitment", "Storage Management", "Media Storage")
@@ -82,44 +86,48 @@ def by_preference(transfer_syntaxes: Iterable[str]) -> list[str]:
     return sorted(transfer_syntaxes, key=lambda uid: _RANK.get(uid, len(_RANK)))
 
 
-def contexts_for(requested: Iterable[PresentationContext]) -> list[PresentationContext]:
-    """Return the contexts to support for one association.
+def answer_to(proposed: Iterable[ProposedContext]) -> list[PresentationContext]:
+    """Answer the presentation contexts of one association.
 
     Parameters
     ----------
-    requested : iterable of PresentationContext
+    proposed : iterable of ProposedContext
         What the peer proposes (PS3.8 section 9.3.2.2).
 
     Returns
     -------
     list of PresentationContext
-        One each for Verification and Storage Commitment, and one for each storage class proposed, with its transfer syntaxes best first: pynetdicom
-        accepts the first of them that a proposed context names.
+        One for each, with its result (PS3.8 Table 9-18): accepted with the transfer syntax of those proposed that is
+        decoded best, or refused for its abstract syntax (3) or its transfer syntaxes (4).
     """
-    wanted: dict[str, list[str]] = {}
-    for context in requested:
-        sop_class_uid = str(context.abstract_syntax)
-        if sop_class_uid in _OTHER_SERVICES or is_storage(sop_class_uid):
-            wanted.setdefault(sop_class_uid, []).extend(filter(valid_uid, map(str, context.transfer_syntax)))
-    return [_context(uid, by_preference(dict.fromkeys(syntaxes))) for uid, syntaxes in wanted.items()]
+    return [_answer(context) for context in proposed]
 
 
-def storage_services(supported: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+def storage_services(accepted: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
     """Return which service serves which class, for pynetdicom to dispatch a request by (PS3.7 D.3.3.6).
 
     It knows the service of public classes only and aborts on a C-STORE of any other; nothing of this is sent.
     """
     return {
         cast("UID", context.abstract_syntax): _storage_service(str(context.abstract_syntax))
-        for context in supported
+        for context in accepted
         if context.abstract_syntax not in _OTHER_SERVICES
     }
 
 
-def _context(sop_class_uid: str, transfer_syntaxes: list[str]) -> PresentationContext:
+def _answer(proposed: ProposedContext) -> PresentationContext:
     context = PresentationContext()
-    context.abstract_syntax = UID(sop_class_uid)
-    context.transfer_syntax = [UID(uid) for uid in transfer_syntaxes]
+    # Not by the setter, which refuses the even ids that some peers count with.
+    context._context_id = proposed.context_id
+    syntaxes = by_preference(proposed.transfer_syntaxes)
+    # A refusal names a transfer syntax too, which is not looked at.
+    context.add_transfer_syntax(syntaxes[0] if syntaxes else ImplicitVRLittleEndian)
+    if proposed.abstract_syntax in _OTHER_SERVICES or is_storage(proposed.abstract_syntax):
+        context.abstract_syntax = UID(proposed.abstract_syntax)
+        context.result = _ACCEPTED if syntaxes else _NO_TRANSFER_SYNTAX
+    else:
+        context.result = _NO_ABSTRACT_SYNTAX
+    context._as_scu, context._as_scp = False, context.result == _ACCEPTED
     return context
 
 

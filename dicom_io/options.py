@@ -75,9 +75,10 @@ class ListenerOptions:
     tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
-        for title in (self.ae_title, *self.allowed_aets):
-            if not is_ae_title(title):
-                raise ListenerOptionsInvalid("An AE title has 1 to 16 printable ASCII characters and no backslash.")
+        if not is_ae_title(self.ae_title):
+            raise ListenerOptionsInvalid("An AE title has 1 to 16 printable ASCII characters and no backslash.")
+        if not all(map(_is_foreign_title, self.allowed_aets)):
+            raise ListenerOptionsInvalid("An allowed AE title has 1 to 16 printable characters and no backslash.")
         if not 0 <= self.port <= 65535:
             raise ListenerOptionsInvalid("A port is a number from 0 to 65535.")
         if min(self.max_associations, self.max_per_peer) < 1 or self.max_pdu < 4096:
@@ -92,6 +93,21 @@ class ListenerOptions:
     def _timeouts(self) -> tuple[float, ...]:
         waiting = (self.acse_timeout_s, self.network_timeout_s, self.stop_timeout_s)
         return (*waiting, self.pdu_timeout_s, self.association_timeout_s)
+
+    def allows(self, calling: bytes) -> bool:
+        """Whether a calling AE title may associate.
+
+        Parameters
+        ----------
+        calling : bytes
+            The title as it came, without its padding. It is compared byte by byte with the entries of the list in
+            UTF-8 and in ISO 8859-1, which for ASCII are the same: titles beyond ASCII declare no character set.
+        """
+        return not self.allowed_aets or any(calling in _encodings(title) for title in self.allowed_aets)
+
+    def calls_us(self, called: bytes) -> bool:
+        """Whether a called AE title, without its padding, will do."""
+        return not self.check_called_aet or called == self.ae_title.encode("ascii")
 
     def admits(self, host: str) -> bool:
         """Whether an address may connect.
@@ -112,12 +128,25 @@ def is_ae_title(text: str) -> bool:
     return 1 <= len(text) <= 16 and text.isascii() and text.isprintable() and "\\" not in text and text == text.strip()
 
 
-def shown_ae_title(text: str) -> str:
-    """Return an AE title as a peer sent it, made fit for logs and rows: what no decent title holds becomes "?".
+def shown_ae_title(title: bytes) -> str:
+    """Return an AE title as a peer sent it, made fit for logs and rows: each byte that no decent title holds becomes "?".
 
     A title may be anything of 16 bytes on the wire: control characters that forge lines of a log, or a name.
     """
-    return "".join(char if char in _AE_CHARACTERS else "?" for char in text.strip()[:16])
+    return "".join(char if char in _AE_CHARACTERS else "?" for char in title[:16].decode("latin-1"))
+
+
+def _is_foreign_title(text: str) -> bool:
+    """Whether `text` may be the title of a peer: some have letters beyond ASCII, which the standard does not allow."""
+    if not text.isprintable() or "\\" in text or text != text.strip():
+        return False
+    return any(1 <= len(encoded) <= 16 for encoded in _encodings(text))
+
+
+def _encodings(title: str) -> set[bytes]:
+    """The bytes on the wire that a title of the settings stands for."""
+    in_latin_1 = {title.encode("latin-1")} if all(char <= "\xff" for char in title) else set()
+    return {title.encode("utf-8"), *in_latin_1}
 
 
 def plain_address(host: str) -> str:

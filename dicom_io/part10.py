@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.tag import BaseTag
 
-__all__ = ["PIXEL_TAGS", "UID_TAGS", "UNDEFINED_LENGTH", "Preface", "parse", "read_preface", "uncompressed_syntax_of"]
+__all__ = [
+    "PIXEL_TAGS",
+    "UID_TAGS",
+    "UNDEFINED_LENGTH",
+    "Preface",
+    "data_set_offset",
+    "parse",
+    "read_preface",
+    "uncompressed_syntax_of",
+]
 
 #: No wanted value is this long; a longer one is a damaged length or an attack on our memory.
 _MAX_VALUE_BYTES = 1 << 20
@@ -42,6 +51,7 @@ _MAX_KEPT_BYTES = 64 << 20
 _MAX_META_VALUE_BYTES = 1 << 10
 _MAX_META_ELEMENTS = 1000
 _INFLATE_BUFFER = 1 << 20
+_COMMAND_GROUP, _META_GROUP = b"\0\0", b"\2\0"
 _SPECIFIC_CHARACTER_SET = 0x00080005
 #: SOP Class, SOP Instance, Study and Series Instance UID: who an object is.
 UID_TAGS = frozenset({0x00080016, 0x00080018, 0x0020000D, 0x0020000E})
@@ -59,7 +69,8 @@ class Preface:
     transfer_syntax_uid : str
         As the file meta information says, "" when it does not.
     meta : dict of int to bytes
-        The elements of group 0002, undecoded; none of more than 1 KiB.
+        The elements of group 0002, undecoded; none of more than 1 KiB. Of one that comes twice the first: what a sender
+        put before its data set never overrides the file meta information that was written for the file.
     is_part10 : bool
         Whether the file has the preamble of PS3.10 or at least group 0002; False for a bare data set.
     """
@@ -88,22 +99,42 @@ def read_preface(fp: BinaryIO) -> Preface:
     NotDicom
         If the file has no preamble and does not begin with group 0002 or 0008 either, or group 0002 does not end.
     """
-    has_preamble = fp.read(132)[128:] == b"DICM"
-    start = 132 if has_preamble else 0
-    fp.seek(start)
-    meta: dict[int, bytes] = {}
-    read = 0
-    while (element := _read_meta_element(fp)) is not None:
-        meta.update(element)
-        read += 1
-        if read > _MAX_META_ELEMENTS:
-            raise NotDicom
-    offset = fp.tell()
+    meta, has_preamble = _step_over_preface(fp)
     if not has_preamble and not meta and not _begins_like_data_set(fp):
         raise NotDicom
-    fp.seek(offset)
     uid = meta.get(0x00020010, b"").decode("latin-1").strip(" \0")
-    return Preface(offset, uid if valid_uid(uid) else "", meta, is_part10=has_preamble or bool(meta))
+    return Preface(fp.tell(), uid if valid_uid(uid) else "", meta, is_part10=has_preamble or bool(meta))
+
+
+def data_set_offset(data: bytes, transfer_syntax_uid: str) -> int:
+    """Return where the data set of a message begins.
+
+    Some senders put the file meta information of their file before it, the command set, or the whole file. None of that
+    is part of a data set (PS3.5 section 7.1, PS3.10 section 7.1): behind file meta information of our own most readers
+    would take it for ours.
+
+    Parameters
+    ----------
+    data : bytes
+        What came as the data set.
+    transfer_syntax_uid : str
+        Of the presentation context. A deflated data set begins at once.
+
+    Raises
+    ------
+    HeaderUnreadable
+        If file meta information stands before it that does not end.
+    """
+    fp = io.BytesIO(data)
+    if transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        try:
+            _step_over_preface(fp)
+        except NotDicom:
+            raise HeaderUnreadable from None
+    offset = fp.tell()
+    if data.startswith(_META_GROUP, offset):
+        raise HeaderUnreadable
+    return offset
 
 
 def parse(
@@ -207,24 +238,40 @@ def _encoding(fp: BinaryIO) -> tuple[bool, bool]:
     return uid == ImplicitVRLittleEndian, uid != ExplicitVRBigEndian
 
 
-def _read_meta_element(fp: BinaryIO) -> dict[int, bytes] | None:
-    """The next element of group 0002 unless its value is long; None (and the position kept) where the group ends.
+def _step_over_preface(fp: BinaryIO) -> tuple[dict[int, bytes], bool]:
+    """Step over preamble and groups 0000 and 0002; the elements of the latter, and whether there is a preamble."""
+    has_preamble = fp.read(132)[128:] == b"DICM"
+    fp.seek(132 if has_preamble else 0)
+    meta: dict[int, bytes] = {}
+    read = 0
+    while (element := _read_preface_element(fp)) is not None:
+        tag, value = element
+        if tag >> 16 == 2 and value is not None:
+            meta.setdefault(tag, value)
+        read += 1
+        if read > _MAX_META_ELEMENTS:
+            raise NotDicom
+    return meta, has_preamble
 
-    The group is Explicit VR Little Endian by the standard; a few writers made it implicit.
+
+def _read_preface_element(fp: BinaryIO) -> tuple[int, bytes | None] | None:
+    """The next element of group 0000 or 0002, its value None if it is long; None (and the position kept) for another.
+
+    Group 0002 is Explicit VR Little Endian by the standard and group 0000 implicit; some writers do it otherwise.
     """
     start = fp.tell()
     head = fp.read(8)
-    if len(head) == 8 and head[:2] == b"\x02\x00":
-        element, vr, length = struct.unpack("<2xH2sH", head)
+    if len(head) == 8 and head[:2] in (_COMMAND_GROUP, _META_GROUP):
+        group, number, vr, length = struct.unpack("<HH2sH", head)
         if not vr.isalpha():
             length = struct.unpack_from("<L", head, 4)[0]
         elif vr in LONG_VRS:
             length = int.from_bytes(fp.read(4), "little")
         if length <= _MAX_META_VALUE_BYTES:
-            return {0x00020000 | element: fp.read(length)}
+            return group << 16 | number, fp.read(length)
         if length <= _MAX_VALUE_BYTES:
             fp.seek(length, io.SEEK_CUR)
-            return {}
+            return group << 16 | number, None
     fp.seek(start)
     return None
 

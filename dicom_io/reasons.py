@@ -70,6 +70,7 @@ class Reason(StrEnum):
     CALLING_AE_NOT_ALLOWED = "CALLING_AE_NOT_ALLOWED"
     ADDRESS_NOT_ALLOWED = "ADDRESS_NOT_ALLOWED"
     CALLED_AE_NOT_RECOGNISED = "CALLED_AE_NOT_RECOGNISED"
+    PROTOCOL_VERSION_UNKNOWN = "PROTOCOL_VERSION_UNKNOWN"
     USER_IDENTITY_REJECTED = "USER_IDENTITY_REJECTED"
     TOO_MANY_ASSOCIATIONS = "TOO_MANY_ASSOCIATIONS"
     TOO_MANY_FROM_PEER = "TOO_MANY_FROM_PEER"
@@ -261,6 +262,11 @@ _ENTRIES: dict[Reason, _Entry] = {
     ),
     Reason.CALLED_AE_NOT_RECOGNISED: _Entry(
         None, 0, "The sender called another AE title than ours; correct the destination at the sender."
+    ),
+    Reason.PROTOCOL_VERSION_UNKNOWN: _Entry(
+        None,
+        0,
+        "The sender speaks another version of the DICOM upper layer protocol than version 1; correct the sender.",
     ),
     Reason.USER_IDENTITY_REJECTED: _Entry(
         None, 0, "The sender asks for user identity negotiation; switch it off there, or allow it in the settings."

@@ -5,13 +5,14 @@ Plain functions of bytes: nothing here knows associations. The header is parsed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from dicom_io.elements import valid_uid
 from dicom_io.errors import DicomIoError, HeaderUnreadable, SpoolError, SpoolFull
 from dicom_io.file_meta import ObjectUids, Sender, encode_file_meta
 from dicom_io.header import Identity, identify
+from dicom_io.part10 import data_set_offset
 from dicom_io.status import StoreStatus
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Incoming:
     """A C-STORE request as it came (PS3.7 section 9.1.1)."""
 
-    #: The encoded data set, untouched.
+    #: What came as the data set, untouched.
     data: bytes
     #: Affected SOP Class and Instance UID of the command, transfer syntax of the presentation context.
     uids: ObjectUids
@@ -39,6 +40,8 @@ class Stored:
 
     key: str
     identity: Identity
+    #: How many bytes before the data set are not kept, see `dicom_io.part10.data_set_offset`.
+    left_out: int
 
 
 class ObjectRefused(DicomIoError):
@@ -82,6 +85,12 @@ def receive(incoming: Incoming, sender: Sender, spool: Spool, ae_title: str) -> 
     ObjectRefused
         With the status to answer. Nothing of the object is kept.
     """
+    try:
+        left_out = data_set_offset(incoming.data, incoming.uids.transfer_syntax_uid)
+    except HeaderUnreadable as exc:
+        raise ObjectRefused(StoreStatus.HEADER_UNREADABLE) from exc
+    if left_out:
+        incoming = replace(incoming, data=incoming.data[left_out:])
     identity = checked_identity(incoming)
     try:
         key = spool.put((encode_file_meta(incoming.uids, sender, ae_title), incoming.data))
@@ -89,7 +98,7 @@ def receive(incoming: Incoming, sender: Sender, spool: Spool, ae_title: str) -> 
         raise ObjectRefused(StoreStatus.OUT_OF_RESOURCES, identity) from exc
     except SpoolError as exc:
         raise ObjectRefused(StoreStatus.CANNOT_WRITE, identity) from exc
-    return Stored(key, identity)
+    return Stored(key, identity, left_out)
 
 
 def checked_identity(incoming: Incoming) -> Identity:

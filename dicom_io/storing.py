@@ -101,6 +101,7 @@ class Storing:
                 "key": stored.key,
                 "study_uid": study_uid,
                 "sop_uid": stored.identity.sop_uid,
+                "left_out_bytes": stored.left_out,
             },
         )
         tell("on_instance", lambda: self._on_instance(stored.key, study_uid, session.number))

@@ -14,10 +14,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
-from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, P_DATA_TF
+from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 
-from dicom_io.fragments import Fragments, is_response
+from dicom_io.associate import RETURNED, read_proposal, titles_of
+from dicom_io.fragments import Fragments, ends_command
 from dicom_io.reasons import Reason
 from dicom_io.violation import AbortReason, Violation
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The request of an association: 128 contexts with 40 transfer syntaxes each have 150 KiB.
 MAX_REQUEST_BYTES = 256 << 10
+#: Type and length.
+_HEAD_BYTES = 6
 #: Release and abort have 4 bytes, a rejection too.
 _MAX_CONTROL_BYTES = 1024
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x01, 0x04, 0x05, 0x06, 0x07
@@ -77,6 +80,8 @@ class BoundedProvider(DULServiceProvider):
         self._broken_by: Violation | None = None
         self._lingers_until: float | None = None
         self._heard_at = time.monotonic()
+        #: What an acceptance returns of its request.
+        self._returned = b""
 
     @property
     def transport(self) -> BoundedSocket:
@@ -123,6 +128,8 @@ class BoundedProvider(DULServiceProvider):
     def _send(self, pdu: Any) -> None:
         if isinstance(pdu, A_ABORT_RQ):
             self._say_why(pdu)
+        elif isinstance(pdu, A_ASSOCIATE_AC):
+            pdu = _Acceptance(pdu, self._returned)
         elif isinstance(pdu, P_DATA_TF) and _answers(pdu):
             self.unanswered = max(0, self.unanswered - 1)
             self._settle()
@@ -217,8 +224,8 @@ class BoundedProvider(DULServiceProvider):
 
     def _receive(self) -> None:
         """Read a PDU (PS3.8 section 9.3.1)."""
-        header = self.transport.recv(6)
-        if len(header) < 6:
+        header = self.transport.recv(_HEAD_BYTES)
+        if len(header) < _HEAD_BYTES:
             self._lose()
             return
         kind, length = struct.unpack(">BxL", header)
@@ -228,6 +235,8 @@ class BoundedProvider(DULServiceProvider):
             self._lose()
         elif kind == _P_DATA:
             self._collect(body)
+        elif kind == _ASSOCIATE_RQ:
+            self._propose(bytes(body))
         else:
             self._pass_on(kind, body)
 
@@ -252,6 +261,15 @@ class BoundedProvider(DULServiceProvider):
         self._settle()
         self._put(Data(taken.items), "Evt10")
 
+    def _propose(self, body: bytes) -> None:
+        """Read what the peer proposes; the state machine learns only that it does."""
+        association = self._bounded
+        association.titles = titles_of(body)
+        association.proposal = read_proposal(body)
+        self._returned = body[RETURNED]
+        self.transport.end_at = association.end_at
+        self._put(Request(association.proposal.max_length), "Evt6")
+
     def _pass_on(self, kind: int, body: bytearray) -> None:
         """Decode a PDU and give it to the state machine."""
         try:
@@ -260,14 +278,41 @@ class BoundedProvider(DULServiceProvider):
             pdu.to_primitive()
         except UNREADABLE as exc:
             raise Violation(Reason.PROTOCOL_ERROR, AbortReason.INVALID_PARAMETER) from exc
-        if kind == _ASSOCIATE_RQ:
-            self.transport.end_at = self._bounded.end_at
         self.peer_left = self.peer_left or kind == _ABORT
         self._put(pdu, event)
 
     def _put(self, pdu: Any, event: str) -> None:
         self.event_queue.put(event)
         self._recv_pdu.put(pdu)
+
+
+class Request:
+    """An A-ASSOCIATE-RQ PDU as the state machine needs it: the door judges what it says."""
+
+    protocol_version = 1
+
+    def __init__(self, max_length: int) -> None:
+        self._max_length = max_length
+
+    def to_primitive(self) -> A_ASSOCIATE:
+        """Return the primitive, with nothing in it but the length of what the peer takes."""
+        primitive = A_ASSOCIATE()
+        primitive.maximum_length_received = self._max_length
+        return primitive
+
+
+class _Acceptance:
+    """An A-ASSOCIATE-AC PDU that returns titles and reserved bytes as they came (PS3.8 Table 9-17)."""
+
+    def __init__(self, pdu: A_ASSOCIATE_AC, returned: bytes) -> None:
+        self._pdu = pdu
+        self._returned = returned
+
+    def encode(self) -> bytes:
+        """Return the PDU."""
+        encoded = self._pdu.encode()
+        head, body = encoded[:_HEAD_BYTES], encoded[_HEAD_BYTES:]
+        return head + body[: RETURNED.start] + self._returned + body[RETURNED.stop :]
 
 
 class Data:
@@ -284,5 +329,5 @@ class Data:
 
 
 def _answers(pdu: P_DATA_TF) -> bool:
-    """Whether a PDU that we send begins a response."""
-    return is_response(pdu.presentation_data_value_items[0].presentation_data_value or b"")
+    """Whether a PDU that we send ends a response: nothing else is sent over an association that we accept."""
+    return ends_command(pdu.presentation_data_value_items[0].presentation_data_value or b"")

@@ -52,6 +52,57 @@ def request(
     return pdu.encode()
 
 
+def sub_item(kind: int, value: bytes, length: int | None = None) -> bytes:
+    """An item or sub-item of an A-ASSOCIATE PDU; a length of its own may lie."""
+    return struct.pack(">BxH", kind, len(value) if length is None else length) + value
+
+
+APPLICATION = sub_item(0x10, b"1.2.840.10008.3.1.1.1")
+MAX_LENGTH, CLASS_UID = sub_item(0x51, struct.pack(">L", 16384)), sub_item(0x52, b"1.2.3.4")
+
+
+def context(context_id: int, abstract: bytes = CR.encode(), *syntaxes: bytes, extra: bytes = b"") -> bytes:
+    """A presentation context of an A-ASSOCIATE-RQ."""
+    inner = sub_item(0x30, abstract) + b"".join(sub_item(0x40, syntax) for syntax in syntaxes)
+    return sub_item(0x20, bytes((context_id, 0, 0, 0)) + extra + inner)
+
+
+FILMS = context(STORE_CONTEXT, CR.encode(), EXPLICIT_LE.encode())
+
+
+def raw_request(
+    items: bytes = APPLICATION + FILMS + sub_item(0x50, MAX_LENGTH + CLASS_UID),
+    *,
+    version: int = 1,
+    calling: bytes = b"RAW".ljust(16),
+    called: bytes = b"AUSCULT".ljust(16),
+    reserved: bytes = bytes(32),
+) -> bytes:
+    """An A-ASSOCIATE-RQ of any items and fields."""
+    return pdu(ASSOCIATE_RQ, struct.pack(">HH", version, 0) + called + calling + reserved + items)
+
+
+def with_user(*sub_items: bytes) -> bytes:
+    """The items of an A-ASSOCIATE-RQ with these sub-items of user information."""
+    return APPLICATION + FILMS + sub_item(0x50, b"".join(sub_items))
+
+
+def with_contexts(*contexts: bytes) -> bytes:
+    """The items of an A-ASSOCIATE-RQ with these presentation contexts."""
+    return APPLICATION + b"".join(contexts) + sub_item(0x50, MAX_LENGTH + CLASS_UID)
+
+
+def results_of(acceptance: bytes) -> dict[int, int]:
+    """The results of the presentation contexts of an A-ASSOCIATE-AC by their ids."""
+    found, offset = {}, 68
+    while offset < len(acceptance):
+        kind, length = struct.unpack_from(">BxH", acceptance, offset)
+        if kind == 0x21:
+            found[acceptance[offset + 4]] = acceptance[offset + 6]
+        offset += 4 + length
+    return found
+
+
 def pdu(kind: int, body: bytes = bytes(4)) -> bytes:
     """A PDU."""
     return struct.pack(">BxL", kind, len(body)) + body

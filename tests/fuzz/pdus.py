@@ -5,14 +5,16 @@ from __future__ import annotations
 import struct
 
 from pynetdicom.dimse_messages import DIMSEMessage
-from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.pdu import A_ASSOCIATE_AC
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from dicom_io.associate import read_proposal, readable_acceptance
 from dicom_io.fragments import Fragments
-from dicom_io.negotiation import contexts_for
+from dicom_io.negotiation import answer_to
 from dicom_io.network_log import quiet_network_libraries
-from dicom_io.upper_layer import UNREADABLE, Data
+from dicom_io.upper_layer import Data
 from dicom_io.violation import Violation
-from tests.wire import ASSOCIATE_RQ, P_DATA
+from tests.wire import ASSOCIATE_AC, ASSOCIATE_RQ, P_DATA
 
 MAX_OBJECT_BYTES = 2000
 CONTEXTS = {1, 3}
@@ -26,7 +28,7 @@ def examine(stream: bytes) -> int:
         kind, length = struct.unpack_from(">BxL", stream, offset)
         body = stream[offset + 6 : offset + 6 + length]
         offset += 6 + length
-        if kind == ASSOCIATE_RQ and not _request(stream[offset - 6 - length : offset]):
+        if kind == ASSOCIATE_RQ and not _request(body):
             break
         if kind == P_DATA:
             try:
@@ -41,13 +43,29 @@ def examine(stream: bytes) -> int:
     return whole
 
 
-def _request(encoded: bytes) -> bool:
-    pdu = A_ASSOCIATE_RQ()
+def _request(body: bytes) -> bool:
     try:
-        pdu.decode(encoded)
-        primitive = pdu.to_primitive()
-    except UNREADABLE:
+        proposal = read_proposal(body)
+    except Violation:
         return False
-    # In the association's thread, where an exception would end that.
-    contexts_for(primitive.presentation_context_definition_list)
+    answers = answer_to(proposal.contexts)
+    assert len(answers) <= 256
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
+    primitive.presentation_context_definition_results_list = answers
+    # As the state machine encodes it, where an exception would end the thread.
+    acceptance = A_ASSOCIATE_AC(primitive).encode()
+    _read_acceptance(acceptance[6:])
+    _read_acceptance(body)
     return True
+
+
+def _read_acceptance(body: bytes) -> None:
+    """What `readable_acceptance` returns, pynetdicom can read, whatever came."""
+    try:
+        known = readable_acceptance(body)
+    except Violation:
+        return
+    pdu = A_ASSOCIATE_AC()
+    pdu.decode(struct.pack(">BxL", ASSOCIATE_AC, len(known)) + known)
+    pdu.to_primitive()

@@ -24,22 +24,27 @@ from tests.objects import Made
 from tests.waiting import wait_until
 from tests.wire import (
     ABORT,
+    APPLICATION,
     ASSOCIATE_AC,
     ASSOCIATE_RJ,
     COMMAND,
     LAST,
+    MAX_LENGTH,
     P_DATA,
     RELEASE_RP,
     RELEASE_RQ,
     STORE_CONTEXT,
     Wire,
+    context,
     echo_command,
     element,
     item,
     pdu,
+    raw_request,
     request,
     store_command,
     store_pdus,
+    sub_item,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +95,17 @@ SEQUENCES = {
                 + element(0x0900, b"\0\0"),
             ),
         ),
+    ],
+    "an odd request": [
+        raw_request(
+            APPLICATION
+            + context(2, b"1.2.840.10008.1.1\0", b"", b"1.2.840.10008.1.2")
+            + context(3)
+            + sub_item(0x50, MAX_LENGTH + sub_item(0x5A, b"new") + sub_item(0x55, b"A" * 20)),
+            version=3,
+            calling=b"\xcd".ljust(16, b"\0"),
+        ),
+        pdu(RELEASE_RQ),
     ],
     "wrong roles": [request(), pdu(ASSOCIATE_AC, request()[6:]), pdu(ASSOCIATE_RJ), pdu(RELEASE_RP)],
 }
@@ -243,5 +259,6 @@ def test_the_sequences_are_whole_before_they_are_bent() -> None:
         "command and data in one": 1,
         "command in pieces": 1,
         "a response nobody waits for": 1,
+        "an odd request": 0,
         "wrong roles": 0,
     }

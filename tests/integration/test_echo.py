@@ -20,6 +20,23 @@ from dicom_io.peer import Peer
 from dicom_io.tls import TlsFiles, client_context, server_context
 from tests.listening import LOCAL, listening
 from tests.sites import new_site
+from tests.wire import (
+    APPLICATION,
+    ASSOCIATE_AC,
+    CLASS_UID,
+    COMMAND,
+    IMPLICIT_LE,
+    LAST,
+    MAX_LENGTH,
+    P_DATA,
+    RELEASE_RP,
+    VERIFICATION,
+    element,
+    item,
+    pdu,
+    sub_item,
+    uid,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +65,15 @@ def closed_port() -> int:
 
 
 @contextmanager
-def rude_port(answer: bytes) -> Iterator[int]:
-    """A port that answers the first bytes with others and closes."""
+def rude_port(*answers: bytes) -> Iterator[int]:
+    """A port that answers the first bytes with others, the next with the next, and closes."""
 
     def serve(server: socket.socket) -> None:
         connection, _ = server.accept()
         with connection:
-            connection.recv(1024)
-            connection.sendall(answer)
+            for answer in answers:
+                connection.recv(4096)
+                connection.sendall(answer)
 
     with socket.create_server((LOCAL, 0)) as server:
         thread = threading.Thread(target=serve, args=(server,))
@@ -131,6 +149,35 @@ def test_a_rejection_is_given_in_the_words_of_the_standard(
         answer = echo(Peer(called, LOCAL, served.port), CALLER)
     assert words in answer.problem
     assert "for good" in answer.problem
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        pytest.param(MAX_LENGTH + CLASS_UID + sub_item(0x5A, b"new"), id="an unknown sub-item"),
+        pytest.param(MAX_LENGTH + CLASS_UID + sub_item(0x55, b"A\xff" * 10), id="a long version name of any bytes"),
+        pytest.param(sub_item(0x52, b"1." * 40) + sub_item(0x54, b"\0\xff1"), id="no maximum length, broken items"),
+        pytest.param(b"", id="no user information"),
+    ],
+)
+def test_an_acceptance_may_say_more_or_less_than_the_standard_asks_for(user: bytes) -> None:
+    context = sub_item(0x21, b"\1\0\0\0" + sub_item(0x77, b"?") + sub_item(0x40, IMPLICIT_LE.encode() + b"\0"))
+    items = APPLICATION + sub_item(0x66, b"new") + context + (sub_item(0x50, user) if user else b"") + b"\0\0"
+    echoed = (
+        element(0x0002, uid(VERIFICATION))
+        + element(0x0100, b"\x30\x80")
+        + element(0x0120, b"\1\0")
+        + element(0x0800, b"\x01\x01")
+        + element(0x0900, b"\0\0")
+    )
+    answers = (
+        pdu(ASSOCIATE_AC, b"\xff\xff\0\0" + b"\xff" * 64 + items),
+        pdu(P_DATA, item(1, COMMAND | LAST, echoed)),
+        pdu(RELEASE_RP),
+    )
+    with rude_port(*answers) as port:
+        answer = echo(Peer("ANY", LOCAL, port), CALLER)
+    assert (answer.problem, answer.steps[-1].stage) == ("", Stage.ANSWERED)
 
 
 def test_a_peer_without_verification_is_named_as_such() -> None:

@@ -27,8 +27,10 @@ from dicom_io.clean import clean_text
 from dicom_io.elements import valid_uid
 from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.facts import Facts
+from dicom_io.film import film_of_dicom
 from dicom_io.header import dataset_sha256, facts_of, identify, read_facts
-from tests.films import DX, film, save
+from dicom_io.part10 import data_set_offset, read_preface
+from tests.films import DX, film, ramp, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -439,6 +441,57 @@ def test_the_hash_is_over_the_data_set_alone(tmp_path: Path) -> None:
     assert dataset_sha256(first) == dataset_sha256(second)
     ds.PatientID = "P2"
     assert dataset_sha256(save(ds, tmp_path, "three.dcm")) != dataset_sha256(first)
+
+
+@pytest.mark.parametrize("at", ["after the meta", "with a length that lies", "a second meta", "a command set"])
+def test_the_first_file_meta_information_counts(at: str, tmp_path: Path) -> None:
+    ds = film(ramp(), BitsStored=12)
+    ds.file_meta.SendingApplicationEntityTitle = "PACS"
+    clean = save(ds, tmp_path, "clean.dcm")
+    with clean.open("rb") as file:
+        begin = read_preface(file).offset
+    head, data = clean.read_bytes()[:begin], clean.read_bytes()[begin:]
+    forged = (
+        raw("TransferSyntaxUID", "UI", b"1.2.840.10008.1.2.4.100")
+        + raw("SourceApplicationEntityTitle", "AE", b"OTHERPACS")
+        + raw("SendingApplicationEntityTitle", "AE", b"OTHERPACS")
+    )
+    length = raw("FileMetaInformationGroupLength", "UL", len(forged).to_bytes(4, "little"))
+    whole = {
+        "after the meta": head + forged + data,
+        "with a length that lies": head[:140] + b"\x07\0\0\0" + head[144:] + forged + data,
+        "a second meta": head + length + forged + data,
+        "a command set": head + bytes.fromhex("0000 1001 02000000 0100") + data,
+    }
+    bent = tmp_path / "bent.dcm"
+    bent.write_bytes(whole[at])
+    assert read_facts(bent) == read_facts(clean)
+    assert dataset_sha256(bent) == dataset_sha256(clean)
+    assert np.array_equal(film_of_dicom(bent).pixels, film_of_dicom(clean).pixels)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("before", ["", "explicit", "implicit", "a whole file", "a command set"])
+def test_a_data_set_begins_behind_what_is_no_part_of_it(before: str, syntax: str, tmp_path: Path) -> None:
+    explicit = raw("TransferSyntaxUID", "UI", b"1.2.840.10008.1.2.4.100")
+    prefix = {
+        "": b"",
+        "explicit": explicit,
+        "implicit": bytes.fromhex("0200 1000 02000000 312e"),
+        "a whole file": bytes(128) + b"DICM" + explicit,
+        "a command set": bytes.fromhex("0000 1001 02000000 0100"),
+    }[before]
+    with save(film(syntax=syntax), tmp_path).open("rb") as file:
+        read_preface(file)
+        data = file.read()
+    assert data_set_offset(prefix + data, syntax) == len(prefix)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_data_set_that_keeps_file_meta_information_at_its_start_is_unreadable(syntax: str) -> None:
+    deflated_or_endless = bytes.fromhex("0200 1000 ffffffff") + bytes(200)
+    with pytest.raises(HeaderUnreadable):
+        data_set_offset(deflated_or_endless, syntax)
 
 
 @pytest.mark.data

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicom_io import refusals as refusals_module
+from dicom_io.association import usable
 from dicom_io.budget import Budget
+from dicom_io.command_set import read_command
 from dicom_io.file_meta import Sender
-from dicom_io.fragments import MAX_COMMAND_BYTES, Fragments, command_numbers, is_response
+from dicom_io.fragments import MAX_COMMAND_BYTES, Fragments, ends_command
 from dicom_io.journal import Journal
 from dicom_io.options import shown_ae_title
 from dicom_io.reasons import Reason
 from dicom_io.refusals import Refusals
 from dicom_io.violation import Violation
+from tests.objects import CR
 from tests.waiting import wait_until
 from tests.wire import COMMAND, LAST, echo_command, element, item, store_command
 
@@ -35,19 +38,62 @@ def take(fragments: Fragments, body: bytes) -> tuple[bytes, bool]:
 
 def test_a_message_is_followed_from_its_first_fragment_to_its_last() -> None:
     fragments, command = Fragments(LIMIT), store_command("1.2.3")
+    usable, echo = read_command(command).encoded, read_command(echo_command()).encoded
     steps = [
-        (item(1, COMMAND, command[:20]), False),
-        (item(1, COMMAND | LAST, command[20:]), False),
-        (item(1, 0, bytes(400)), False),
-        (item(1, LAST, bytes(600)), True),
-        (item(3, COMMAND | LAST, echo_command()), True),
-        (item(1, COMMAND | LAST, command) + item(1, LAST, bytes(10)), True),
-        (item(1, COMMAND | LAST, RESPONSE), False),
+        (item(1, COMMAND, command[:20]), item(1, COMMAND, b""), False),
+        (item(1, COMMAND | LAST, command[20:]), item(1, COMMAND | LAST, usable), False),
+        (item(1, 0, bytes(400)), item(1, 0, bytes(400)), False),
+        (item(1, LAST, bytes(600)), item(1, LAST, bytes(600)), True),
+        (item(3, COMMAND | LAST, echo_command()), item(3, COMMAND | LAST, echo), True),
+        (
+            item(1, COMMAND | LAST, command) + item(1, LAST, bytes(10)),
+            item(1, COMMAND | LAST, usable) + item(1, LAST, bytes(10)),
+            True,
+        ),
+        (item(1, COMMAND | LAST, RESPONSE), item(1, COMMAND | LAST, RESPONSE), False),
     ]
-    for body, ends_request in steps:
-        assert take(fragments, body) == (body, ends_request)
+    for body, passed_on, ends_request in steps:
+        assert take(fragments, body) == (passed_on, ends_request)
     assert fragments.between_messages
     assert not fragments.overrun
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param({0x0700: b"\3\0"}, id="a priority there is not"),
+        pytest.param({0x0700: b""}, id="an empty priority"),
+        pytest.param({0x0700: b"\0\0\0\0"}, id="a long priority"),
+        pytest.param({0x1030: "RADIOLOGÍA".encode("latin-1")}, id="a move originator beyond ASCII"),
+        pytest.param({0x1030: b"PACS\0\0\0\0", 0x1031: b"\1"}, id="a move originator padded with NUL, an odd number"),
+        pytest.param({0x0000: b"\xff\xff\xff\xff"}, id="a wrong group length"),
+        pytest.param({0x0001: b"\0\0", 0x5180: b"\xff\xfe"}, id="retired and unknown elements"),
+        pytest.param({0x0002: CR.encode() + b" ", 0x1000: b"1.2.3\0\0\0"}, id="padding of UIDs"),
+    ],
+)
+def test_of_a_command_set_only_what_is_used_is_passed_on(odd: dict[int, bytes]) -> None:
+    used = {
+        0x0002: CR.encode() + b"\0",
+        0x0100: b"\1\0",
+        0x0110: b"\1\0",
+        0x0700: b"\0\0",
+        0x0800: b"\1\0",
+        0x1000: b"1.2.3\0",
+    }
+    sent = {**used, **odd}
+    assert read_command(encoded(sent)).encoded == encoded(used)
+
+
+def test_a_request_over_an_association_of_ours_is_passed_on_like_one_of_a_peers() -> None:
+    odd = COMMAND_SET.replace(element(0x0700, b"\2\0"), element(0x0700, b"\3\0"))
+    header = bytes([COMMAND | LAST])
+    assert usable(header + odd) == header + read_command(COMMAND_SET).encoded
+    for other in (header + RESPONSE, bytes([COMMAND]) + odd, bytes([LAST]) + b"data", header + odd[:-1], b""):
+        assert usable(other) == other
+
+
+def encoded(elements: dict[int, bytes]) -> bytes:
+    return b"".join(element(number, elements[number]) for number in sorted(elements))
 
 
 def test_nothing_is_passed_on_of_an_object_over_the_limit_and_all_of_the_next() -> None:
@@ -58,7 +104,7 @@ def test_nothing_is_passed_on_of_an_object_over_the_limit_and_all_of_the_next() 
     assert take(fragments, item(1, LAST, bytes(10))) == (item(1, LAST, b""), True)
     assert fragments.overrun
     both = item(1, COMMAND | LAST, command) + item(1, LAST, bytes(10))
-    assert take(fragments, both) == (both, True)
+    assert take(fragments, both)[0].endswith(item(1, LAST, bytes(10)))
     assert not fragments.overrun
 
 
@@ -110,11 +156,21 @@ def test_what_does_not_fit_together_is_a_violation(body: bytes) -> None:
 
 
 def test_responses_are_told_from_requests() -> None:
-    assert is_response(bytes([COMMAND | LAST]) + RESPONSE)
-    assert not is_response(bytes([COMMAND | LAST]) + COMMAND_SET)
-    assert not is_response(bytes([LAST]) + b"data")
-    assert not is_response(b"")
-    assert command_numbers(RESPONSE) == {0x0100: 0x8001, 0x0800: 0x0101}
+    assert [read_command(command).is_request for command in (COMMAND_SET, RESPONSE)] == [True, False]
+    assert [read_command(command).has_data_set for command in (COMMAND_SET, RESPONSE)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("sent", "ends"),
+    [
+        (bytes([COMMAND | LAST]) + RESPONSE, True),
+        (bytes([COMMAND]) + RESPONSE[:7], False),
+        (bytes([LAST]) + b"data", False),
+        (b"", False),
+    ],
+)
+def test_an_answer_has_gone_out_with_the_last_fragment_of_its_command(sent: bytes, ends: bool) -> None:
+    assert ends_command(sent) is ends
 
 
 def test_over_the_limit_only_the_oldest_goes_on() -> None:
@@ -182,6 +238,9 @@ def test_the_number_of_callers_told_apart_is_bounded(journal: Journal) -> None:
     refusals.close()
 
 
-@pytest.mark.parametrize(("sent", "shown"), [("  PACS1 ", "PACS1"), ("A\r\nB\0", "A??B?"), ("É" * 20, "?" * 16)])
-def test_titles_are_shown_without_what_could_harm(sent: str, shown: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [(b"PACS1", "PACS1"), (b"A\r\nB\0C", "A??B?C"), (b"\xc9" * 20, "?" * 16), ("É".encode(), "??")],
+)
+def test_titles_are_shown_without_what_could_harm(sent: bytes, shown: str) -> None:
     assert shown_ae_title(sent) == shown

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pydicom.filereader import dcmread
-from pynetdicom import build_context
 
+from dicom_io.associate import ProposedContext
 from dicom_io.file_meta import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -17,7 +17,7 @@ from dicom_io.file_meta import (
     Sender,
     encode_file_meta,
 )
-from dicom_io.negotiation import by_preference, contexts_for, is_storage
+from dicom_io.negotiation import answer_to, by_preference, is_storage
 from dicom_io.options import HostUnguarded, ListenerOptions, ListenerOptionsInvalid, is_loopback
 from dicom_io.outgoing import batches, outgoing_of
 from dicom_io.status import StoreStatus
@@ -53,6 +53,8 @@ def test_another_host_needs_a_guard(host: str) -> None:
         {"ae_title": "A\\B"},
         {"ae_title": "RÖNTGEN"},
         {"allowed_aets": frozenset({"A\nB"})},
+        {"allowed_aets": frozenset({""})},
+        {"allowed_aets": frozenset({"É" * 17})},
         {"port": 65536},
         {"port": -1},
         {"max_associations": 0},
@@ -64,6 +66,25 @@ def test_another_host_needs_a_guard(host: str) -> None:
 def test_impossible_settings_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ListenerOptionsInvalid):
         ListenerOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("title", "allowed"),
+    [
+        pytest.param(b"PACS", True, id="ASCII"),
+        pytest.param("RADIOLOGÍA".encode("latin-1"), True, id="ISO 8859-1"),
+        pytest.param("RADIOLOGÍA".encode(), True, id="UTF-8"),
+        pytest.param(b"RADIOLOGIA", False, id="transliterated"),
+        pytest.param(b"RADIOLOGA", False, id="without what is not ASCII"),
+        pytest.param("RADIOLOGÍA".encode("cp850"), False, id="another character set"),
+        pytest.param(b"pacs", False, id="lower case"),
+        pytest.param(b"PACS\0OTHER", False, id="something behind a NUL"),
+        pytest.param(b"", False, id="nothing"),
+    ],
+)
+def test_calling_titles_are_compared_byte_by_byte(title: bytes, allowed: bool) -> None:
+    assert ListenerOptions(allowed_aets=frozenset({"PACS", "RADIOLOGÍA"})).allows(title) is allowed
+    assert ListenerOptions().allows(title)
 
 
 @pytest.mark.parametrize(
@@ -124,18 +145,26 @@ def test_transfer_syntaxes_are_ordered_by_how_well_they_are_decoded() -> None:
     ]
 
 
-def test_contexts_of_one_class_are_merged() -> None:
-    requested = [
-        build_context("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.1.2"),
-        build_context("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.1.2.1"),
-        build_context(VERIFICATION, "1.2.840.10008.1.2"),
-        build_context("1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.2"),
+def test_each_context_is_answered_by_itself() -> None:
+    cr, find, explicit = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.2.1"
+    implicit, jpeg = "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.50"
+    proposed = [
+        ProposedContext(1, cr, (implicit,)),
+        ProposedContext(3, cr, (jpeg, explicit)),
+        ProposedContext(4, VERIFICATION, (implicit,)),
+        ProposedContext(5, find, (explicit,)),
+        ProposedContext(7, cr, ()),
+        ProposedContext(9, "", ()),
     ]
-    supported = {str(context.abstract_syntax): context.transfer_syntax for context in contexts_for(requested)}
-    assert supported == {
-        "1.2.840.10008.5.1.4.1.1.1": ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"],
-        VERIFICATION: ["1.2.840.10008.1.2"],
-    }
+    told = [(context.context_id, context.result, context.transfer_syntax) for context in answer_to(proposed)]
+    assert told == [
+        (1, 0, [implicit]),
+        (3, 0, [explicit]),
+        (4, 0, [implicit]),
+        (5, 3, [explicit]),
+        (7, 4, [implicit]),
+        (9, 3, [implicit]),
+    ]
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7"])
