@@ -373,8 +373,8 @@ def test_the_serving_process_answers_by_itself(tmp_path: Path) -> None:
             status, _ = association.send_n_action(ds, 1, STORAGE_COMMITMENT_UID, STORAGE_COMMITMENT_INSTANCE_UID)
         assert status.Status == 0
         assert requester.answers.get(timeout=30).committed == [made.sop_uid]
-        wait_until(lambda: site.json("status", check=1)["commitments_waiting"] == 0, 20, "the request to be gone")
+        wait_until(lambda: site.json("status", check=3)["commitments_waiting"] == 0, 20, "the request to be gone")
         aside = site.home / "spool" / "commitment" / "quarantine" / ("0" * 32)
         aside.write_text("{}", encoding="ascii")
-        assert "storage commitment: nobody took" in str(site.json("status", check=1)["problems"])
+        assert "storage commitment: nobody took" in str(site.json("status", check=3)["problems"])
     requester.stop()
