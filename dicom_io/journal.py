@@ -14,7 +14,7 @@ import re
 import stat
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -35,6 +35,7 @@ MAX_JOURNAL_BYTES = 8 << 20
 _UID = re.compile(r"[0-9a-f]{32}")
 #: Longer than any AE title, address or UID; and the largest number that a column holds.
 _LONGEST_TEXT = 64
+_TEXTS = ("calling_aet", "called_aet", "peer", "study_uid", "sop_uid")
 _MOST_REPEATS = 2**31 - 1
 
 
@@ -222,16 +223,18 @@ def _records_of(file: Path) -> list[RefusalRecord]:
 
 
 def _record_of(fields: dict[str, Any]) -> RefusalRecord:
-    """Return the record a line holds; raises ValueError or its like where a field is not what we write."""
-    kind, reason = RefusalKind(fields.pop("kind")), Reason(fields.pop("reason"))
+    """Return the record a line holds, with texts that a database takes; raises ValueError or its like for any other."""
+    kind, reason, count = RefusalKind(fields.pop("kind")), Reason(fields.pop("reason")), fields.get("count", 1)
+    if type(count) is not int or not 0 < count <= _MOST_REPEATS:
+        raise ValueError("not a count of ours")
     record = RefusalRecord(kind=kind, reason=reason, **fields)
     datetime.fromisoformat(record.at)
-    texts = (record.at, record.calling_aet, record.called_aet, record.peer, record.study_uid, record.sop_uid)
-    # Encoded, for half a surrogate pair is a str that no database takes.
-    if any(len(text.encode()) > _LONGEST_TEXT or "\0" in text for text in texts):
-        raise ValueError("not a text of ours")
-    if not _UID.fullmatch(record.uid) or not isinstance(record.count, int):
-        raise ValueError("not a number of ours")
-    if not 0 < record.count <= _MOST_REPEATS:
-        raise ValueError("not a count")
-    return record
+    if not _UID.fullmatch(record.uid):
+        raise ValueError("not an identifier of ours")
+    texts: dict[str, Any] = {name: _storable(getattr(record, name)) for name in _TEXTS}
+    return replace(record, **texts)
+
+
+def _storable(text: str) -> str:
+    """Return the text without what no database takes: zero bytes, halves of surrogate pairs, more than a column holds."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:_LONGEST_TEXT]

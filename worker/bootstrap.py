@@ -7,7 +7,7 @@ Neither Celery nor TensorFlow nor an image decoder is imported from here, so the
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 FIRST_START = Order("auscult", "first start: no model was active")
 #: A worker is silent after this many missed heartbeats.
 MISSED_HEARTBEATS = 4
+#: Where a data folder notes which store it has used.
+STORE_NOTE = "store.path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,35 @@ def open_database(settings: Settings) -> Database:
 
 
 def open_store(settings: Settings, database: Database) -> Store:
-    """The store for a process that files objects; it and the films' folder are made when SQL knows no image yet."""
-    with database.reads() as session:
-        known = holdings.any_image(session)
+    """The store for a process that files objects; it and the films' folder are made unless they were there before."""
+    known = _is_store_known(settings, database)
     prepare_root(settings.films, known=known)
-    return Store(settings.store, known=known)
+    store = Store(settings.store, known=known)
+    _note_store(settings)
+    return store
+
+
+def _is_store_known(settings: Settings, database: Database) -> bool:
+    """Whether the store is one that holds originals: where it is not to be found, it is away and not new."""
+    with database.reads() as session:
+        if not holdings.any_image(session):
+            return False
+    # A data folder of its own may join a database that others fill; a volume that was named is the one they share.
+    return settings.store_dir is not None or not settings.database_url or _noted_store(settings) == settings.store
+
+
+def _noted_store(settings: Settings) -> Path | None:
+    try:
+        return Path((settings.home / STORE_NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _note_store(settings: Settings) -> None:
+    if _noted_store(settings) != settings.store:
+        # A disk that is full takes the note at a later start.
+        with suppress(OSError):
+            (settings.home / STORE_NOTE).write_text(str(settings.store), encoding="utf-8")
 
 
 def bundle_of(settings: Settings, ref: str) -> Bundle:

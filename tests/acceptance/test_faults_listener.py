@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.listening import SlowPeer, association_to, store
+from tests.listening import SlowPeer, answers, association_to, store
 from tests.objects import CR, EXPLICIT_LE, Made
 from tests.running import Running, Site, command
+from tests.servers import free_port
 from tests.tracing import positions, whole_calls
 from tests.waiting import wait_until
 
@@ -97,6 +99,33 @@ def test_sigterm_lets_the_object_on_its_way_be_stored_answered_and_registered(si
         assert len(list((site.home / "spool" / "new").iterdir())) == 1
         with site.running("listen", log="second.log"):
             wait_until(lambda: made.sop_uid in registered(site), 60, "the object's row")
+
+
+def test_a_listener_started_on_a_full_disk_answers_and_goes_on_once_there_is_room(site: Site, tmp_path: Path) -> None:
+    with site.running("listen", log="first.log") as listener:
+        assert listener.port
+    made, port = Made(), free_port()
+    site.env["AUSCULT_PORT"] = str(port)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file can grow: what a full disk is to a process, and a child inherits it.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        running = site.running("listen", log="full.log")
+        listener = running.__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        wait_until(lambda: answers(port), 60, "an answer to a C-ECHO")
+        with association_to(port, CONTEXT) as association:
+            assert store(association, made.write(tmp_path / "made.dcm"))[0] == 0xA700
+        assert not (site.home / "run" / "listener.port").exists()
+        psutil.Process(listener.process.pid).rlimit(psutil.RLIMIT_FSIZE, before)
+        assert listener.port == port
+        with association_to(port, CONTEXT) as association:
+            assert store(association, made.write(tmp_path / "made.dcm"))[0] == 0
+        wait_until(lambda: made.sop_uid in registered(site), 60, "the object's row")
+    finally:
+        running.__exit__(None, None, None)
 
 
 def is_open(listener: Running) -> bool:

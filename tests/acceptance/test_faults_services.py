@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 import redis
+from sqlalchemy import make_url
 
 from tests.listening import answers
 from tests.postgres import own_postgres
@@ -55,6 +58,23 @@ class Stack:
         with redis.Redis.from_url(self.broker.client_url) as client:
             queues = [name for queue in (LIVE_QUEUE, BATCH_QUEUE) for name in client.scan_iter(f"{queue}*")]
             return sum(int(client.llen(name)) for name in queues)
+
+    def beats(self) -> int:
+        """Workers that have said in SQL that they live."""
+        return len(self.site.query("SELECT id FROM worker"))
+
+    def waits(self, loop: str) -> int:
+        """How often a loop of the listener has begun to wait for what it needs."""
+        assert self.listener is not None
+        return self.listener.text().count(f"{loop} waits")
+
+    def set_read_only(self, word: str) -> None:
+        """Make the site's database read-only, or not, as a failover to a standby does; all sessions end."""
+        name = make_url(self.site.database_url).database
+        server = self.postgres.url().replace("+psycopg", "")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {word}")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
 
     def tasks(self, films: Sequence[Dataset]) -> list[int]:
         uids = {film.StudyInstanceUID for film in films}
@@ -192,3 +212,44 @@ def test_a_worker_started_without_its_database_waits_and_works_once_it_is_there(
             stack.assert_each_judged_once(sent)
     finally:
         stack.postgres.start()
+
+
+def test_a_read_only_database_stops_neither_the_listener_nor_a_workers_heartbeat(stack: Stack) -> None:
+    sent = films(2)
+    with stack.working() as work:
+        wait_until(stack.beats, 60, "the first heartbeat")
+        before = stack.waits("registrar")
+        stack.set_read_only("on")
+        push(sent, stack.port)
+        wait_until(lambda: "heartbeat waits" in work.text(), 30, "a missed heartbeat")
+        wait_until(lambda: stack.waits("registrar") > before, 30, "a failed turn of the registrar")
+        assert answers(stack.port)
+        stack.set_read_only("off")
+        stack.assert_each_judged_once(sent)
+        wait_until(lambda: "heartbeat goes on" in work.text(), 30, "the next heartbeat")
+        assert stack.listener is not None
+        assert (work.process.poll(), stack.listener.process.poll()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("ill", "well"),
+    [
+        pytest.param("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", id="full"),
+        pytest.param("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", id="a read-only replica"),
+        pytest.param("CONFIG SET requirepass x", "CONFIG SET requirepass ''", id="another password"),
+    ],
+)
+def test_a_worker_outlives_a_broker_that_takes_nothing(stack: Stack, ill: str, well: str) -> None:
+    broker = redis.Redis.from_url(stack.broker.client_url, single_connection_client=True)
+    with stack.working() as work, broker:
+        wait_until(stack.beats, 60, "the first heartbeat")
+        before = stack.waits("dispatcher")
+        broker.execute_command(*shlex.split(ill))
+        # Whoever is connected has to ask again.
+        broker.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        sent = films(1)
+        push(sent, stack.port)
+        wait_until(lambda: stack.waits("dispatcher") > before, 30, "a hint that is not taken")
+        broker.execute_command(*shlex.split(well))
+        stack.assert_each_judged_once(sent)
+        assert work.process.poll() is None

@@ -123,15 +123,15 @@ def _n_rows(site: Site, n: int) -> list[dict[str, Any]] | None:
     return rows if len(rows) >= n else None
 
 
-def test_a_shadow_without_its_bundle_fails_by_itself_and_no_study_hears_of_it(stack: Running) -> None:
+def test_a_shadow_without_its_bundle_waits_by_itself_and_no_study_hears_of_it(stack: Running) -> None:
     site = stack.site
     site.run("model", "shadow", "notebook-4")
     shutil.rmtree(site.home / "models" / "notebook-4")
     (row,) = sent(stack, 0.7)
     assert (row["ai_status"], row["reason"], row["n_scored"], row["revision"]) == ("FINAL", None, 1, 1)
-    failed = "SELECT * FROM shadow_comparison WHERE shadow_model_version = '4'"
-    (compared,) = wait_until(lambda: site.query(failed), 90, "the shadow's last attempt")
-    assert (compared["shadow_outcome"], compared["shadow_reason"]) == ("FAILED", "MODEL_UNAVAILABLE")
+    waits = "SELECT attempts FROM task WHERE state = 'PENDING' AND error_code = 'MODEL_UNAVAILABLE'"
+    (task,) = wait_until(lambda: site.query(waits), 90, "the shadow's task to say what it waits for")
+    assert task["attempts"] == 0
     assert site.worklist()[row["study_uid"]] == row
     site.run("model", "shadow", "--off")
     (gone,) = [item for item in site.json("model", "list") if item["bundle"] == "notebook-4"]

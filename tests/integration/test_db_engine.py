@@ -9,15 +9,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from select import select as select_readable
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError, StatementError
 
-from tests.database import BOTH, fresh_site
+from tests.database import BOTH, fresh_site, open_site
 from tests.postgres import own_postgres
 from worker.db import engine as engines
 from worker.db.engine import in_transaction, make_engine, read_session_factory, session_factory
+from worker.db.migrate import check_revision, migrate
 from worker.db.schema import Study
 from worker.db.types import now_ms, now_utc
 from worker.errors import DatabaseUnavailable, SettingsError, UnsupportedDatabase
@@ -185,6 +188,77 @@ def test_read_sessions_of_postgresql_cannot_write(site):
 )
 def test_postgresql_sessions_are_in_utc_and_do_not_wait_for_ever(site, setting, value):
     assert site.value(f"SHOW {setting}") == value
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_nothing_is_left_on_the_session_for_whoever_gets_it_next(site):
+    """Behind pgbouncer the next transaction of this session may be another client's, and ours be on another."""
+    site.value("SELECT 1")
+    with site.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        driver = connection.connection.driver_connection
+        for setting, ours in (("TimeZone", "UTC"), ("lock_timeout", "30s"), ("statement_timeout", "5min")):
+            assert driver.execute(f"SHOW {setting}").fetchone()[0] != ours
+        for _ in range(20):
+            driver.execute("SELECT 1")
+        assert driver.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()[0] == 0
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_name_is_refused_by_its_encoding(postgres_server, encoding):
+    url = postgres_server.create_database()
+    name = f"{make_url(url).database}_{encoding.lower()}"
+    engine = make_engine(url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    engine.dispose()
+    other = make_url(url).set(database=name).render_as_string(hide_password=False)
+    refused = make_engine(other)
+    try:
+        with pytest.raises(UnsupportedDatabase, match=f"has the encoding {encoding}.*UTF8"):
+            migrate(refused)
+        with pytest.raises(UnsupportedDatabase, match=f"has the encoding {encoding}"):
+            check_revision(refused)
+    finally:
+        refused.dispose()
+        postgres_server.drop_database(other)
+        postgres_server.drop_database(url)
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_names_are_written_whatever_encoding_the_environment_asks_for(site, monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with open_site(site.url) as other:
+        other.receive(patient_name="王^小明")
+        assert other.value("SELECT patient_name FROM study") == "王^小明"
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("statements", "reason"),
+    [
+        (["SET TRANSACTION READ ONLY", "UPDATE study SET priority = 1"], "may not be written now"),
+        (["SET LOCAL idle_in_transaction_session_timeout = 20"], "stood still for too long"),
+        (["SELECT pg_terminate_backend(pg_backend_pid())"], "does not answer"),
+        (["DO $$ BEGIN RAISE SQLSTATE '53100'; END $$"], "out of resources"),
+        (["DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$"], "does not answer"),
+        (["DO $$ BEGIN RAISE SQLSTATE '58030'; END $$"], "error of its own or of its disk"),
+        (["DO $$ BEGIN RAISE SQLSTATE 'XX001'; END $$"], "error of its own or of its disk"),
+    ],
+    ids=["read-only", "suspended", "terminated", "53", "57", "58", "XX"],
+)
+def test_what_the_server_and_no_statement_is_to_blame_for_counts_as_unavailable(site, statements, reason):
+    def run() -> None:
+        with site.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+            driver = connection.connection.driver_connection
+            # A session that the server ends says so on its socket.
+            select_readable([driver.fileno()], [], [], 5)
+            connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailable, match=reason):
+        run()
 
 
 def test_both_clocks_tell_the_time_of_the_database(site):

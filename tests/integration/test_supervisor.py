@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from tests.waiting import wait_until
+from worker import supervisor as supervisor_module
 from worker.supervisor import GIVE_UP_AFTER, Child, ChildFailed, ChildRefused, Supervisor
 
 if TYPE_CHECKING:
@@ -75,6 +77,28 @@ def test_a_child_that_ends_at_once_again_and_again_is_given_up(supervisor: Super
 
     with pytest.raises(ChildFailed, match=r"breaks ended .* exit code 7"):
         end_and_check()
+
+
+def test_a_child_that_has_run_well_is_never_given_up_and_tried_after_growing_pauses(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = supervisor.add(Child("breaks", python("raise SystemExit(2)")))
+    assert child.process is not None
+    child.process.wait(10)
+    # It ran for longer than a moment, this time.
+    monkeypatch.setattr(supervisor_module, "TOO_SOON_S", 0.0)
+    supervisor.check()
+    monkeypatch.setattr(supervisor_module, "TOO_SOON_S", 1e9)
+    pauses = []
+    for _ in range(2 * GIVE_UP_AFTER):
+        child.process.wait(10)
+        supervisor.check()
+        if child.due is not None:
+            pauses.append(round(child.due - time.monotonic()))
+            child.due = 0.0
+            supervisor.check()
+        assert child.process is not None
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_children_end_in_the_reverse_order_of_their_start(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from dicom_io.errors import SpoolError, SpoolFull
 from dicom_io.spool import SourceUnreadable, Spool, spool_error
+from tests.permissions import permissions_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,3 +183,25 @@ def test_a_root_that_cannot_be_made_is_one_of_our_errors(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SpoolError):
         Spool(tmp_path / "file" / "spool")
+
+
+def test_what_cannot_be_swept_away_is_in_nobodys_way(spool: Spool) -> None:
+    tmp = spool.root / "tmp"
+    (tmp / "abandoned").touch()
+    (tmp / "folder").mkdir()
+    (tmp / "link").symlink_to("nowhere")
+    os.mkfifo(tmp / "pipe")
+    assert spool.sweep_tmp() >= 1
+    assert not (tmp / "abandoned").exists()
+    assert (tmp / "folder").is_dir()
+
+
+def test_whether_an_entry_can_be_read_is_told_of_the_entry_alone(spool: Spool) -> None:
+    key = spool.put([b"x"])
+    assert spool.is_readable(key)
+    assert spool.is_readable("0" * 32), "one that is gone was taken by somebody else"
+    (spool.root / "new" / ("1" * 32)).mkdir()
+    assert not spool.is_readable("1" * 32)
+    spool.path(key).chmod(0)
+    with permissions_hold():
+        assert not spool.is_readable(key)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +17,7 @@ from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 def record(**fields: Any) -> RefusalRecord:
@@ -69,6 +73,52 @@ def test_half_a_line_costs_that_record_only(journal: Journal, tmp_path: Path) ->
         file.write('{"uid": "cut o\n[1]\n{}\n{"kind": "object", "reason": "NO_SUCH_REASON"}\n')
     journal.append(second)
     assert journal.drain().records == (first, second)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"uid": "x" * 500},
+        {"uid": None},
+        {"at": "yesterday"},
+        {"at": 7},
+        {"count": "7"},
+        {"count": 0},
+        {"count": 2**40},
+        {"peer": ["::1"]},
+        {"calling_aet": {"a": "b"}},
+        {"surplus": 1},
+    ],
+    ids=str,
+)
+def test_a_record_with_a_field_that_no_row_could_hold_costs_that_record_only(
+    journal: Journal, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    first, second = record(), record()
+    journal.append(first)
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write(json.dumps({**asdict(record()), **changes}) + "\n")
+    journal.append(second)
+    assert journal.drain().records == (first, second)
+
+
+def test_texts_that_no_database_takes_are_made_storable(journal: Journal) -> None:
+    journal.append(record(calling_aet="PACS\0\0", called_aet="\ud800", peer="x" * 500))
+    (read,) = journal.drain().records
+    assert (read.calling_aet, read.called_aet, len(read.peer)) == ("PACS", "?", 64)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=str)
+def test_a_file_that_cannot_be_read_is_set_aside_and_the_others_count(
+    journal: Journal, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "journal.00000000000000000001.taken")
+    kept = record()
+    journal.append(kept)
+    drained = journal.drain()
+    assert drained.records == (kept,)
+    journal.ack(drained)
+    assert [path.suffix for path in tmp_path.glob("journal.0*")] == [".broken"]
 
 
 def test_writers_and_a_reader_at_once_lose_nothing(tmp_path: Path) -> None:

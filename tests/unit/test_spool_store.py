@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicom_io.errors import SpoolError
-from dicom_io.spool import SourceUnreadable, Spool
-from dicom_io.store import MARKER, Store
+from dicom_io.spool import NotAFile, SourceUnreadable, Spool
+from dicom_io.store import MARKER, Store, StoreAway
+from tests.permissions import permissions_hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -99,3 +100,44 @@ def test_a_folder_that_cannot_be_made_is_one_of_our_errors(spool: Spool, tmp_pat
     (store.root / key[:2]).write_text("in the way")
     with pytest.raises(SpoolError):
         store.file(spool.path(key), key)
+
+
+def test_a_known_store_is_never_made_and_nothing_is_written_where_it_is_away(spool: Spool, tmp_path: Path) -> None:
+    mount_point = tmp_path / "store"
+    for _ in range(2):
+        store = Store(mount_point, known=True)
+        with pytest.raises(StoreAway):
+            store.check()
+        key = spool.put([b"film"])
+        with pytest.raises(StoreAway):
+            store.file(spool.path(key), key)
+        assert not list(mount_point.rglob("*"))
+        mount_point.mkdir(exist_ok=True)
+
+
+def test_a_store_of_an_earlier_release_gets_its_marker(tmp_path: Path) -> None:
+    (tmp_path / "store" / "ab" / "cd").mkdir(parents=True)
+    Store(tmp_path / "store", known=True).check()
+    assert (tmp_path / "store" / MARKER).is_file()
+
+
+def test_a_root_that_cannot_be_looked_into_is_away_and_no_error_of_its_own(tmp_path: Path) -> None:
+    Store(tmp_path / "store")
+    (tmp_path / "store").chmod(0)
+    with permissions_hold():
+        store = Store(tmp_path / "store", known=True)
+        with pytest.raises(StoreAway):
+            store.check()
+        with pytest.raises(SpoolError):
+            store.exists("ab" * 16)
+    (tmp_path / "store").chmod(0o700)
+    store.check()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/hostname")], ids=str)
+def test_what_is_not_a_file_is_not_stored(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    store = Store(tmp_path / "store")
+    make(tmp_path / "source")
+    with pytest.raises(NotAFile):
+        store.file(tmp_path / "source", "ab" * 16)
+    assert list(store.root.iterdir()) == [store.root / MARKER]
