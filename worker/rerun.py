@@ -70,9 +70,14 @@ class Outlook:
     def question(self) -> str:
         """What has to be confirmed where answers are replaced."""
         return (
-            f"{self.matching.studies} studies ({self.matching.images} images) would be answered by {self.model} in the "
-            f"worklist, no longer by {', '.join(self.models_now) or 'no model'}"
+            f"the worklist's answers of {_n(self.matching.studies, 'study', 'studies')} "
+            f"({_n(self.matching.images, 'film', 'films')}) would come from {self.model}, which is not the active model, "
+            f"and no longer from {', '.join(self.models_now) or 'none'}"
         )
+
+
+def _n(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 @dataclass(frozen=True, slots=True)
