@@ -100,6 +100,7 @@ def outlook(settings: Settings, database: Database, request: Request, active: st
     keep_current = request.mode is Mode.KEEP_CURRENT or (request.mode is Mode.BY_MODEL and request.model != active)
     with database.sessions.begin() as session:
         left = _left_open(session, bundle, request, keep_current=keep_current)
+    with database.reads() as session:
         count = selection.matching if left else selection.matching_or_error
         matching = count(session, request.selector)
         models_now = selection.models_of(session, request.selector)

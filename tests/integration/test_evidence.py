@@ -91,7 +91,8 @@ def test_what_speaks_against_a_bundle_is_told_with_its_figures(
     assert "in its own validation it was worse than notebook-1: balanced accuracy" in doubt
     evidence.record(settings, good, scored_films(tmp_path, wrong=3), 0)
     (doubt,) = evidence.against(settings, database, good)
-    assert doubt.startswith("on 20 films it was worse than in its own validation: sensitivity 0.700, not 0.9")
+    assert doubt.startswith("on 20 films it was worse than in its own validation: ")
+    assert "sensitivity 0.700, not 0.945" in doubt
     evidence.record(settings, shipped_bundle(), scored_films(tmp_path, wrong=2), 0)
     (doubt,) = evidence.against(settings, database, good)
     assert "on the same 20 films it was worse than notebook-1: " in doubt
@@ -159,7 +160,7 @@ def test_films_of_the_training_data_are_known_by_pixels_and_public_names_by_name
     shown = {
         tmp_path / "renamed.png": jane,
         tmp_path / "JANE DOE.png": other,
-        tmp_path / "im-0001-0001.jpeg": other,
+        tmp_path / "IM-0001-0001.jpeg": other,
         tmp_path / "IM-0002-0001.png": other,
     }
     assert [seen_in_training(path, [one_film(*item)]) for item in shown.items()] == [1, 0, 1, 0]
