@@ -100,7 +100,7 @@ def manifest_by_hand(**changes: Any) -> dict[str, Any]:
 
 def bundle_by_hand(path: Path, **changes: Any) -> Path:
     """Write a whole bundle whose networks are no networks: enough for all that does not run one."""
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (path / name).write_bytes(name.encode())
     rows = (f"{target},{logit}\n" for target, logit in zip(TARGETS, LOGITS, strict=True))

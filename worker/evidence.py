@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What is compared, all between 0 and 1 and better when larger.
-FIGURES = ("auc", "sensitivity", "specificity", "accuracy")
+#: What is compared on the same films: all between 0 and 1, and better when larger.
+FIGURES = ("auc", "sensitivity", "specificity")
+#: And of two validations, where one threshold may well trade the one for the other.
+OVERALL = ("auc", "balanced accuracy")
 #: On the same films: so much less speaks against a bundle.
 WORSE_BY = 0.02
 #: On other films than it was validated with: so much less than there.
@@ -139,16 +141,22 @@ def _of_figures(settings: Settings, bundle: Bundle, active: Bundle | None) -> It
     for digest, item in mine.items():
         if active and digest in theirs:
             if worse := _worse(item, theirs[digest], WORSE_BY):
-                yield f"evaluated on the same {item.n} films it is worse than {active.label}: {worse}"
+                yield f"on the same {item.n} films it was worse than {active.label}: {worse}"
         elif worse := _worse(item, bundle.metrics, FALLEN_BY):
-            yield f"evaluated on {item.n} films it is worse than in its own validation: {worse}"
-    if active and (worse := _worse(bundle.metrics, active.metrics, WORSE_BY)):
-        yield f"in its own validation it is worse than {active.label}: {worse}"
+            yield f"on {item.n} films it was worse than in its own validation: {worse}"
+    if active and (worse := _worse(bundle.metrics, active.metrics, WORSE_BY, OVERALL)):
+        yield f"in its own validation it was worse than {active.label}: {worse}"
 
 
-def _worse(found: Any, other: Any, by: float) -> str:
-    pairs = {name: (float(getattr(found, name)), float(getattr(other, name))) for name in FIGURES}
+def _worse(found: Any, other: Any, by: float, names: Sequence[str] = FIGURES) -> str:
+    pairs = {name: (_figure(found, name), _figure(other, name)) for name in names}
     return ", ".join(f"{name} {mine:.3f}, not {its:.3f}" for name, (mine, its) in pairs.items() if its - mine > by)
+
+
+def _figure(found: Any, name: str) -> float:
+    if name == "balanced accuracy":
+        return float(found.sensitivity + found.specificity) / 2
+    return float(getattr(found, name))
 
 
 def _path(settings: Settings, bundle: Bundle) -> Path:

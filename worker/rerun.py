@@ -70,9 +70,14 @@ class Outlook:
     def question(self) -> str:
         """What has to be confirmed where answers are replaced."""
         return (
-            f"{self.matching.studies} studies ({self.matching.images} images) would be answered by {self.model} in the "
-            f"worklist, no longer by {', '.join(self.models_now) or 'no model'}"
+            f"the worklist's answers of {_n(self.matching.studies, 'study', 'studies')} "
+            f"({_n(self.matching.images, 'film', 'films')}) would come from {self.model}, which is not the active model, "
+            f"and no longer from {', '.join(self.models_now) or 'none'}"
         )
+
+
+def _n(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ def outlook(settings: Settings, database: Database, request: Request, active: st
     keep_current = request.mode is Mode.KEEP_CURRENT or (request.mode is Mode.BY_MODEL and request.model != active)
     with database.sessions.begin() as session:
         left = _left_open(session, bundle, request, keep_current=keep_current)
+    with database.reads() as session:
         count = selection.matching if left else selection.matching_or_error
         matching = count(session, request.selector)
         models_now = selection.models_of(session, request.selector)

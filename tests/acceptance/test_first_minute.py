@@ -46,9 +46,10 @@ def demo(site: Site) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_prints_each_film_with_its_state_and_reason(demo: subprocess.CompletedProcess[str]) -> None:
-    cells = [[cell.strip() for cell in line.split("│")] for line in demo.stdout.splitlines() if "DEMO-" in line]
-    shown = {row[1]: (row[2], None if row[5] == "-" else row[5]) for row in cells}
+    cells = [re.split(r" {2,}", line.strip()) for line in demo.stdout.splitlines() if line.startswith("DEMO-")]
+    shown = {row[0]: (row[1], None if row[2].startswith(("NORMAL", "PNEUMONIA")) else row[2]) for row in cells}
     assert shown == STATES
+    assert max(map(len, demo.stdout.partition("query:")[0].splitlines())) <= 80
 
 
 def test_the_demo_gives_a_label_to_the_two_frontal_films_of_a_child_alone(

@@ -88,12 +88,13 @@ def rerun_killed_and_resumed(site: Site, folder: Path) -> Reran:
     shutil.rmtree(site.home / "store")
     shutil.rmtree(incoming)
     call = ("rerun", "--all", "--model", bundle.label, "--who", WHO, "--why", WHY)
-    preview = site.json(*call, "--dry-run")
+    preview = site.json(*call, "--make-current", "--dry-run")
     batches = len(site.query("SELECT id FROM batch"))
-    with site.running(*call, log="rerun.log") as running:
+    with site.running(*call, "--make-current", "--yes", log="rerun.log") as running:
         done = stop_half_way(site, running.process.pid)
         running.kill()
     assert running.process.returncode == -signal.SIGKILL
+    # Without a word about the mode: an open batch keeps the one it was begun with.
     return Reran(site, bundle, first, preview, batches, done, site.json(*call))
 
 
@@ -108,14 +109,15 @@ def stop_half_way(site: Site, pid: int) -> int:
 
 
 def test_dry_run_says_how_much_and_writes_nothing(reran: Reran) -> None:
-    assert reran.preview == {"dry_run": True, "studies": FILMS, "images": FILMS, "model": reran.bundle.label}
+    asked = {"studies": FILMS, "images": FILMS, "model": reran.bundle.label, "keep_current": False}
+    assert reran.preview == {"dry_run": True, **asked}
     assert reran.batches_after_preview == 0
 
 
 def test_a_rerun_killed_half_way_goes_on_in_the_same_batch_and_its_counts_are_exact(reran: Reran) -> None:
     assert 3 <= reran.done_when_killed < FILMS
     report = reran.report
-    assert report["resumed"] is True
+    assert (report["resumed"], report["keep_current"]) == (True, False)
     assert [report[name] for name in ("total", "done", "failed", "open")] == [FILMS, FILMS, 0, 0]
     (batch,) = reran.site.query("SELECT * FROM batch_progress")
     assert batch["batch_id"] == report["batch"]

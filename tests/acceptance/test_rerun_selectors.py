@@ -75,7 +75,7 @@ def test_every_selector_names_the_studies_it_says(site: Site, studies: dict[str,
             studies[f"A{number}"]["label"] == label for number in (1, 2, 3)
         ),
         ("--state", "not_applicable", "--accession", "ADULT", "--accession", "A0"): 1,
-        ("--scored-by", "notebook-1", "--accession", "A3", "--accession", "nobody"): 1,
+        ("--scored-by", "notebook-1", "--accession", "A3", "--outcome", "ok"): 1,
     }
     assert {case: selected(site, *case) for case in cases} == cases
     assert site.query("SELECT id FROM batch") == []
@@ -87,11 +87,21 @@ def test_a_rerun_without_a_selector_is_wrong_usage(site: Site) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_keep_current_adds_results_and_leaves_the_worklist_as_it_was(
+def test_another_model_than_the_active_one_answers_only_where_that_is_confirmed(site: Site) -> None:
+    call = ("rerun", "--accession", "A1", "--model", "notebook-2", "--make-current")
+    done = site.run(*call, check=2)
+    assert "the worklist's answers of 1 study (1 film) would come from notebook-2" in done.stderr
+    assert "no longer from notebook-1: give --yes" in done.stderr
+    assert "contradict" in site.run(*call, "--keep-current", check=2).stderr
+    assert site.query("SELECT id FROM batch") == []
+
+
+def test_a_rerun_with_another_model_adds_results_and_leaves_the_worklist_as_it_was(
     site: Site, studies: dict[str, Mapping[str, Any]]
 ) -> None:
     accessions = ("--accession", "A0", "--accession", "A5")
-    report = site.json("rerun", *accessions, "--model", "notebook-2", "--keep-current", "--why", "shadow")
+    report = site.json("rerun", *accessions, "--model", "notebook-2", "--why", "no other model than the active one")
+    assert report["keep_current"] is True
     assert [report[name] for name in ("total", "done", "failed", "open")] == [2, 2, 0, 0]
     added = site.query("SELECT * FROM result_history WHERE batch_id = :id", id=report["batch"])
     assert len(added) == 2
@@ -109,7 +119,8 @@ def test_keep_current_adds_results_and_leaves_the_worklist_as_it_was(
 def test_live_workers_do_the_rerun_where_there_are_any(site: Site) -> None:
     with site.running("up") as up:
         wait_until(lambda: up.port and site.query("SELECT id FROM worker WHERE kind = 'celery'"), 90, "a live worker")
-        report = site.json("rerun", "--all", "--model", "notebook-2", "--why", "through workers")
+        call = ("rerun", "--all", "--model", "notebook-2", "--make-current", "--yes")
+        report = site.json(*call, "--why", "through workers")
         tasks = site.query("SELECT id FROM task WHERE batch_id = :id", id=report["batch"])
         judged = [line for line in up.text().splitlines() if '"image judged"' in line]
     assert [report[name] for name in ("total", "done", "failed", "open")] == [FILMS + 1, FILMS + 1, 0, 0]

@@ -256,11 +256,8 @@ def test_a_wrong_destination_ends_the_fetch_at_the_third_study(archive: tuple[Pa
 @pytest.mark.parametrize(
     ("statuses", "fates"),
     [
-        ([0xA701] * 5, ["REFUSED"] * 3 + ["NOT_TRIED"] * 2),
-        ([0xC000] * 4, ["REFUSED"] * 3 + ["NOT_TRIED"]),
-        ([0xA701, 0xA900, 0xA701, 0xA900], ["REFUSED"] * 4),
-        ([0xA701, 0xA701, None, 0xA701, 0xA701], ["REFUSED", "REFUSED", "COMPLETE", "REFUSED", "REFUSED"]),
-        ([0xA701, None, 0xA702, 0xA702, 0xA702, 0xA702], ["REFUSED", "COMPLETE", *["REFUSED"] * 3, "NOT_TRIED"]),
+        ([0xA701, 0xA900, 0xA701, 0xA701, None, 0xA701, 0xA701], [*["REFUSED"] * 4, "COMPLETE", *["REFUSED"] * 2]),
+        ([0xA701, None, 0xC000, 0xC000, 0xC000, 0xC000], ["REFUSED", "COMPLETE", *["REFUSED"] * 3, "NOT_TRIED"]),
         (["lost"] * 4, ["INCOMPLETE"] * 3 + ["NOT_TRIED"]),
     ],
 )

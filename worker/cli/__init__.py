@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import NoReturn
 
 INTERRUPTED = 130
 #: What a command writes holds films and names of patients: it is for its owner alone.
@@ -41,7 +40,7 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _leave(*_: object) -> NoReturn:
+def _leave(*_: object) -> None:
     _say_interrupted()
     os._exit(INTERRUPTED)
 

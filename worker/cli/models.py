@@ -41,7 +41,7 @@ def model_list(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     rows += [{"bundle": label, **standing, "path": None} for label, standing in known.items()]
 
     def show() -> None:
-        columns = ("bundle", "state", "since", "who", "threshold", "accuracy", "auc")
+        columns = ("bundle", "state", "since", "threshold", "accuracy", "auc")
         print_table(rows, {name: name for name in columns})
 
     print_answer(rows, rows, show, as_json=as_json, as_csv=as_csv)

@@ -156,7 +156,9 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
     """A table of these columns (key: heading); states and labels in their colour."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     for heading in columns.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -186,7 +188,7 @@ def _words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, datetime):
-        return f"{_in_utc(value):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{_in_utc(value):%Y-%m-%d %H:%M:%S}Z"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)

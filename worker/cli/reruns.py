@@ -40,11 +40,11 @@ MOMENTS = [
     "%Y-%m-%d %H:%M:%S",
     "%Y-%m-%dT%H:%M:%S%z",
     "%Y-%m-%dT%H:%M:%S.%f%z",
-    "%Y-%m-%d %H:%M:%S %Z",
+    "%Y-%m-%d %H:%M:%S%z",
 ]
 DAYS = ["%Y-%m-%d", "%Y%m%d"]
 #: What the results of a batch are to the worklist, by its column keep_current.
-ADDED, CURRENT = "only added", "made current"
+ADDED, CURRENT = "only added", "current"
 BATCH_COLUMNS = {
     "batch_id": "Batch",
     "model": "Model",

@@ -276,7 +276,7 @@ def _check_named(session: Session, selector: Selector) -> None:
     for number, patient_id in enumerate(selector.patient_ids, start=1):
         if patient_id not in there:
             # Named by its place: a Patient ID stays out of messages.
-            msg = f"--patient matches nothing: no study on record has the Patient ID given {_place(number)}"
+            msg = f"--patient matches nothing: no study on record has the {_place(number)} Patient ID given"
             raise UsageError(msg)
     if selector.scored_by:
         _check_model(session, selector.scored_by)
@@ -290,7 +290,7 @@ def _check_named(session: Session, selector: Selector) -> None:
 
 
 def _place(number: int) -> str:
-    return {1: "first", 2: "second", 3: "third"}.get(number, f"as number {number}")
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def _on_record(session: Session, column: Any, values: Sequence[str]) -> set[str]:
