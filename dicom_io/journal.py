@@ -188,7 +188,12 @@ def _append_whole(descriptor: int, line: bytes) -> None:
 
 
 def _records_of(file: Path) -> Iterator[RefusalRecord]:
-    for number, line in enumerate(file.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+    try:
+        text = file.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        # Another registrar on the same spool has committed these and removed the file.
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             fields = json.loads(line)
             kind, reason = RefusalKind(fields.pop("kind")), Reason(fields.pop("reason"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from model.bundle import builtin_folder
 from model.errors import BundleError
-from worker.bootstrap import Database, bundle_of, readable_database, record_model
+from worker.bootstrap import Database, bundle_of, readable_database, record_model, shared_bundle, silent_after_ms
 from worker.db import models, shadow
 from worker.db.engine import in_transaction
 from worker.db.schema import Model
+from worker.db.workers import live_hosts
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ def activate(settings: Settings, database: Database, ref: str, order: Order) -> 
         shadow.end_shadow(session, model_id, by)
         return models.activate(session, model_id, by)
 
-    return _changed(database, record_model(database.sessions, bundle_of(settings, ref)), order, change)
+    return _changed(database, record_model(database.sessions, shared_bundle(settings, ref)), order, change)
 
 
 def retire(settings: Settings, database: Database, ref: str, order: Order) -> bool:
@@ -49,12 +52,20 @@ def reinstate(settings: Settings, database: Database, ref: str, order: Order) ->
 
 def start_shadow(settings: Settings, database: Database, ref: str, order: Order) -> bool:
     """Let a bundle score beside the active one from this commit on; False when it does already."""
-    return _changed(database, record_model(database.sessions, bundle_of(settings, ref)), order, shadow.start_shadow)
+    return _changed(database, record_model(database.sessions, shared_bundle(settings, ref)), order, shadow.start_shadow)
 
 
 def end_shadow(settings: Settings, database: Database, ref: str, order: Order) -> bool:
     """End a shadow; False when the model is none."""
     return _changed(database, _known(settings, database, ref), order, shadow.end_shadow)
+
+
+def unreached_hosts(settings: Settings, database: Database, ref: str) -> list[str]:
+    """Machines of live workers that a bundle reaches only if they share this data folder; empty where it is sure to."""
+    if settings.store_dir or shared_bundle(settings, ref).path.parent == builtin_folder():
+        return []
+    with database.reads() as session:
+        return sorted(live_hosts(session, silent_after_ms(settings)) - {socket.gethostname()})
 
 
 def standings(settings: Settings) -> dict[str, dict[str, Any]]:

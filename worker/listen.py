@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
-import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -27,8 +25,11 @@ from worker.bootstrap import (
 )
 from worker.commitment import CommitmentBook
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
+from worker.logs import error_class
 from worker.registrar import Filing, Registrar
+from worker.runfiles import PortFile
 from worker.settings import Settings, port_file
+from worker.supervisor import announce, on_stop
 
 if TYPE_CHECKING:
     from worker.dispatch import Dispatcher
@@ -50,8 +51,11 @@ class LoopDied(WorkerError):
 class ListenerProcess:
     """Listener, registrar, dispatcher and commitment wired together: each wakes the next one in the flow."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ready_fd: int | None = None) -> None:
         self._settings = settings
+        self._ready_fd = ready_fd
+        self._port_file: PortFile | None = None
+        self._is_port_told = True
         check_first_start(settings)
         self._database: Database = connect(settings)
         spool, journal = Spool(settings.spool), Journal(settings.spool)
@@ -71,15 +75,14 @@ class ListenerProcess:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises the WorkerError that only a person can mend."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        on_stop(self._stop.set)
         self._check_now()
         self._bind()
         for loop in self._loops:
             loop.start()
         self._say_where()
         while not self._stop.wait(POLL_S) and all(loop.is_alive for loop in self._loops):
-            pass
+            self._say_where()
         self._shut_down()
 
     @property
@@ -99,12 +102,19 @@ class ListenerProcess:
             raise SettingsError(msg) from error
 
     def _say_where(self) -> None:
-        """Write the bound port for those who started this process; whole or not at all."""
-        path = port_file(self._settings)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(str(self.listener.port), encoding="ascii")
-        draft.replace(path)
+        """Tell the bound port to whoever started this process, once, and keep the port file for all others."""
+        if self._ready_fd is not None:
+            announce(self._ready_fd, str(self.listener.port))
+            self._ready_fd = None
+        self._port_file = self._port_file or PortFile(port_file(self._settings), self.listener.port)
+        try:
+            self._port_file.claim()
+            self._is_port_told = True
+        except (OSError, SettingsError) as error:
+            # A full disk keeps nobody from listening; the file comes as soon as it can.
+            if self._is_port_told:
+                logger.warning("port file not written", extra={"action": "port_file", "cause": error_class(error)})
+            self._is_port_told = False
 
     def _make_filing(self) -> Filing:
         """Schema and active model are checked as soon as the database answers, and once."""
@@ -121,7 +131,8 @@ class ListenerProcess:
 
     def _shut_down(self) -> None:
         self.listener.stop()
-        port_file(self._settings).unlink(missing_ok=True)
+        if self._port_file:
+            self._port_file.release()
         for loop in self._loops:
             loop.stop(STOP_TIMEOUT_S)
         self._database.dispose()

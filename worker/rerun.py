@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.bootstrap import Database, bundle_of, record_model
+from worker.bootstrap import Database, record_model, shared_bundle
 from worker.completion import complete
 from worker.db import queries, reruns
 from worker.progress import progress
@@ -52,7 +52,7 @@ def preview(database: Database, selector: Selector) -> Matching:
 
 def rerun(settings: Settings, database: Database, request: Request) -> Report:
     """Open the batch, or the one left open, bring its tasks to their end, close it and say what flipped."""
-    model_id = record_model(database.sessions, bundle_of(settings, request.model))
+    model_id = record_model(database.sessions, shared_bundle(settings, request.model))
     with database.sessions.begin() as session:
         batch = reruns.open_batch(
             session,

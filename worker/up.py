@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.bootstrap import check_active_bundle, check_first_start, open_database
+from worker.bootstrap import check_active_bundle, check_first_start, make_home, open_database
 from worker.embedded import start_broker
 from worker.errors import WorkerError
-from worker.settings import Settings, child_environment, port_file
+from worker.runfiles import home_locked
+from worker.settings import Settings, child_environment
 from worker.supervisor import Child, Supervisor, auscult
 
 if TYPE_CHECKING:
@@ -18,38 +20,46 @@ if TYPE_CHECKING:
 READY_TIMEOUT_S = 180.0
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Broker, listener and workers, running."""
+
+    supervisor: Supervisor
+    #: Where the listener is bound.
+    port: int
+
+
 @contextmanager
-def running_stack(settings: Settings) -> Iterator[Supervisor]:
-    """Everything up and listening; ended in order on the way out."""
+def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
+    """Everything up and listening, for one ``command`` of a data folder at a time; ended in order on the way out."""
     check_first_start(settings)
-    database = open_database(settings)
-    check_active_bundle(settings, database)
-    database.dispose()
-    supervisor = Supervisor()
-    supervisor.handle_signals()
-    try:
-        if not settings.broker_url:
-            start_broker(settings, supervisor)
-        port_file(settings).unlink(missing_ok=True)
-        env = child_environment(settings)
-        supervisor.add(Child("listener", auscult("listen"), env))
-        for number in range(settings.processes):
-            supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
-        wait_until_listening(settings, supervisor)
-        yield supervisor
-    finally:
-        supervisor.stop()
+    make_home(settings)
+    with home_locked(settings.home, command):
+        database = open_database(settings)
+        check_active_bundle(settings, database)
+        database.dispose()
+        supervisor = Supervisor()
+        supervisor.handle_signals()
+        try:
+            if not settings.broker_url:
+                start_broker(settings, supervisor)
+            env = child_environment(settings)
+            listener = supervisor.add(Child("listener", auscult("listen"), env, announces=True))
+            for number in range(settings.processes):
+                supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
+            yield Stack(supervisor, wait_until_listening(listener, supervisor))
+        finally:
+            supervisor.stop()
 
 
-def wait_until_listening(settings: Settings, supervisor: Supervisor) -> int:
+def wait_until_listening(listener: Child, supervisor: Supervisor) -> int:
     """The port, once the listener is bound; raises when it does not come up."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not supervisor.stopping.is_set():
         supervisor.check()
-        try:
-            return int(port_file(settings).read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
-            pass
+        port = listener.announced()
+        if port:
+            return int(port)
         if time.monotonic() > deadline:
             msg = f"the listener did not come up within {READY_TIMEOUT_S:.0f} s"
             raise WorkerError(msg)

@@ -43,6 +43,7 @@ def activate(bundle: Bundle, who: Who = None, why: Why = "") -> None:
     settings, database = _opened()
     done = lifecycle.activate(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is the active model" + ("" if done else " already"))
+    _warn_unreached(settings, database, bundle)
 
 
 def retire(
@@ -87,6 +88,20 @@ def shadow(
     change = lifecycle.end_shadow if off else lifecycle.start_shadow
     done = change(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is {'no ' if off else 'the '}shadow" + ("" if done else " already"))
+    if not off:
+        _warn_unreached(settings, database, bundle)
+
+
+def _warn_unreached(settings: Settings, database: Database, bundle: str) -> None:
+    from worker import lifecycle
+
+    hosts = lifecycle.unreached_hosts(settings, database, bundle)
+    if hosts:
+        complain(
+            f"warning: workers on {', '.join(hosts)} find {bundle} only if they share the data folder {settings.home}; "
+            "where they do not, their films fail: set AUSCULT_STORE_DIR to a folder that all of them mount, and import "
+            "the bundle again"
+        )
 
 
 def _report(database: Database, bundle: str, *, as_json: bool) -> None:
@@ -149,10 +164,10 @@ def export(
 def import_(
     source: Annotated[Path, typer.Argument(help="A zip of 'auscult model export', or a bundle's folder.")],
 ) -> None:
-    """Take a bundle into this site's folder of models, once its digests are right; nothing is activated."""
+    """Take a bundle into the folder that all workers of this site share, once its digests are right; no activation."""
     from model.transfer import import_bundle
 
-    taken = import_bundle(source, opened_once().bundle_folders[0])
+    taken = import_bundle(source, opened_once().models)
     complain(f"{taken.label} is in {taken.path}; activate it with 'auscult model activate {taken.label}'")
 
 
