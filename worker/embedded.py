@@ -41,6 +41,10 @@ class _Socket:
         (self._folder / BROKER_SOCKET).unlink(missing_ok=True)
         self._bound = None
 
+    def is_bound(self) -> bool:
+        """Whether the broker has made its socket: until then kombu would wait for seconds between its attempts."""
+        return self._look() is not None
+
     def is_lost(self) -> bool:
         """Whether another socket, or none, lies where the broker's was."""
         found = self._look()
@@ -78,20 +82,24 @@ def start_broker(settings: Settings, supervisor: Supervisor) -> None:
     folder = run_folder(settings)
     socket = _Socket(folder)
     supervisor.add(Child("broker", broker_command(), cwd=folder, prepare=socket.prepare, is_lost=socket.is_lost))
-    publisher = HintPublisher(settings.broker)
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            publisher.check()
-            return
-        except BrokerAway:
-            supervisor.check()
-            if time.monotonic() > deadline:
-                msg = f"the embedded broker did not answer within {START_TIMEOUT_S:.0f} s"
-                raise WorkerError(msg) from None
-            supervisor.stopping.wait(0.05)
-        finally:
-            publisher.close()
+    while not (socket.is_bound() and _answers(settings)):
+        supervisor.check()
+        if time.monotonic() > deadline:
+            msg = f"the embedded broker did not answer within {START_TIMEOUT_S:.0f} s"
+            raise WorkerError(msg)
+        supervisor.stopping.wait(0.01)
+
+
+def _answers(settings: Settings) -> bool:
+    publisher = HintPublisher(settings.broker)
+    try:
+        publisher.check()
+    except BrokerAway:
+        return False
+    finally:
+        publisher.close()
+    return True
 
 
 def _binary() -> Path:
