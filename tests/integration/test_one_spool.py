@@ -19,25 +19,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.bootstrap import Database
-    from worker.db.registry import Registration
 
 pytestmark = pytest.mark.integration
 
 CLOCK = StudyClock(1000, 60_000)
 
 
-class Interrupted(Filing):
+class Interrupted(Store):
     """Lets the other process have its turn in the middle of the first registration."""
 
-    def __init__(self, database: Database, store: Store, meanwhile: Callable[[], object]) -> None:
-        super().__init__(database.sessions, store, CLOCK)
+    def __init__(self, root: Path, meanwhile: Callable[[], object]) -> None:
+        super().__init__(root)
         self._meanwhile: Callable[[], object] | None = meanwhile
 
-    def file(self, source: Path, key: str) -> Registration:
+    def file(self, source: Path, key: str) -> None:
+        super().file(source, key)
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile:
             meanwhile()
-        return super().file(source, key)
+
+
+def filing(database: Database, store: Store) -> Filing:
+    return Filing(database.sessions, store, CLOCK)
 
 
 @pytest.fixture
@@ -63,8 +66,8 @@ def test_an_ingest_keeps_what_it_works_on_from_another_that_looks_for_leftovers(
     database: Database, store: Store, tmp_path: Path
 ) -> None:
     root = tmp_path / "spool"
-    second = Door(Spool(root, holds=True), Filing(database.sessions, store, CLOCK))
-    first = Door(Spool(root, holds=True), Interrupted(database, store, second.take_leftovers))
+    second = Door(Spool(root, holds=True), filing(database, store))
+    first = Door(Spool(root, holds=True), filing(database, Interrupted(store.root, second.take_leftovers)))
     first.take(Made().write(tmp_path / "film.dcm"))
     assert (first.intake.registered, first.intake.duplicates, first.intake.turned) == (1, 0, [])
     assert second.intake.registered == 0
@@ -75,8 +78,8 @@ def test_two_ingests_at_the_same_leftovers_register_each_once(database: Database
     spool = Spool(tmp_path / "spool")
     for number in range(3):
         spool.put_file(Made().write(tmp_path / f"{number}.dcm"))
-    second = Door(Spool(spool.root, holds=True), Filing(database.sessions, store, CLOCK))
-    first = Door(Spool(spool.root, holds=True), Interrupted(database, store, second.take_leftovers))
+    second = Door(Spool(spool.root, holds=True), filing(database, store))
+    first = Door(Spool(spool.root, holds=True), filing(database, Interrupted(store.root, second.take_leftovers)))
     first.take_leftovers()
     assert (first.intake.registered, second.intake.registered) == (1, 2)
     assert first.intake.turned == second.intake.turned == []
@@ -88,10 +91,10 @@ def test_two_listeners_of_one_spool_register_each_object_once(database: Database
     for number in range(3):
         spool.put_file(Made().write(tmp_path / f"{number}.dcm"))
 
-    def registrar(filing: Filing) -> Registrar:
+    def registrar(by: Filing) -> Registrar:
         journal = Journal(spool.root)
-        return Registrar(Spool(spool.root), journal, database.sessions, lambda: filing, lambda: None)
+        return Registrar(Spool(spool.root), journal, database.sessions, lambda: by, lambda: None)
 
-    second = registrar(Filing(database.sessions, store, CLOCK))
-    registrar(Interrupted(database, store, second.turn)).turn()
+    second = registrar(filing(database, store))
+    registrar(filing(database, Interrupted(store.root, second.turn))).turn()
     assert_registered_once(database, store, spool, 3)
