@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from model.bundle import builtin_folder
 from model.errors import BundleError
-from worker.bootstrap import Database, bundle_of, readable_database, record_model, shared_bundle, silent_after_ms
+from worker.bootstrap import Database, bundle_of, readable_database, record_model, shared_bundle
 from worker.db import models, shadow
 from worker.db.engine import in_transaction
 from worker.db.schema import Model
-from worker.db.workers import live_hosts
 from worker.errors import UsageError
+from worker.openable import ask_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +58,14 @@ def end_shadow(settings: Settings, database: Database, ref: str, order: Order) -
     return _changed(database, _known(settings, database, ref), order, shadow.end_shadow)
 
 
-def unreached_hosts(settings: Settings, database: Database, ref: str) -> list[str]:
-    """Machines of live workers that a bundle reaches only if they share this data folder; empty where it is sure to."""
-    if settings.store_dir or shared_bundle(settings, ref).path.parent == builtin_folder():
-        return []
-    with database.reads() as session:
-        return sorted(live_hosts(session, silent_after_ms(settings)) - {socket.gethostname()})
+def check_workers(settings: Settings, database: Database, ref: str) -> list[str]:
+    """Raise UsageError when a live worker cannot open a bundle; the workers that did not answer, by their names."""
+    unopened = ask_workers(settings, database, shared_bundle(settings, ref).label)
+    for worker, why in unopened.items():
+        if why is not None:
+            msg = f"the worker {worker} cannot open {ref}, so every film it takes would fail: {why}"
+            raise UsageError(msg)
+    return list(unopened)
 
 
 def standings(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dicom_io.store import Store
@@ -16,6 +17,7 @@ from worker.bootstrap import Database, bundle_of, connect, record_model
 from worker.db import queries
 from worker.errors import DatabaseUnavailable
 from worker.films import FilmStore
+from worker.openable import answer_questions
 from worker.pipeline import Bench, LeaseOptions
 
 if TYPE_CHECKING:
@@ -112,8 +114,14 @@ class WorkerSeat:
                 queries.heartbeat(self._database.sessions, row)
             except DatabaseUnavailable:
                 logger.warning("heartbeat missed, the database is away", extra={"action": "away"})
+            self._answer()
             if self._done.wait(self._settings.heartbeat_s):
                 return
+
+    def _answer(self) -> None:
+        """A store that is away keeps nobody from working; whoever asked takes the silence as its answer."""
+        with suppress(OSError):
+            answer_questions(self._settings, self.name)
 
 
 def take_seat(settings: Settings, kind: str = "celery") -> WorkerSeat:

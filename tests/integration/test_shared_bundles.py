@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +12,15 @@ from model.bundle import builtin_folder
 from model.errors import BundleError
 from model.transfer import export_bundle
 from tests.helpers_bundle import second_bundle
+from tests.waiting import wait_until
 from worker import lifecycle
 from worker.bootstrap import bundle_of, ensure_active_model, open_database, shared_bundle
 from worker.cli import app
 from worker.db.models import Order
-from worker.db.queries import WorkerBeat, heartbeat
+from worker.db.workers import live_names
+from worker.errors import UsageError
+from worker.openable import QUESTIONS
+from worker.seat import take_seat
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.bootstrap import Database
+    from worker.seat import WorkerSeat
 
 pytestmark = pytest.mark.integration
 
@@ -109,14 +113,59 @@ def test_an_imported_bundle_lies_in_the_shared_folder_also_where_a_site_has_one_
     assert bundle_of(there, "notebook-2").path == tmp_path / "shared" / "models" / "notebook-2"
 
 
-def test_workers_elsewhere_that_may_not_find_a_bundle_are_named(database: Database, tmp_path: Path) -> None:
-    alone = Settings(home=tmp_path / "here")
-    shared = Settings(home=tmp_path / "here", store_dir=tmp_path / "shared")
-    for settings in (alone, shared):
-        second_bundle(settings.models, threshold=0.2)
-    for host in ("xray7", socket.gethostname()):
-        beat = WorkerBeat(f"{host}:1:a", host, os.getpid(), "celery", "", "litert", None, 0)
-        heartbeat(database.sessions, beat)
-    assert lifecycle.unreached_hosts(alone, database, "notebook-2") == ["xray7"]
-    assert lifecycle.unreached_hosts(alone, database, "notebook-1") == []
-    assert lifecycle.unreached_hosts(shared, database, "notebook-2") == []
+@pytest.fixture
+def seats() -> Iterator[list[WorkerSeat]]:
+    made: list[WorkerSeat] = []
+    yield made
+    for seat in made:
+        seat.leave()
+
+
+def take(seats: list[WorkerSeat], settings: Settings, here: Settings) -> WorkerSeat:
+    """A worker with these settings at the database of ``here``, whose first heartbeat has been."""
+    values = {**settings.model_dump(exclude_unset=True), "database_url": here.database, "heartbeat_s": 0.1}
+    seats.append(take_seat(Settings(**values)))
+    return seats[-1]
+
+
+def live(database: Database, n: int) -> bool:
+    with database.reads() as session:
+        return len(live_names(session, 60_000)) == n
+
+
+def test_live_workers_say_whether_they_can_open_a_bundle(
+    database: Database, seats: list[WorkerSeat], here: Settings, there: Settings, tmp_path: Path
+) -> None:
+    second_bundle(here.models, threshold=0.2)
+    take(seats, there, here)
+    wait_until(lambda: live(database, 1), 10, "the worker's first heartbeat")
+    assert lifecycle.check_workers(here, database, "notebook-2") == []
+    broken = second_bundle(tmp_path / "own", threshold=0.2)
+    broken.litert_path.write_bytes(b"x")
+    unlike = take(seats, Settings(**{**there.model_dump(exclude_unset=True), "models_dir": tmp_path / "own"}), here)
+    wait_until(lambda: live(database, 2), 10, "the second worker's first heartbeat")
+    with pytest.raises(UsageError, match=rf"{unlike.name} cannot open notebook-2, .*model\.tflite is not the file"):
+        lifecycle.check_workers(here, database, "notebook-2")
+    assert list((here.models / QUESTIONS).iterdir()) == []
+
+
+def test_a_worker_that_does_not_share_the_store_is_named_and_its_silence_is_waited_for_a_few_heartbeats(
+    database: Database, seats: list[WorkerSeat], here: Settings, tmp_path: Path
+) -> None:
+    second_bundle(here.models, threshold=0.2)
+    apart = take(seats, Settings(home=tmp_path / "apart"), here)
+    wait_until(lambda: live(database, 1), 10, "the worker's first heartbeat")
+    quick = Settings(**{**here.model_dump(exclude_unset=True), "heartbeat_s": 0.1})
+    assert lifecycle.check_workers(quick, database, "notebook-2") == [apart.name]
+
+
+def test_a_question_that_was_left_behind_is_forgotten(
+    database: Database, seats: list[WorkerSeat], here: Settings, there: Settings
+) -> None:
+    left = here.models / QUESTIONS / "notebook-9.left"
+    left.mkdir(parents=True)
+    take(seats, there, here)
+    wait_until(lambda: list(left.iterdir()), 10, "the worker to answer to nobody")
+    os.utime(left, (0, 0))
+    assert lifecycle.check_workers(here, database, "notebook-1") == []
+    assert not left.exists()

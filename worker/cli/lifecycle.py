@@ -41,9 +41,9 @@ def activate(bundle: Bundle, who: Who = None, why: Why = "") -> None:
     from worker import lifecycle
 
     settings, database = _opened()
+    _check_workers(settings, database, bundle)
     done = lifecycle.activate(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is the active model" + ("" if done else " already"))
-    _warn_unreached(settings, database, bundle)
 
 
 def retire(
@@ -85,22 +85,20 @@ def shadow(
     if report:
         _report(database, bundle, as_json=as_json)
         return
+    if not off:
+        _check_workers(settings, database, bundle)
     change = lifecycle.end_shadow if off else lifecycle.start_shadow
     done = change(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is {'no ' if off else 'the '}shadow" + ("" if done else " already"))
-    if not off:
-        _warn_unreached(settings, database, bundle)
 
 
-def _warn_unreached(settings: Settings, database: Database, bundle: str) -> None:
+def _check_workers(settings: Settings, database: Database, bundle: str) -> None:
     from worker import lifecycle
 
-    hosts = lifecycle.unreached_hosts(settings, database, bundle)
-    if hosts:
+    for worker in lifecycle.check_workers(settings, database, bundle):
         complain(
-            f"warning: workers on {', '.join(hosts)} find {bundle} only if they share the data folder {settings.home}; "
-            "where they do not, their films fail: set AUSCULT_STORE_DIR to a folder that all of them mount, and import "
-            "the bundle again"
+            f"warning: the worker {worker} has not said that it can open {bundle}; unless it has just ended, let it share "
+            f"the folder {settings.models} (AUSCULT_STORE_DIR) or its films fail"
         )
 
 

@@ -74,9 +74,9 @@ def live_workers(session: Session, within_ms: int) -> int:
     return session.execute(select(func.count()).where(*_is_live(session, within_ms))).scalar_one()
 
 
-def live_hosts(session: Session, within_ms: int) -> set[str]:
-    """The machines of those workers."""
-    return set(session.execute(select(Worker.host).where(*_is_live(session, within_ms))).scalars())
+def live_names(session: Session, within_ms: int) -> set[str]:
+    """The names of those workers."""
+    return set(session.execute(select(Worker.name).where(*_is_live(session, within_ms))).scalars())
 
 
 def _is_live(session: Session, within_ms: int) -> tuple[ColumnElement[bool], ...]:
