@@ -148,6 +148,12 @@ class PortFile:
         self._descriptor = None
 
 
+def clear_port(path: Path) -> None:
+    """Remove a port file that a killed listener left behind, so that nobody waits for it and finds it."""
+    if not is_held(path):
+        path.unlink(missing_ok=True)
+
+
 def read_port(path: Path) -> int | None:
     """The port of the listener that holds the file; None where none lives."""
     try:

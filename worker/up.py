@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from worker.bootstrap import check_active_bundle, check_first_start, make_home, open_database
 from worker.embedded import start_broker
 from worker.errors import WorkerError
-from worker.runfiles import home_locked
-from worker.settings import Settings, child_environment
+from worker.runfiles import clear_port, home_locked
+from worker.settings import Settings, child_environment, port_file
 from worker.supervisor import Child, Supervisor, auscult
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
         try:
             if not settings.broker_url:
                 start_broker(settings, supervisor)
+            clear_port(port_file(settings))
             env = child_environment(settings)
             listener = supervisor.add(Child("listener", auscult("listen"), env, announces=True))
             for number in range(settings.processes):

@@ -15,6 +15,7 @@ from worker.runfiles import (
     LONGEST_SOCKET_PATH,
     HomeInUse,
     PortFile,
+    clear_port,
     connectable,
     home_locked,
     make_run_folder,
@@ -63,8 +64,12 @@ def test_a_port_file_that_was_left_behind_tells_no_port_and_is_replaced(tmp_path
     path = tmp_path / "listener.port"
     path.write_text("11112", encoding="ascii")
     assert read_port(path) is None
+    clear_port(path)
+    assert not path.exists()
+    path.write_text("11112", encoding="ascii")
     file = PortFile(path, 2762)
     file.claim()
+    clear_port(path)
     assert read_port(path) == 2762
     file.release()
 
