@@ -173,7 +173,7 @@ class Spool:
         Yields
         ------
         bool
-            False if another process holds the object, or it is gone: it is not ours to touch then.
+            False if another process holds the object or has removed it; it must be left alone then.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class Spool:
             yield False
             return
         except OSError:
-            # What cannot be opened cannot be held; whoever reads it learns why.
+            # It cannot be opened, so no process can hold it; the one that reads it reports why.
             yield True
             return
         try:
@@ -354,7 +354,7 @@ def _lock_named(descriptor: int, path: Path) -> bool:
     except (BlockingIOError, FileNotFoundError):
         return False
     except OSError:
-        # A file system without locks: its spool has one process, as before there were claims.
+        # The file system has no locks; several processes on its spool are not kept apart.
         return True
 
 

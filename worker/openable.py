@@ -61,7 +61,7 @@ def ask_workers(settings: Settings, database: Database, label: str) -> dict[str,
         with tempfile.TemporaryDirectory(prefix=f"{label}.", dir=folder, ignore_cleanup_errors=True) as question:
             return _replies(Path(question), workers, settings.heartbeat_s * PATIENCE_BEATS)
     except OSError:
-        # Where no question can be put none is answered.
+        # The question cannot be written, so no worker can answer it.
         return dict.fromkeys(sorted(workers))
 
 

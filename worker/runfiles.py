@@ -1,7 +1,7 @@
 """The files by which the processes of a data folder find each other, and who owns them: lock, port file and socket.
 
-An owner holds an flock, which ends with its process however that ends. What a living process holds nobody else removes
-or replaces; what nobody holds was left behind.
+An owner holds an flock on its file; the kernel releases it however the process ends. Nobody removes or replaces a file
+that another process holds. A file that no process holds was left behind and may be replaced.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def make_run_folder(folder: Path) -> None:
         msg = f"{folder} belongs to another user or leads to a folder of one: remove it"
         raise SettingsError(msg)
     if stat.S_IMODE(folder.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
-        # Some file systems know no modes; on those it stays as it is mounted.
+        # Some file systems have no modes.
         with suppress(OSError):
             folder.chmod(0o700)
 
@@ -90,7 +90,7 @@ def connectable(home: Path, name: str) -> Path:
     try:
         descriptor = _descriptor(home)
     except OSError:
-        # Without a data folder nothing listens in it.
+        # There is no data folder yet, so nothing listens in it.
         return path
     return Path(f"/proc/self/fd/{descriptor}") / RUN_FOLDER / name
 

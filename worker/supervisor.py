@@ -1,7 +1,7 @@
 """Child processes of ``auscult up`` and ``auscult work --processes N``: started, restarted, ended in order.
 
-A child dies with its supervisor, however that ends (prctl PR_SET_PDEATHSIG, Linux): nothing is left behind. It dies by
-SIGKILL, the one signal that a stopped process obeys too; what a kill interrupts is made good from spool and leases.
+A child dies with its supervisor, however that ends (prctl PR_SET_PDEATHSIG, Linux): nothing is left behind. The signal is
+SIGKILL, because a stopped process obeys no other. Spool and leases recover what the kill interrupts.
 """
 
 from __future__ import annotations

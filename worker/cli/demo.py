@@ -102,8 +102,8 @@ def demo_settings(settings: Settings) -> Settings:
     home = settings.home.with_name(settings.home.name + DEMO_SUFFIX)
     if not (home / DEMO_MARK).exists() and any((home / name).exists() for name in HOLDS_STUDIES):
         msg = (
-            f"{home} holds studies that no demo put there: remove it, choose another folder by AUSCULT_HOME, "
-            "or say --at-site to push the demo's films into the site's own database"
+            f"{home} holds studies that no demo put there: choose another folder by AUSCULT_HOME, "
+            "or push the demo's films into the site's own database by --at-site"
         )
         raise UsageError(msg)
     own = {"home": home, "database_url": "", "broker_url": "", "store_dir": home}
