@@ -22,16 +22,15 @@ READY_TIMEOUT_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Broker, listener and workers, running."""
+    """The supervisor of broker, listener and workers, and the listener among them."""
 
     supervisor: Supervisor
-    #: Where the listener is bound.
-    port: int
+    listener: Child
 
 
 @contextmanager
 def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
-    """Everything up and listening, for one ``command`` of a data folder at a time; ended in order on the way out."""
+    """Everything started, for one ``command`` of a data folder at a time; ended in order on the way out."""
     check_first_start(settings)
     make_home(settings)
     with home_locked(settings.home, command):
@@ -48,17 +47,18 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
             listener = supervisor.add(Child("listener", auscult("listen"), env, announces=True))
             for number in range(settings.processes):
                 supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
-            yield Stack(supervisor, wait_until_listening(listener, supervisor))
+            yield Stack(supervisor, listener)
         finally:
             supervisor.stop()
 
 
-def wait_until_listening(listener: Child, supervisor: Supervisor) -> int:
+def wait_until_listening(stack: Stack) -> int:
     """The port, once the listener is bound; raises when it does not come up."""
+    supervisor = stack.supervisor
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not supervisor.stopping.is_set():
         supervisor.check()
-        port = listener.announced()
+        port = stack.listener.announced()
         if port:
             return int(port)
         if time.monotonic() > deadline:

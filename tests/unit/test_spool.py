@@ -16,7 +16,7 @@ from dicom_io.errors import SpoolError, SpoolFull
 from dicom_io.spool import SourceUnreadable, Spool, spool_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -173,9 +173,12 @@ def test_an_object_that_went_between_its_opening_and_its_lock_is_not_held(
         assert not is_ours
 
 
-def test_an_object_that_cannot_be_opened_is_ours_so_that_its_reader_says_why(spool: Spool) -> None:
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to(path), os.mkfifo, os.mkdir])
+def test_what_is_not_a_file_is_claimed_at_once_so_that_its_reader_says_why(
+    make: Callable[[Path], None], spool: Spool
+) -> None:
     key = "0" * 32
-    spool.path(key).symlink_to(spool.path(key))
+    make(spool.path(key))
     with spool.claimed(key) as is_ours:
         assert is_ours
 

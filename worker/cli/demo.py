@@ -27,7 +27,7 @@ from worker.progress import progress
 from worker.settings import Settings, load_settings
 from worker.sources import existing, walk
 from worker.supervisor import Supervisor
-from worker.up import running_stack
+from worker.up import running_stack, wait_until_listening
 
 #: What a demo has otherwise than a hospital, unless it is set: it need not wait, and the worklist is what to read.
 DEMO_SETTINGS = {"quiet_s": 2.0, "log": "warning"}
@@ -83,10 +83,11 @@ def run_demo(settings: Settings, films: Path | None, *, once: bool, at_site: boo
         make_home(settings)
         (settings.home / DEMO_MARK).touch()
     with running_stack(settings, "auscult demo") as stack:
-        pushed = _push(items, settings, stack.port)
+        port = wait_until_listening(stack)
+        pushed = _push(items, settings, port)
         database = open_database(settings)
         wait_judged(database, list(pushed.study_uids), stack.supervisor)
-        _show(settings, database, list(pushed.study_uids), stack.port)
+        _show(settings, database, list(pushed.study_uids), port)
         database.dispose()
         if not once:
             complain("serving until Ctrl-C")
