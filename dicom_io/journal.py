@@ -208,10 +208,15 @@ def _append_whole(descriptor: int, line: bytes) -> None:
 
 
 def _records_of(file: Path) -> list[RefusalRecord]:
-    if not stat.S_ISREG(file.lstat().st_mode):
-        raise OSError("not a file")
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise OSError("not a file")
+        text = file.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        # Another registrar on the same spool has committed these and removed the file.
+        return []
     records = []
-    for number, line in enumerate(file.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             records.append(_record_of(json.loads(line)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -45,6 +45,9 @@ class Spool:
     ----------
     root : Path
         Folder of the spool, made if it is missing. Folders are 0700, files 0600.
+    holds : bool
+        Whether an object that is put stays `claimed` until it is removed or set aside, so that no other process takes
+        it meanwhile. It costs a descriptor for each.
 
     Raises
     ------
@@ -52,8 +55,10 @@ class Spool:
         If the folders cannot be made.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, holds: bool = False) -> None:
         self.root = root
+        self._holds = holds
+        self._held: dict[str, int] = {}
         self._tmp, self._new, self._quarantine = root / "tmp", root / "new", root / "quarantine"
         self._last_ns = 0
         self._clock_lock = threading.Lock()
@@ -128,6 +133,9 @@ class Spool:
                 stamp = self._next_ns()
                 os.utime(file.fileno(), ns=(stamp, stamp))
                 os.fsync(file.fileno())
+                if self._holds:
+                    # A copy of the descriptor shares its lock, and keeps it beyond the file's close.
+                    self._held[key] = os.dup(file.fileno())
                 # Before the file is closed and with it unlocked: a sweep would take an unlocked file for abandoned.
                 tmp.rename(new)
             fsync_folder(self._new)
@@ -136,6 +144,7 @@ class Spool:
             raise spool_error(exc) from exc
         finally:
             if not safe:
+                self._let_go(key)
                 _unlink_quietly(tmp, new)
         return key
 
@@ -198,6 +207,41 @@ class Spool:
             return isinstance(exc.__cause__, FileNotFoundError)
         return True
 
+    @contextmanager
+    def claimed(self, key: str) -> Iterator[bool]:
+        """Hold the object `key` against other processes: of several at one spool, one alone registers it.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+
+        Yields
+        ------
+        bool
+            False if another process holds the object or has removed it; it must be left alone then.
+
+        Raises
+        ------
+        SpoolError
+            If `key` is not a key.
+        """
+        path = self.path(key)
+        try:
+            # Without waiting: the other end of a FIFO may never be opened.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            yield False
+            return
+        except OSError:
+            # It cannot be opened, so no process can hold it; the one that reads it reports why.
+            yield True
+            return
+        try:
+            yield _lock_named(descriptor, path)
+        finally:
+            os.close(descriptor)
+
     def remove(self, key: str) -> None:
         """Remove the object `key` from ``new/``; one that is gone already is fine.
 
@@ -212,6 +256,8 @@ class Spool:
             self.path(key).unlink(missing_ok=True)
         except OSError as exc:
             raise spool_error(exc) from exc
+        finally:
+            self._let_go(key)
 
     def quarantine(self, key: str) -> Path:
         """Set the object `key` aside, where no one tries to register it again, and return its path there.
@@ -228,6 +274,8 @@ class Spool:
             fsync_folder(self._new)
         except OSError as exc:
             raise spool_error(exc) from exc
+        finally:
+            self._let_go(key)
         return aside
 
     def quarantined(self) -> int:
@@ -258,6 +306,11 @@ class Spool:
             return sum(_remove_if_abandoned(path) for path in self._tmp.iterdir())
         except OSError as exc:
             raise spool_error(exc) from exc
+
+    def _let_go(self, key: str) -> None:
+        descriptor = self._held.pop(key, None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _create(self) -> tuple[str, int]:
         """Create a locked file in ``tmp/`` and return its key and descriptor."""
@@ -363,6 +416,18 @@ def _ages(entries: Iterable[os.DirEntry[str]]) -> Iterator[tuple[int, str]]:
         except OSError:
             # Whoever takes it up finds out; the others must not wait for that.
             yield 0, entry.name
+
+
+def _lock_named(descriptor: int, path: Path) -> bool:
+    """Lock a file that was opened by `path`; False if it is locked, or if it went from there before it was locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:
+        # The file system has no locks; several processes on its spool are not kept apart.
+        return True
 
 
 def _remove_if_abandoned(path: Path) -> int:

@@ -119,11 +119,16 @@ def _settle(bundle: Bundle, folder: Path) -> Bundle:
     if not bundle.card_path.is_file():
         raise BundleError(f"the bundle {bundle.label} lacks {CARD_FILE}: copy or export the bundle again")
     target = folder / bundle.label
-    if target.exists():
-        if read_manifest(target)["manifest_sha256"] == read_manifest(bundle.path)["manifest_sha256"]:
-            return load_bundle(target)
-        raise BundleError(f"{target} holds another bundle of that name: the new one needs another version")
-    bundle.path.rename(target)
+    try:
+        bundle.path.rename(target)
+    except OSError:
+        # It is there already, or another import of it was quicker: a folder takes the place of an empty one alone.
+        if not target.is_dir():
+            raise
+        if read_manifest(target)["manifest_sha256"] != read_manifest(bundle.path)["manifest_sha256"]:
+            raise BundleError(
+                f"{target} holds another bundle of that name: the new one needs another version"
+            ) from None
     return load_bundle(target)
 
 

@@ -15,6 +15,7 @@ import psutil
 from sqlalchemy import create_engine, text
 
 from tests.waiting import wait_until
+from worker.runfiles import read_port
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Running:
             if self.process.poll() is not None:
                 msg = f"Auscult ended with {self.process.returncode}:\n{self.text()[-4000:]}"
                 raise AssertionError(msg)
-            return int(path.read_text(encoding="ascii")) if path.exists() else None
+            return read_port(path)
 
         return wait_until(bound, START_TIMEOUT_S, "the listener's port")
 

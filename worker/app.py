@@ -7,10 +7,12 @@ crashes, and a film that kills its worker must not come back for ever (MEASURED 
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.bootsteps import StartStopStep
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
@@ -56,9 +58,21 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
         task_serializer="json",
     )
+    app.steps["worker"].add(_hangup_step())
     register_tasks(app, settings)
     setup_logging.connect(lambda **_: configure_logging(settings.log, settings.log_format), weak=False)
     return app
+
+
+def _hangup_step() -> type[StartStopStep]:
+    """SIGHUP ends a worker as SIGTERM does: Celery would start it again, though its terminal or supervisor is gone."""
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup
+
+    class EndOnHangup(StartStopStep):
+        def start(self, parent: object) -> None:  # noqa: ARG002 - Celery's signature
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.getsignal(signal.SIGTERM))
+
+    return EndOnHangup
 
 
 def run_worker(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from dicom_io.store import Store, prepare_root
 from model.bundle import Bundle, builtin_folder, find_bundle
 from model.errors import BundleError
+from model.transfer import import_bundle
 from worker.db import holdings
 from worker.db.engine import in_transaction, make_engine, read_session_factory, session_factory
 from worker.db.migrate import check_revision, migrate
@@ -26,6 +27,7 @@ from worker.dispatch import Dispatcher, DispatchOptions
 from worker.errors import DatabaseUnavailable, SchemaTooNew, SchemaTooOld, SettingsError
 from worker.hints import HintPublisher
 from worker.registrar import StudyClock
+from worker.runfiles import check_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +64,7 @@ def make_home(settings: Settings) -> None:
     """Make the data folder, readable by its owner alone."""
     try:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_home(settings.home)
     except OSError as error:
         msg = f"the data folder {settings.home} cannot be made ({error.strerror}): choose another by AUSCULT_HOME"
         raise SettingsError(msg) from error
@@ -128,8 +131,19 @@ def bundle_of(settings: Settings, ref: str) -> Bundle:
     return find_bundle(ref, bundle_folders(settings))
 
 
+def shared_bundle(settings: Settings, ref: str) -> Bundle:
+    """The bundle of that name-version or path, where every worker finds it: it is copied beside the store if need be.
+
+    Raises model.errors.BundleError.
+    """
+    bundle = bundle_of(settings, ref)
+    if bundle.path.parent in (settings.models, builtin_folder()):
+        return bundle
+    return import_bundle(bundle.path, settings.models)
+
+
 def bundle_folders(settings: Settings) -> tuple[Path, ...]:
-    """Where bundles are looked for: the site's own folder first, then those of the package."""
+    """Where bundles are looked for: the site's own folder first, then the shared one, at last those of the package."""
     return (*settings.bundle_folders, builtin_folder())
 
 
@@ -164,7 +178,7 @@ def ensure_active_model(settings: Settings, database: Database) -> str:
     if label is not None:
         return label
     try:
-        bundle = bundle_of(settings, settings.model)
+        bundle = shared_bundle(settings, settings.model)
     except BundleError as error:
         msg = f"no model is active yet, and the one AUSCULT_MODEL names cannot be used: {error}"
         raise SettingsError(msg) from error

@@ -192,10 +192,13 @@ class Bringer:
         """Wait until the listener has registered what the PACS has sent; how many objects there are then."""
         target = expected.count if not answer.failed else min(expected.count, before + answer.sent)
         held = self._held(uid, expected)
-        patience = time.monotonic() + (REGISTER_S if answer.sent and self._plan.method == "move" else 0)
+        # Of what came by C-GET something is left when another fetch of this data folder is at work on it.
+        inbox = self._inbox if self._plan.method == "move" else self._spool
+        may_come = answer.sent and (self._plan.method == "move" or inbox.keys(1))
+        patience = time.monotonic() + (REGISTER_S if may_come else 0)
         while held < target and time.monotonic() < patience and not self._stop.wait(POLL_S):
             now = self._held(uid, expected)
-            if now > held or self._inbox.keys(1):
+            if now > held or inbox.keys(1):
                 patience = time.monotonic() + REGISTER_S
             held = now
         return held

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from worker.errors import WorkerError
 from worker.hints import BrokerAway, HintPublisher
+from worker.runfiles import make_run_folder
+from worker.settings import BROKER_SOCKET, run_folder
 from worker.supervisor import Child, Supervisor
 
 if TYPE_CHECKING:
@@ -26,19 +28,50 @@ class BrokerMissing(WorkerError):
     """No Redis-compatible server is installed."""
 
 
-def broker_command(settings: Settings) -> list[str]:
-    """Command line of the embedded broker."""
-    socket = settings.broker_socket
-    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+class _Socket:
+    """The socket of the embedded broker, which can be removed or replaced while the broker lives."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._bound: tuple[int, int, int] | None = None
+
+    def prepare(self) -> None:
+        """Make room for a broker's socket; what is left of an earlier one is nobody's while the home is locked."""
+        make_run_folder(self._folder)
+        (self._folder / BROKER_SOCKET).unlink(missing_ok=True)
+        self._bound = None
+
+    def is_bound(self) -> bool:
+        """Whether the broker has made its socket: until then kombu would wait for seconds between its attempts."""
+        return self._look() is not None
+
+    def is_lost(self) -> bool:
+        """Whether another socket, or none, lies where the broker's was."""
+        found = self._look()
+        if self._bound is None:
+            self._bound = found
+        return found != self._bound
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            status = (self._folder / BROKER_SOCKET).lstat()
+        except OSError:
+            return None
+        # The number of a file that was removed may be used again at once.
+        return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def broker_command() -> list[str]:
+    """Command line of the embedded broker, for the run folder as its working folder: its path may be of any length."""
     options = {
         "port": "0",
-        "unixsocket": str(socket),
+        "unixsocket": BROKER_SOCKET,
         "unixsocketperm": "700",
-        "dir": str(socket.parent),
+        "dir": ".",
         "appendonly": "no",
         "daemonize": "no",
         "loglevel": "warning",
-        "logfile": str(socket.parent / "broker.log"),
+        "logfile": "broker.log",
         "timeout": "0",
     }
     return [str(_binary()), "--save", "", *(part for name, value in options.items() for part in (f"--{name}", value))]
@@ -46,21 +79,27 @@ def broker_command(settings: Settings) -> list[str]:
 
 def start_broker(settings: Settings, supervisor: Supervisor) -> None:
     """Start the embedded broker and wait until it answers."""
-    supervisor.add(Child("broker", broker_command(settings)))
-    publisher = HintPublisher(settings.broker)
+    folder = run_folder(settings)
+    socket = _Socket(folder)
+    supervisor.add(Child("broker", broker_command(), cwd=folder, prepare=socket.prepare, is_lost=socket.is_lost))
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            publisher.check()
-            return
-        except BrokerAway:
-            supervisor.check()
-            if time.monotonic() > deadline:
-                msg = f"the embedded broker did not answer within {START_TIMEOUT_S:.0f} s"
-                raise WorkerError(msg) from None
-            supervisor.stopping.wait(0.05)
-        finally:
-            publisher.close()
+    while not (socket.is_bound() and _answers(settings)):
+        supervisor.check()
+        if time.monotonic() > deadline:
+            msg = f"the embedded broker did not answer within {START_TIMEOUT_S:.0f} s"
+            raise WorkerError(msg)
+        supervisor.stopping.wait(0.01)
+
+
+def _answers(settings: Settings) -> bool:
+    publisher = HintPublisher(settings.broker)
+    try:
+        publisher.check()
+    except BrokerAway:
+        return False
+    finally:
+        publisher.close()
+    return True
 
 
 def _binary() -> Path:

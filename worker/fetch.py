@@ -26,6 +26,7 @@ from worker.errors import WorkerError
 from worker.pace import Pace, Queue
 from worker.peers import caller_of
 from worker.progress import noted, progress
+from worker.runfiles import read_port
 from worker.settings import port_file
 from worker.wanted import Question, every_study
 
@@ -215,10 +216,7 @@ class Fetch:
         if self._plan.destination != settings.ae_title:
             return
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
-        try:
-            port = int(port_file(settings).read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            port = settings.port
+        port = read_port(port_file(settings)) or settings.port
         # Accepted or refused: whoever takes the connection listens.
         own = Peer(settings.ae_title, host, port or 1, is_tls=settings.tls is not None)
         answer = echo(own, replace(self._by.caller, timeout_s=5.0))

@@ -63,15 +63,20 @@ class Door:
         self.intake = Intake()
 
     def take_leftovers(self) -> None:
-        """Register what a killed ingest left behind; an entry of an ingest at work is none the worse for it."""
+        """Register what a killed ingest left behind; what another ingest is at work on stays with that."""
         for key in self._spool.keys():  # noqa: SIM118 - a spool is no dict
-            try:
-                self._register(key, key)
-            except (SpoolError, OSError):
-                if self._spool.is_readable(key):
-                    raise
-                # What cannot be read is set aside, not waited for: this very command reads it at its every start.
-                self._set_aside(key, key)
+            with self._spool.claimed(key) as is_left:
+                if is_left:
+                    self._take_leftover(key)
+
+    def _take_leftover(self, key: str) -> None:
+        try:
+            self._register(key, key)
+        except (SpoolError, OSError):
+            if self._spool.is_readable(key):
+                raise
+            # What cannot be read is set aside, not waited for: this very command reads it at its every start.
+            self._set_aside(key, key)
 
     def take(self, path: Path) -> None:
         """Take a file, or every member of a zip archive."""
@@ -151,7 +156,7 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Int
     files = list(walk(existing(paths)))
     ensure_active_model(settings, database)
     filing = Filing(database.sessions, open_store(settings, database), study_clock(settings))
-    door = Door(Spool(settings.home / "ingest"), filing)
+    door = Door(Spool(settings.home / "ingest", holds=True), filing)
     door.take_leftovers()
     with progress("registering", len(files)) as advance:
         for number, path in enumerate(files, start=1):

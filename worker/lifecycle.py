@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from model.errors import BundleError
-from worker.bootstrap import Database, bundle_of, readable_database, record_model
+from worker.bootstrap import Database, bundle_of, readable_database, record_model, shared_bundle
 from worker.db import models, shadow
 from worker.db.engine import in_transaction
 from worker.db.schema import Model
 from worker.errors import UsageError
+from worker.openable import ask_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ def activate(settings: Settings, database: Database, ref: str, order: Order) -> 
         shadow.end_shadow(session, model_id, by)
         return models.activate(session, model_id, by)
 
-    return _changed(database, record_model(database.sessions, bundle_of(settings, ref)), order, change)
+    return _changed(database, record_model(database.sessions, shared_bundle(settings, ref)), order, change)
 
 
 def check_can_activate(settings: Settings, database: Database, ref: str) -> None:
@@ -59,12 +60,22 @@ def reinstate(settings: Settings, database: Database, ref: str, order: Order) ->
 
 def start_shadow(settings: Settings, database: Database, ref: str, order: Order) -> bool:
     """Let a bundle score beside the active one from this commit on; False when it does already."""
-    return _changed(database, record_model(database.sessions, bundle_of(settings, ref)), order, shadow.start_shadow)
+    return _changed(database, record_model(database.sessions, shared_bundle(settings, ref)), order, shadow.start_shadow)
 
 
 def end_shadow(settings: Settings, database: Database, ref: str, order: Order) -> bool:
     """End a shadow; False when the model is none."""
     return _changed(database, _known(settings, database, ref), order, shadow.end_shadow)
+
+
+def check_workers(settings: Settings, database: Database, ref: str) -> list[str]:
+    """Raise UsageError when a live worker cannot open a bundle; the workers that did not answer, by their names."""
+    unopened = ask_workers(settings, database, shared_bundle(settings, ref).label)
+    for worker, why in unopened.items():
+        if why is not None:
+            msg = f"the worker {worker} cannot open {ref}, so every film it takes would fail: {why}"
+            raise UsageError(msg)
+    return list(unopened)
 
 
 def standings(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
-import signal
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -37,7 +35,9 @@ from worker.hints import HintPublisher
 from worker.logs import error_class
 from worker.monitor import Monitor
 from worker.registrar import Filing, Registrar
+from worker.runfiles import PortFile
 from worker.settings import Settings, port_file
+from worker.supervisor import announce, on_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +62,11 @@ class LoopDied(WorkerError):
 class ListenerProcess:
     """Listener, registrar, dispatcher and commitment wired together: each wakes the next one in the flow."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ready_fd: int | None = None) -> None:
         self._settings = settings
+        self._ready_fd = ready_fd
+        self._port_file: PortFile | None = None
+        self._is_port_told = True
         check_first_start(settings)
         self._database: Database = connect(settings)
         spool, journal = Spool(settings.spool), Journal(settings.spool)
@@ -75,8 +78,6 @@ class ListenerProcess:
         self._registrar.watch(self.listener, study_clock(settings).quiet_ms)
         self._monitor = Monitor("listener", self._database.sessions, self._checks(spool), self._loops)
         self._stop = threading.Event()
-        #: The port file could not be written yet.
-        self._is_unsaid = False
 
     def on_instance(self, key: str, study_uid: str, association: int) -> None:  # noqa: ARG002 - ListenerEvents
         """An object is safe on disk: the registrar files it."""
@@ -87,16 +88,14 @@ class ListenerProcess:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises at the start, and only then, what a person has to put right."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        on_stop(self._stop.set)
         self._check_now()
         self._bind()
         for loop in (*self._loops, self._monitor):
             loop.start()
         self._say_where()
         while not self._stop.wait(POLL_S) and self._is_alive:
-            if self._is_unsaid:
-                self._say_where()
+            self._say_where()
         self._shut_down()
 
     @property
@@ -120,22 +119,19 @@ class ListenerProcess:
             raise SettingsError(msg) from error
 
     def _say_where(self) -> None:
-        """Write the bound port for those who started this process, whole or not at all; on a full disk once it has room."""
-        path = port_file(self._settings)
-        draft = path.with_suffix(f".{os.getpid()}")
+        """Tell the bound port to whoever started this process, once, and keep the port file for all others."""
+        if self._ready_fd is not None:
+            announce(self._ready_fd, str(self.listener.port))
+            self._ready_fd = None
+        self._port_file = self._port_file or PortFile(port_file(self._settings), self.listener.port)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft.write_text(str(self.listener.port), encoding="ascii")
-            draft.replace(path)
-        except OSError as error:
-            if not self._is_unsaid:
-                logger.warning(
-                    "the port file cannot be written, it is tried again",
-                    extra={"action": "away", "cause": error_class(error)},
-                )
-            self._is_unsaid = True
-        else:
-            self._is_unsaid = False
+            self._port_file.claim()
+            self._is_port_told = True
+        except (OSError, SettingsError) as error:
+            # A full disk keeps nobody from listening; the file comes as soon as it can.
+            if self._is_port_told:
+                logger.warning("port file not written", extra={"action": "port_file", "cause": error_class(error)})
+            self._is_port_told = False
 
     def _make_filing(self) -> Filing:
         """Schema and active model are checked as soon as the database answers, and once."""
@@ -156,8 +152,9 @@ class ListenerProcess:
     def _shut_down(self) -> None:
         was_alive = self._is_alive
         self.listener.stop()
-        with suppress(OSError):
-            port_file(self._settings).unlink(missing_ok=True)
+        if self._port_file:
+            with suppress(OSError):
+                self._port_file.release()
         for loop in (*self._loops, self._monitor):
             loop.stop(STOP_TIMEOUT_S)
         self._close_inbox()

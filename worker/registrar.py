@@ -221,7 +221,10 @@ class Registrar(Loop):
         for start in range(0, len(keys), WAKE_EVERY):
             try:
                 for key in keys[start : start + WAKE_EVERY]:
-                    self._try(filing, key)
+                    # Several listeners may share a spool, as one for TLS and one for plain senders do.
+                    with self._spool.claimed(key) as is_ours:
+                        if is_ours:
+                            self._try(filing, key)
             finally:
                 self._on_registered()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from worker.bootstrap import Database, bundle_of, record_model
+from worker.bootstrap import Database, bundle_of, record_model, shared_bundle
 from worker.completion import complete
 from worker.db import queries, reruns, selection
 from worker.db.models import check_usable
@@ -123,7 +123,7 @@ def _left_open(session: Session, bundle: Bundle, request: Request, *, keep_curre
 
 def rerun(settings: Settings, database: Database, request: Request, *, keep_current: bool) -> Report:
     """Open the batch, or the one left open, bring its tasks to their end, close it and say what flipped."""
-    model_id = record_model(database.sessions, bundle_of(settings, request.model))
+    model_id = record_model(database.sessions, shared_bundle(settings, request.model))
     with database.sessions.begin() as session:
         batch = reruns.open_batch(
             session,

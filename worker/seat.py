@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dicom_io.store import Store
@@ -17,6 +18,7 @@ from worker.db.workers import LOCAL_KIND
 from worker.films import FilmStore
 from worker.loops import Loop
 from worker.monitor import Monitor, seldom
+from worker.openable import answer_questions
 from worker.pipeline import Bench, LeaseOptions
 
 if TYPE_CHECKING:
@@ -146,6 +148,12 @@ class WorkerSeat:
             tasks_done=self._tasks_done,
         )
         queries.heartbeat(self._database.sessions, row)
+        self._answer()
+
+    def _answer(self) -> None:
+        """A store that is away keeps nobody from working; whoever asked takes the silence as its answer."""
+        with suppress(OSError):
+            answer_questions(self._settings, self.name)
 
 
 def take_seat(settings: Settings, kind: str = "celery") -> WorkerSeat:

@@ -6,10 +6,8 @@ prefix), then the defaults below. A name that is no setting is an error, so that
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import os
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,11 +20,11 @@ from dicom_io.options import is_loopback
 from dicom_io.tls import TlsFiles
 from worker.errors import SettingsError
 from worker.peers import named_peers
+from worker.runfiles import RUN_FOLDER, connectable
 
 PREFIX = "AUSCULT_"
 CONFIG_FILE = "auscult.toml"
-# Linux allows 107 bytes in the path of a unix socket (unix(7), sun_path).
-LONGEST_SOCKET_PATH = 100
+BROKER_SOCKET = "broker.sock"
 
 Texts = Annotated[tuple[str, ...], NoDecode]
 
@@ -98,7 +96,7 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=5.0, ge=0.1, description="how often a worker says in SQL that it lives")
     task_limit_s: float = Field(default=300.0, ge=10, description="hard limit for one message's work")
     model: str = Field(default="auscult-1", description="the bundle that the very first start activates")
-    models_dir: Path | None = Field(default=None, description="folder of further bundles; default: models in home")
+    models_dir: Path | None = Field(default=None, description="folder of further bundles, searched first")
     store_dir: Path | None = Field(default=None, description="stored objects and films; default: in home")
     gate_policy: str = Field(
         default="",
@@ -193,12 +191,8 @@ class Settings(BaseSettings):
 
     @property
     def broker_socket(self) -> Path:
-        """Unix socket of the embedded broker; beside the temporary files where the data folder's path is too long."""
-        path = self.home / "run" / "broker.sock"
-        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
-            return path
-        name = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"auscult-{os.getuid()}-{name}" / "broker.sock"
+        """Unix socket of the embedded broker, by a path that a client can connect to."""
+        return connectable(self.home, BROKER_SOCKET)
 
     @property
     def broker(self) -> str:
@@ -231,9 +225,15 @@ class Settings(BaseSettings):
         return (self.store_dir or self.home) / "films"
 
     @property
+    def models(self) -> Path:
+        """Imported bundles: shared by listeners and workers, as the store is."""
+        return (self.store_dir or self.home) / "models"
+
+    @property
     def bundle_folders(self) -> tuple[Path, ...]:
-        """Folders of further bundles, beside those in the package."""
-        return (self.models_dir or self.home / "models",)
+        """Folders of further bundles, beside those in the package: the site's own, the shared one, the data folder's."""
+        own = (self.models_dir,) if self.models_dir else ()
+        return tuple(dict.fromkeys((*own, self.models, self.home / "models")))
 
 
 class _TomlFile(PydanticBaseSettingsSource):
@@ -256,7 +256,12 @@ class _TomlFile(PydanticBaseSettingsSource):
 
 def port_file(settings: Settings) -> Path:
     """Where a listener writes the port it is bound to, and where those who started it look."""
-    return settings.home / "run" / "listener.port"
+    return run_folder(settings) / "listener.port"
+
+
+def run_folder(settings: Settings) -> Path:
+    """Where the processes of this data folder find each other."""
+    return settings.home / RUN_FOLDER
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Child processes of ``auscult up`` and ``auscult work --processes N``: started, restarted, ended in order.
 
-A child dies with its supervisor, however that ends (prctl PR_SET_PDEATHSIG, Linux): nothing is left behind.
+A child dies with its supervisor, however that ends (prctl PR_SET_PDEATHSIG, Linux): nothing is left behind. The signal is
+SIGKILL, because a stopped process obeys no other. Spool and leases recover what the kill interrupts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from worker.errors import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ TOO_SOON_S = 5.0
 GIVE_UP_AFTER = 5
 LONGEST_PAUSE_S = 60.0
 STOP_TIMEOUT_S = 60.0
+#: More than any child says when it is ready: a port number.
+ANNOUNCEMENT_BYTES = 64
 #: The exit code of wrong usage or settings: a restart cannot mend it.
 USAGE = 2
 
@@ -52,6 +57,13 @@ class Child:
     name: str
     command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    #: Called before each start.
+    prepare: Callable[[], None] | None = None
+    #: Whether the running child cannot be reached any more, and never will be until it is started again.
+    is_lost: Callable[[], bool] | None = None
+    #: Whether it takes `--ready-fd` and says by it when it is ready.
+    announces: bool = False
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_ends: int = 0
@@ -59,18 +71,61 @@ class Child:
     was_well: bool = False
     #: When to start it again; None while it runs.
     due: float | None = None
+    _announcement: int | None = None
 
     def start(self) -> None:
-        """Start the process; it gets SIGTERM when this one dies."""
+        """Start the process; it is killed when this one dies."""
+        if self.prepare:
+            self.prepare()
         self.started, self.due = time.monotonic(), None
-        # Own process group: a Ctrl-C reaches the supervisor alone, which ends the children in order.
-        self.process = subprocess.Popen(
-            list(self.command),
-            env=dict(self.env) or None,
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - children are started from the main thread
-        )
+        command, handed = list(self.command), self._open_announcement()
+        if handed is not None:
+            command += ["--ready-fd", str(handed)]
+        try:
+            # Own process group: a Ctrl-C reaches the supervisor alone, which ends the children in order.
+            self.process = subprocess.Popen(
+                command,
+                env=dict(self.env) or None,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                pass_fds=() if handed is None else (handed,),
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - children are started from the main thread
+            )
+        finally:
+            if handed is not None:
+                os.close(handed)
+
+    def announced(self) -> str | None:
+        """What the child said when it was ready; None until then."""
+        if self._announcement is None:
+            return None
+        try:
+            # As short as it is, it is written and read whole.
+            said = os.read(self._announcement, ANNOUNCEMENT_BYTES)
+        except BlockingIOError:
+            return None
+        return said.decode("ascii") or None
+
+    def _open_announcement(self) -> int | None:
+        self.close()
+        if not self.announces:
+            return None
+        self._announcement, handed = os.pipe()
+        os.set_blocking(self._announcement, False)
+        return handed
+
+    def close(self) -> None:
+        """Close what the child announces itself by."""
+        if self._announcement is not None:
+            os.close(self._announcement)
+        self._announcement = None
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
     def note_end(self) -> None:
         """Count an end and set the time of the next start: at once, after quick ends in a row after a growing pause."""
@@ -86,12 +141,13 @@ class Child:
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
+        # A stopped process heeds SIGTERM only when it goes on.
+        self.process.send_signal(signal.SIGCONT)
         try:
             self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             logger.warning("%s did not end in time", self.name, extra={"action": "kill"})
-            self.process.kill()
-            self.process.wait()
+            self.kill()
 
 
 class Supervisor:
@@ -108,15 +164,17 @@ class Supervisor:
         return child
 
     def handle_signals(self) -> None:
-        """Stop on SIGTERM and SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.stopping.set())
+        """Stop on SIGTERM and SIGINT, and when the terminal closes."""
+        on_stop(self.stopping.set)
 
     def check(self) -> None:
         """Start again what ended; raises ChildRefused or ChildFailed where that would not help."""
         for child in self._children:
             code = child.process.poll() if child.process else None
-            if code is None or self.stopping.is_set():
+            if self.stopping.is_set():
+                return
+            if code is None:
+                self._restart_if_lost(child)
                 continue
             if child.due is None:
                 child.note_end()
@@ -124,6 +182,12 @@ class Supervisor:
             if child.due is not None and child.due <= time.monotonic():
                 logger.warning("%s ended, starting it again", child.name, extra={"action": "restart", "code": code})
                 child.start()
+
+    def _restart_if_lost(self, child: Child) -> None:
+        if child.is_lost and child.is_lost():
+            logger.warning("%s cannot be reached, starting it again", child.name, extra={"action": "restart"})
+            child.kill()
+            child.start()
 
     def run(self) -> None:
         """Watch the children until a signal comes."""
@@ -135,6 +199,22 @@ class Supervisor:
         self.stopping.set()
         for child in reversed(self._children):
             child.terminate(STOP_TIMEOUT_S)
+            child.close()
+
+
+def on_stop(stop: Callable[[], object]) -> None:
+    """Call ``stop`` on SIGTERM, SIGINT and SIGHUP; under nohup SIGHUP stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop())
+
+
+def announce(descriptor: int, text: str) -> None:
+    """Say by ``--ready-fd`` that this process is ready; a supervisor that does not listen is fine."""
+    with suppress(OSError):
+        os.write(descriptor, text.encode("ascii"))
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def _check_hope(child: Child, code: int) -> None:
@@ -157,7 +237,7 @@ def auscult(*arguments: str) -> list[str]:
 def _die_with(parent: int) -> Callable[[], None]:
     def prepare() -> None:
         if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
 

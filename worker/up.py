@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.bootstrap import check_active_bundle, check_first_start, open_database
+from worker.bootstrap import check_active_bundle, check_first_start, make_home, open_database
 from worker.embedded import start_broker
 from worker.errors import DatabaseUnavailable, WorkerError
+from worker.runfiles import clear_port, home_locked
 from worker.settings import Settings, child_environment, port_file
 from worker.supervisor import Child, Supervisor, auscult
 
@@ -21,28 +23,38 @@ logger = logging.getLogger(__name__)
 READY_TIMEOUT_S = 180.0
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The supervisor of broker, listener and workers, and the listener among them."""
+
+    supervisor: Supervisor
+    listener: Child
+
+
 @contextmanager
-def running_stack(settings: Settings) -> Iterator[Supervisor]:
-    """Everything started; ended in order on the way out."""
-    check_start(settings)
-    supervisor = Supervisor()
-    supervisor.handle_signals()
-    try:
-        if not settings.broker_url:
-            start_broker(settings, supervisor)
-        port_file(settings).unlink(missing_ok=True)
-        env = child_environment(settings)
-        supervisor.add(Child("listener", auscult("listen"), env))
-        for number in range(settings.processes):
-            supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
-        yield supervisor
-    finally:
-        supervisor.stop()
+def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
+    """Everything started, for one ``command`` of a data folder at a time; ended in order on the way out."""
+    check_first_start(settings)
+    make_home(settings)
+    with home_locked(settings.home, command):
+        check_start(settings)
+        supervisor = Supervisor()
+        supervisor.handle_signals()
+        try:
+            if not settings.broker_url:
+                start_broker(settings, supervisor)
+            clear_port(port_file(settings))
+            env = child_environment(settings)
+            listener = supervisor.add(Child("listener", auscult("listen"), env, announces=True))
+            for number in range(settings.processes):
+                supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
+            yield Stack(supervisor, listener)
+        finally:
+            supervisor.stop()
 
 
 def check_start(settings: Settings) -> None:
     """Raise what a person has to put right; a database that is away, full or read-only now is waited for."""
-    check_first_start(settings)
     try:
         database = open_database(settings)
         check_active_bundle(settings, database)
@@ -52,15 +64,15 @@ def check_start(settings: Settings) -> None:
         logger.warning("%s; waiting for it", error, extra={"action": "away"})
 
 
-def wait_until_listening(settings: Settings, supervisor: Supervisor) -> int:
+def wait_until_listening(stack: Stack) -> int:
     """The port, once the listener is bound; raises when it does not come up."""
+    supervisor = stack.supervisor
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not supervisor.stopping.is_set():
         supervisor.check()
-        try:
-            return int(port_file(settings).read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
-            pass
+        port = stack.listener.announced()
+        if port:
+            return int(port)
         if time.monotonic() > deadline:
             msg = f"the listener did not come up within {READY_TIMEOUT_S:.0f} s"
             raise WorkerError(msg)

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.running import TERMINAL, command
+from tests.running import TERMINAL, Site, command
 from tests.sites import leftover, new_site, open_to_others
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.running import Site
 
 pytestmark = pytest.mark.acceptance
 
@@ -34,15 +32,48 @@ STATES = {
 }
 
 
+#: A database and a store of the site, which a demo must not touch: there is none.
+ELSEWHERE = {"database_url": "postgresql://auscult@127.0.0.1:1/site", "broker_url": "redis://127.0.0.1:1/0"}
+
+
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with new_site() as made:
+def production() -> Iterator[Site]:
+    with new_site(**ELSEWHERE) as made:
+        made.env["AUSCULT_STORE_DIR"] = str(made.home / "shared")
         yield made
 
 
 @pytest.fixture(scope="module")
-def demo(site: Site) -> subprocess.CompletedProcess[str]:
-    return site.run("demo", "--once")
+def site(production: Site) -> Site:
+    """Where the demo writes."""
+    return demo_of(production)
+
+
+@pytest.fixture(scope="module")
+def demo(production: Site) -> subprocess.CompletedProcess[str]:
+    return production.run("demo", "--once")
+
+
+def demo_of(site: Site) -> Site:
+    return Site(site.home.with_name(site.home.name + "-demo"))
+
+
+def test_the_demo_writes_into_a_folder_of_its_own_and_says_where(
+    production: Site, site: Site, demo: subprocess.CompletedProcess[str]
+) -> None:
+    assert not production.home.exists()
+    assert f"data folder {site.home}\n" in demo.stderr
+    assert f"export AUSCULT_HOME={site.home}\n" in demo.stdout
+    assert list((site.home / "store").glob("*/*/*.dcm"))
+
+
+def test_a_demo_refuses_a_folder_with_studies_that_no_demo_put_there(tmp_path: Path) -> None:
+    site = Site(tmp_path / "home")
+    (tmp_path / "home-demo" / "spool").mkdir(parents=True)
+    refused = site.run("demo", "--once", check=2).stderr
+    assert "holds studies that no demo put there" in refused
+    assert "--at-site" in refused
+    assert [item.name for item in tmp_path.rglob("*")] == ["home-demo", "spool"]
 
 
 def test_the_demo_prints_each_film_with_its_state_and_reason(demo: subprocess.CompletedProcess[str]) -> None:
@@ -106,7 +137,7 @@ def test_a_demo_that_serves_on_ends_with_all_its_processes(how: signal.Signals, 
             process.kill()
             process.wait()
         wait_until(lambda: not leftover(family), 10, "every process of the demo to be gone")
-        assert {row["ai_status"] for row in site.worklist().values()} <= set(TERMINAL)
+        assert {row["ai_status"] for row in demo_of(site).worklist().values()} <= set(TERMINAL)
 
 
 def test_the_listener_s_code_loads_neither_tensorflow_nor_celery() -> None:

@@ -110,14 +110,70 @@ def test_children_end_in_the_reverse_order_of_their_start(supervisor: Supervisor
     assert note.read_text(encoding="utf-8").split() == ["worker", "listener", "broker"]
 
 
-def test_a_supervisor_that_is_killed_leaves_no_child_behind(tmp_path: Path) -> None:
+def test_a_child_that_is_lost_is_started_again_and_one_that_is_not_is_left_alone(supervisor: Supervisor) -> None:
+    lost = {"first"}
+    first = supervisor.add(Child("first", python(WAIT), is_lost=lambda: "first" in lost, prepare=lost.clear))
+    second = supervisor.add(Child("second", python(WAIT), is_lost=lambda: "second" in lost))
+    pids = [child.process.pid for child in (first, second) if child.process]
+    lost.add("first")
+    supervisor.check()
+    supervisor.check()
+    assert first.process is not None
+    assert second.process is not None
+    assert first.process.pid != pids[0]
+    assert second.process.pid == pids[1]
+
+
+def test_a_child_says_that_it_is_ready_after_each_start(supervisor: Supervisor) -> None:
+    code = "import os, signal, sys; os.write(int(sys.argv[-1]), str(os.getpid()).encode()); signal.pause()"
+    child = supervisor.add(Child("says", python(code), announces=True))
+    for _ in range(2):
+        assert child.process is not None
+        said = wait_until(child.announced, 10, "the child to be ready")
+        assert said == str(child.process.pid)
+        child.kill()
+        assert child.announced() is None
+        supervisor.check()
+
+
+def test_a_stopped_child_ends_in_order_too(supervisor: Supervisor, tmp_path: Path) -> None:
+    note = tmp_path / "ended"
+    child = supervisor.add(Child("worker", python(NOTE_TERM, note, "worker")))
+    wait_until((tmp_path / "ended.worker").exists, 10, "the child to be ready")
+    assert child.process is not None
+    child.process.send_signal(signal.SIGSTOP)
+    supervisor.stop()
+    assert note.read_text(encoding="utf-8").split() == ["worker"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_supervisor_ends_in_order_by_a_signal(how: signal.Signals, supervisor: Supervisor) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        supervisor.handle_signals()
+        signal.raise_signal(how)
+        assert supervisor.stopping.is_set()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        supervisor.handle_signals()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, "nohup keeps it from the terminal's end"
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+STUBBORN = "import signal\nfor n in (1, 2, 15):\n    signal.signal(n, signal.SIG_IGN)\nsignal.pause()"
+
+
+@pytest.mark.parametrize(("waits", "is_stopped"), [(WAIT, False), (WAIT, True), (STUBBORN, False), (STUBBORN, True)])
+def test_a_supervisor_that_is_killed_leaves_no_child_behind(tmp_path: Path, waits: str, is_stopped: bool) -> None:
     pid_file = tmp_path / "pid"
     code = (
         "import sys\n"
         "from pathlib import Path\n"
         "from worker.supervisor import Child, Supervisor\n"
         "supervisor = Supervisor()\n"
-        f"child = supervisor.add(Child('waits', [sys.executable, '-c', {WAIT!r}]))\n"
+        f"child = supervisor.add(Child('waits', [sys.executable, '-c', {waits!r}]))\n"
         "Path(sys.argv[1]).write_text(str(child.process.pid))\n"
         "supervisor.run()\n"
     )
@@ -125,6 +181,8 @@ def test_a_supervisor_that_is_killed_leaves_no_child_behind(tmp_path: Path) -> N
     try:
         wait_until(lambda: pid_file.exists() and bool(pid_file.read_text()), 20, "the child's pid")
         child = psutil.Process(int(pid_file.read_text()))
+        if is_stopped:
+            child.suspend()
     finally:
         process.kill()
         process.wait(10)

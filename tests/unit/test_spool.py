@@ -17,7 +17,7 @@ from dicom_io.spool import SourceUnreadable, Spool, spool_error
 from tests.permissions import permissions_hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -139,9 +139,64 @@ def test_quarantine_sets_an_object_aside(spool: Spool) -> None:
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "", "A" * 32, "0" * 31, "0" * 33, "0" * 32 + "\n"])
 def test_no_path_is_made_from_what_is_no_key(key: str, spool: Spool) -> None:
-    for use in (spool.path, spool.remove, spool.quarantine):
+    for use in (spool.path, spool.remove, spool.quarantine, lambda key: spool.claimed(key).__enter__()):
         with pytest.raises(SpoolError, match="Not a key"):
             use(key)
+
+
+def test_of_several_processes_at_one_spool_one_alone_holds_an_object(spool: Spool) -> None:
+    key = spool.put([b"x"])
+    other = Spool(spool.root)
+    with spool.claimed(key) as is_ours, other.claimed(key) as is_theirs:
+        assert (is_ours, is_theirs) == (True, False)
+    with other.claimed(key) as is_theirs:
+        assert is_theirs
+        other.remove(key)
+    with spool.claimed(key) as is_ours:
+        assert not is_ours, "it is gone"
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_an_object_that_went_between_its_opening_and_its_lock_is_not_held(
+    how: str, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = spool.put([b"x"])
+    lock = fcntl.flock
+
+    def late(descriptor: int, how_locked: int) -> None:
+        spool.remove(key)
+        if how == "replaced":
+            spool.path(key).write_bytes(b"y")
+        lock(descriptor, how_locked)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with spool.claimed(key) as is_ours:
+        assert not is_ours
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to(path), os.mkfifo, os.mkdir])
+def test_what_is_not_a_file_is_claimed_at_once_so_that_its_reader_says_why(
+    make: Callable[[Path], None], spool: Spool
+) -> None:
+    key = "0" * 32
+    make(spool.path(key))
+    with spool.claimed(key) as is_ours:
+        assert is_ours
+
+
+@pytest.mark.parametrize("end", ["remove", "quarantine"])
+def test_a_spool_that_holds_keeps_what_it_put_until_it_is_done_with_it(end: str, tmp_path: Path) -> None:
+    open_before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the names are enough
+    spool, other = Spool(tmp_path / "spool", holds=True), Spool(tmp_path / "spool")
+    key = spool.put([b"x"])
+    with other.claimed(key) as is_theirs:
+        assert not is_theirs
+    assert other.keys() == [key], "it is seen, and left alone"
+    getattr(spool, end)(key)
+    (spool.root / "new").rename(tmp_path / "away")
+    with pytest.raises(SpoolError):
+        spool.put([b"x"])
+    assert len(os.listdir("/proc/self/fd")) == open_before  # noqa: PTH208
 
 
 def test_foreign_files_are_no_objects(spool: Spool) -> None:

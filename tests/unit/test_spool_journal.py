@@ -178,3 +178,22 @@ def test_a_record_of_an_older_release_counts_once(journal: Journal, tmp_path: Pa
     file = next(tmp_path.rglob("journal.jsonl"))
     file.write_text(file.read_text(encoding="ascii").replace(', "count": 1', ""), encoding="ascii")
     assert [kept.count for kept in journal.drain().records] == [1]
+
+
+def test_what_another_registrar_has_committed_meanwhile_is_passed_over(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append(record())
+    committed = journal.drain()
+    assert committed.records
+    journal.append(record())
+    take = Journal._taken
+
+    def acknowledge_late(self: Journal) -> list[Path]:
+        files = take(self)
+        monkeypatch.undo()
+        journal.ack(committed)
+        return files
+
+    monkeypatch.setattr(Journal, "_taken", acknowledge_late)
+    assert len(journal.drain().records) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from dicom_io.header import read_facts
 from dicom_io.phantom import demo_studies
 from dicom_io.scu import send
 from dicom_io.wrap import wrap_picture
-from worker.bootstrap import Database, open_database
+from worker.bootstrap import Database, make_home, open_database
 from worker.cli.look import answer_of
 from worker.cli.output import complain, console, print_table
 from worker.db import queries
@@ -38,6 +39,10 @@ STALLED_S = 120.0
 CHUNK = 64
 SHOWN = 50
 CALLING_AET = "AUSCULT_DEMO"
+#: The demo's data folder stands beside that of the site. The mark in it says that every study there is the demo's.
+DEMO_SUFFIX = "-demo"
+DEMO_MARK = "demo"
+HOLDS_STUDIES = ("auscult.db", "spool", "store", "ingest", "fetch")
 EXAMPLE = "SELECT study_uid, ai_status, label, probability FROM worklist"
 TERMINAL = frozenset({"FINAL", "NOT_APPLICABLE", "FAILED"})
 COLUMNS = {
@@ -62,23 +67,45 @@ class Pushed:
     lost: int = 0
 
 
-def run_demo(settings: Settings, films: Path | None, *, once: bool) -> int:
+def run_demo(settings: Settings, films: Path | None, *, once: bool, at_site: bool) -> int:
     """Serve, push, show the worklist; serve on until Ctrl-C unless ``once``. Returns the exit code."""
+    if not at_site:
+        settings = demo_settings(settings)
     chosen = {name: value for name, value in DEMO_SETTINGS.items() if name not in settings.model_fields_set}
     settings = load_settings(**settings.model_dump(exclude_unset=True), **chosen)
     items = films_of(films) if films else [film.dataset for film in demo_studies()]
     complain(f"data folder {settings.home}")
-    with running_stack(settings) as supervisor:
-        port = wait_until_listening(settings, supervisor)
+    if not at_site:
+        make_home(settings)
+        (settings.home / DEMO_MARK).touch()
+    with running_stack(settings, "auscult demo") as stack:
+        port = wait_until_listening(stack)
         pushed = _push(items, settings, port)
         database = open_database(settings)
-        wait_judged(database, list(pushed.study_uids), supervisor)
+        wait_judged(database, list(pushed.study_uids), stack.supervisor)
         _show(settings, database, list(pushed.study_uids), port)
         database.dispose()
         if not once:
             complain("serving until Ctrl-C")
-            supervisor.run()
+            stack.supervisor.run()
     return 1 if pushed.lost else 0
+
+
+def demo_settings(settings: Settings) -> Settings:
+    """The settings of the site with a data folder, database, broker and store of the demo's own.
+
+    Drawn films must never stand in the worklist of a site. Raises UsageError where the folder holds something else.
+    """
+    home = settings.home.with_name(settings.home.name + DEMO_SUFFIX)
+    if not (home / DEMO_MARK).exists() and any((home / name).exists() for name in HOLDS_STUDIES):
+        msg = (
+            f"{home} holds studies that no demo put there: choose another folder by AUSCULT_HOME, "
+            "or push the demo's films into the site's own database by --at-site"
+        )
+        raise UsageError(msg)
+    own = {"home": home, "database_url": "", "broker_url": "", "store_dir": home}
+    models = {"models_dir": settings.models_dir or settings.models}
+    return load_settings(**{**settings.model_dump(exclude_unset=True), **models, **own})
 
 
 def films_of(folder: Path) -> Sequence[Path]:
@@ -159,7 +186,8 @@ def _show(settings: Settings, database: Database, study_uids: Sequence[str], por
     out.print("Not a medical device. Not for diagnosis.", style="bold")
     out.print(f"send:   storescu -aec {settings.ae_title} {settings.host} {port} film.dcm", markup=False)
     out.print(f"query:  {query_example(settings)}", markup=False, soft_wrap=True)
-    out.print("or:     auscult worklist, auscult show STUDY, auscult rerun --all --dry-run", markup=False)
+    out.print(f"or:     export AUSCULT_HOME={shlex.quote(str(settings.home))}", markup=False, soft_wrap=True)
+    out.print("        auscult worklist, auscult show STUDY, auscult rerun --all --dry-run", markup=False)
 
 
 def query_example(settings: Settings) -> str:

@@ -51,6 +51,7 @@ def activate(bundle: Bundle, who: Who = None, why: Why = "", yes: Yes = False) -
     lifecycle.check_can_activate(settings, database, bundle)
     if doubts := against(settings, database, bundle_of(settings, bundle)):
         confirm(f"this speaks against {bundle}: {'; '.join(doubts)}", yes=yes)
+    _check_workers(settings, database, bundle)
     done = lifecycle.activate(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is the active model" + ("" if done else " already"))
 
@@ -95,9 +96,21 @@ def shadow(
     if report:
         _report(settings, database, bundle, as_json=as_json, as_csv=as_csv)
         return
+    if not off:
+        _check_workers(settings, database, bundle)
     change = lifecycle.end_shadow if off else lifecycle.start_shadow
     done = change(settings, database, bundle, _order(who, why))
     complain(f"{bundle} is {'no ' if off else 'the '}shadow" + ("" if done else " already"))
+
+
+def _check_workers(settings: Settings, database: Database, bundle: str) -> None:
+    from worker import lifecycle
+
+    for worker in lifecycle.check_workers(settings, database, bundle):
+        complain(
+            f"warning: the worker {worker} has not said that it can open {bundle}; unless it has just ended, let it share "
+            f"the folder {settings.models} (AUSCULT_STORE_DIR) or its films fail"
+        )
 
 
 def _report(settings: Settings, database: Database, bundle: str, *, as_json: bool, as_csv: bool) -> None:
@@ -170,10 +183,10 @@ def export(
 def import_(
     source: Annotated[Path, typer.Argument(help="A zip of 'auscult model export', or a bundle's folder.")],
 ) -> None:
-    """Take a bundle into this site's folder of models, once its digests are right; nothing is activated."""
+    """Take a bundle into the folder that all workers of this site share, once its digests are right; no activation."""
     from model.transfer import import_bundle
 
-    taken = import_bundle(source, opened_once().bundle_folders[0])
+    taken = import_bundle(source, opened_once().models)
     complain(f"{taken.label} is in {taken.path}; activate it with 'auscult model activate {taken.label}'")
 
 

@@ -26,12 +26,16 @@ def demo(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End as soon as every demo study is terminal.")] = False,
     port: Port = None,
+    at_site: Annotated[
+        bool,
+        typer.Option("--at-site", help="Push into the site's own data folder and database, not one of the demo's."),
+    ] = False,
 ) -> None:
     """Bring Auscult up, push demo films through the real listener and print the worklist."""
     from worker.cli import demo as demonstration
 
     settings = opened_once(port=port)
-    raise typer.Exit(demonstration.run_demo(settings, films, once=once))
+    raise typer.Exit(demonstration.run_demo(settings, films, once=once, at_site=at_site))
 
 
 def up(host: Host = None, port: Port = None, processes: Processes = None) -> None:
@@ -39,15 +43,19 @@ def up(host: Host = None, port: Port = None, processes: Processes = None) -> Non
     from worker.up import running_stack
 
     settings = opened(host=host, port=port, processes=processes)
-    with running_stack(settings) as supervisor:
-        supervisor.run()
+    with running_stack(settings, "auscult up") as stack:
+        stack.supervisor.run()
 
 
-def listen(host: Host = None, port: Port = None) -> None:
+def listen(
+    host: Host = None,
+    port: Port = None,
+    ready_fd: Annotated[int | None, typer.Option(hidden=True, help="Where to say the port, for `auscult up`.")] = None,
+) -> None:
     """Serve the listener alone: C-ECHO, C-STORE, registration and dispatch."""
     from worker.listen import ListenerProcess
 
-    ListenerProcess(opened(host=host, port=port)).run()
+    ListenerProcess(opened(host=host, port=port), ready_fd).run()
 
 
 def work(processes: Processes = None) -> None:

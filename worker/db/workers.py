@@ -15,6 +15,7 @@ from worker.db.sql import fitted, insert_unless_there
 from worker.db.types import now_utc
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session, sessionmaker
 
 #: `WorkerBeat.kind` of a command that does the work itself.
@@ -73,6 +74,14 @@ def live_workers(session: Session, within_ms: int) -> int:
 
     A command that works off its own tasks (`LOCAL_KIND`) heeds none: it must not take itself for somebody to wait for.
     """
+    return session.execute(select(func.count()).where(*_is_live(session, within_ms))).scalar_one()
+
+
+def live_names(session: Session, within_ms: int) -> set[str]:
+    """The names of those workers."""
+    return set(session.execute(select(Worker.name).where(*_is_live(session, within_ms))).scalars())
+
+
+def _is_live(session: Session, within_ms: int) -> tuple[ColumnElement[bool], ...]:
     oldest = session.execute(select(now_utc())).scalar_one() - timedelta(milliseconds=within_ms)
-    heeds_hints = Worker.kind != LOCAL_KIND
-    return session.execute(select(func.count()).where(Worker.heartbeat_at >= oldest, heeds_hints)).scalar_one()
+    return Worker.heartbeat_at >= oldest, Worker.kind != LOCAL_KIND

@@ -1,0 +1,78 @@
+"""Several commands on one data folder: nobody takes another's things, and nothing of a supervisor outlives it."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.running import Site
+from tests.sites import leftover
+from tests.studies import chest_film, push
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.running import Running
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Running]:
+    """A site whose path is longer than that of a unix socket may be."""
+    with tempfile.TemporaryDirectory(prefix="auscult-site-", dir="/tmp") as folder:
+        site = Site(Path(folder) / ("h" * 120) / "home")
+        with site.running("up") as running:
+            assert running.port
+            yield running
+
+
+def test_a_second_supervisor_is_refused_and_the_first_is_none_the_worse(up: Running) -> None:
+    for command in (("up",), ("demo", "--once", "--at-site")):
+        refused = up.site.run(*command, check=2).stderr
+        assert f"is in use by auscult up, process {up.process.pid} on " in refused
+        assert str(up.site.home) in refused
+    push([chest_film()], up.port)
+    up.site.wait_terminal(1)
+
+
+def test_a_second_listener_serves_beside_it_and_leaves_its_port_file_alone(up: Running) -> None:
+    port = up.port
+    with up.site.running("listen", log="second.log") as second:
+        wait_until(
+            lambda: psutil.Process(second.process.pid).net_connections("tcp"), 60, "the second listener to listen"
+        )
+        assert up.port == port
+    assert up.port == port
+
+
+def test_a_lost_broker_is_replaced_and_work_goes_on(up: Running) -> None:
+    socket = up.site.home / "run" / "broker.sock"
+    socket.unlink()
+    wait_until(socket.exists, 10, "the broker's socket to be there again")
+    push([chest_film()], up.port)
+    up.site.wait_terminal(2)
+
+
+def test_a_worker_ends_by_sighup_and_does_not_start_itself_again(up: Running) -> None:
+    (worker,) = (process for process in psutil.Process(up.process.pid).children() if "work" in process.cmdline())
+    family = [worker, *worker.children()]
+    worker.send_signal(signal.SIGHUP)
+    wait_until(lambda: not leftover(family), 30, "the worker and its child to be gone")
+    wait_until(lambda: len(up.descendants()) >= 4, 30, "a worker in its place")
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed_with_all_its_children_stopped(up: Running) -> None:
+    family = up.descendants()
+    assert len(family) >= 4, "a broker, a listener, a worker and its child"
+    for process in family:
+        process.suspend()
+    up.process.kill()
+    up.process.wait(10)
+    wait_until(lambda: not leftover(family), 10, "every process to be gone")
