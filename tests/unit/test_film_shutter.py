@@ -205,7 +205,8 @@ def test_an_impossible_or_tiny_opening_is_as_none(shape: dict[str, Any], tmp_pat
 
 def round_polygon(vertices: int) -> list[int]:
     angles = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
-    return np.rint(np.column_stack((80 + 70 * np.sin(angles), 128 + 100 * np.cos(angles)))).astype(int).ravel().tolist()
+    corners = np.column_stack((80 + 70 * np.sin(angles), 128 + 100 * np.cos(angles)))
+    return [round(number) for number in corners.ravel()]
 
 
 @pytest.mark.parametrize("coding", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])

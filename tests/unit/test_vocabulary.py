@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +29,7 @@ LATERAL = [
     *("RTG klatki piersiowej boczne", "Kl. p. bok", "Hrudník bočně", "Hrudník bočná", "Mellkas oldalirányú"),
     *("Grudni koš bočna", "Prsni koš stransko", "грудни кош бочна", "Гръден кош профил", "Torace - profil"),
     *("ОГК боковая", "Рентген лёгких в левой боковой проекции", "ОГП бокова", "Легені, бічна проекція"),
-    *("Α/Α θώρακος πλάγια", "Akciğer yan", "Foto toraks samping", "Dada lateral", "Tim phổi nghiêng"),
+    *("Α/Α θώρακος πλάγια", "Akciğer yan", "FOTO TORAKS SAMPING", "Dada lateral", "Tim phổi nghiêng"),
     *("胸部侧位", "胸部左側位", "胸片侧位片", "胸部側面", "胸部 側面像", "흉부 측면", "ทรวงอก ด้านข้าง", "छाती पार्श्व"),
     *("الصدر جانبي", "صدر جانبية", "قفسه سینه نیم‌رخ", "צילום חזה צדדי"),
 ]
@@ -132,6 +134,12 @@ def test_every_entry_means_what_its_list_says_also_among_all_other_languages(lan
             assert meaning in found, entry
             assert not any(pair <= found for pair in EXCLUSIVE), entry
             assert not {M.FRONTAL, M.LATERAL} <= found or entry in BOTH_VIEWS, entry
+
+
+def test_the_conformance_statement_names_as_many_languages_as_the_table_has() -> None:
+    text = (Path(__file__).parents[2] / "CONFORMANCE.md").read_text(encoding="utf-8")
+    named = text.partition("languages\nfor both: ")[2].partition(". Case, accents")[0]
+    assert len(re.sub(r"\(.*?\)", "", named).split(",")) == len(LANGUAGES)
 
 
 def test_no_language_says_the_same_twice() -> None:
