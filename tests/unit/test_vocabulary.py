@@ -116,7 +116,7 @@ OTHER = [
         "ركبة",
         "ברך",
     ),
-    *("زانو", "MAIN", "ARM", "PIE", "HEAD"),
+    *("WHOLE BODY", "LONG LEG", "زانو", "MAIN", "ARM", "PIE", "HEAD"),
 ]
 NOT_SAID = ["", "XYZZY", "SMITH", "CHESTNUT", "ORCHESTRA", "TRUNK", "N/A", "PALATIN", "ROUTINE", "STANDARD 2"]
 
