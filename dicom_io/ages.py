@@ -1,15 +1,23 @@
-"""Patients' ages from whatever was written into PatientAge, else from two dates."""
+"""Patients' ages from whatever was written into PatientAge, else from two dates; and dates that stand for none."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from datetime import date
 
-if TYPE_CHECKING:
-    from datetime import date
-
-#: Ages above are typing errors or placeholders and count as unknown.
-OLDEST_YEARS = 130
+#: Ages above are typing errors or placeholders and count as unknown: nobody has lived longer.
+OLDEST_YEARS = 122
+#: Of the patients of digital films nobody was born earlier, and no film was taken; nor will be in our time.
+_FIRST_YEAR, _LAST_YEAR = 1880, 2199
+#: The days on which the clocks of databases, spreadsheets and languages begin, and the ends of a century: systems write
+#: them for want of a date, and hardly a patient alive was born on one. The first days of
+#: 1970, 1980 and 2000 are written so too, but as many people were born on them, or do not know their day.
+_PLACEHOLDERS = frozenset(
+    {
+        *(date(1899, 12, 30), date(1899, 12, 31), date(1900, 1, 1), date(1901, 1, 1), date(1904, 1, 1)),
+        date(2099, 12, 31),
+    }
+)
 
 _MONTHS_PER_DAY = 12 / 365.2425
 # Months per unit, by the letters the unit begins with once accents are gone; longer beginnings first.
@@ -49,7 +57,7 @@ def age_in_months(text: str) -> int | None:
     Returns
     -------
     int or None
-        Completed months, 0 to 1560; None when the text is no age or an absurd one.
+        Completed months, 0 to 1464; None when the text is no age or an absurd one.
     """
     plain = _TRAILER.sub("", " ".join(text.upper().replace("Ñ", "N").replace("É", "E").split()))
     if _BARE.fullmatch(plain):
@@ -73,12 +81,22 @@ def age_at(birth: date | None, day: date | None) -> int | None:
     Returns
     -------
     int or None
-        Completed months, 0 to 1560; None when a date is missing, the day lies before birth or the age is absurd.
+        Completed months, 0 to 1464; None when a date is missing, the day lies before birth or the age is absurd.
     """
     if birth is None or day is None or day < birth:
         return None
     months = (day.year - birth.year) * 12 + day.month - birth.month - (day.day < birth.day)
     return _sensible(months)
+
+
+def is_placeholder(day: date) -> bool:
+    """Whether a date is one that systems write for want of one: 1900-01-01, 0001-01-01, 1858-11-17, 9999-12-31, ..."""
+    return day in _PLACEHOLDERS or not _FIRST_YEAR <= day.year <= _LAST_YEAR
+
+
+def follows_from(months: int, birth: date, day: date) -> bool:
+    """Whether an age is one that a device has worked out from an early birth date, to the year, or a greater one."""
+    return birth < day and months // 12 >= day.year - birth.year - 1
 
 
 def age_string(months: int | None) -> str:

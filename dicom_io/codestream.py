@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dicom_io.codestream_j2k import declared_by_j2k, is_high_throughput, starts_like_j2k
 from dicom_io.declared import Declared
 from dicom_io.errors import FilmError
+from dicom_io.limits import MAX_SEGMENTS
 from dicom_io.reasons import Reason
 from dicom_io.syntaxes import Coding
 
@@ -122,13 +123,19 @@ def _declared_by_jpeg(data: bytes) -> Declared:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     """The marker segments up to the first scan's, each with the place of its parameters."""
-    at, marker = 2, 0
-    while marker != _SOS and (marker := _marker_at(data, at)) != _EOI:
+    at = 2
+    for _ in range(MAX_SEGMENTS):
+        marker = _marker_at(data, at)
+        if marker == _EOI:
+            return
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
         yield marker, at + 4
+        if marker == _SOS:
+            return
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    raise FilmError(Reason.DECODE_FAILED)
 
 
 def _marker_at(data: bytes, at: int) -> int:

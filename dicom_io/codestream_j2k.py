@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dicom_io.declared import Declared
 from dicom_io.errors import FilmError
+from dicom_io.limits import MAX_SEGMENTS
 from dicom_io.reasons import Reason
 
 _START = b"\xff\x4f\xff\x51"
@@ -130,12 +131,14 @@ def declared_by_j2k(data: bytes, *, must_be_whole: bool) -> Declared:
     start = _start_of(data)
     size = _size_of(data, start)
     at = _checked_segments(data, start + 2, size, until=_SOT)
+    parts = 0
     while _marker_at(data, at) == _SOT:
+        parts += 1
         _checked_segments(data, at + 12, size, until=_SOD)
         length = struct.unpack_from(">L", data, at + 6)[0]
         # a last tile part may leave its length out
         at = at + length if length else data.rfind(b"\xff\xd9")
-        if 0 < length < _SHORTEST_TILE_PART:
+        if 0 < length < _SHORTEST_TILE_PART or parts > MAX_SEGMENTS:
             raise FilmError(Reason.DECODE_FAILED)
     if must_be_whole and _marker_at(data, at) != _EOC:
         raise FilmError(Reason.DECODE_FAILED)
@@ -144,8 +147,9 @@ def declared_by_j2k(data: bytes, *, must_be_whole: bool) -> Declared:
 
 def _start_of(data: bytes) -> int:
     """Where the code stream begins; some writers put the whole JP2 file into the element (T.800 I.4)."""
-    at = 0
+    at = boxes = 0
     while data.startswith(_JP2_SIGNATURE) and at < len(data):
+        boxes += 1
         length, kind = struct.unpack_from(">L4s", data, at)
         header = 8
         if length == 1:
@@ -153,7 +157,7 @@ def _start_of(data: bytes) -> int:
         if kind == b"jp2c":
             at += header
             break
-        if length < header:
+        if length < header or boxes > MAX_SEGMENTS:
             raise FilmError(Reason.DECODE_FAILED)
         at += length
     if data[at : at + 4] != _START:
@@ -183,9 +187,11 @@ def _marker_at(data: bytes, at: int) -> int:
 
 def _checked_segments(data: bytes, at: int, size: _Size, *, until: int) -> int:
     """Walk the marker segments of a header, and return where the marker stands that ends it."""
+    segments = 0
     while (marker := _marker_at(data, at)) != until:
+        segments += 1
         length = struct.unpack_from(">H", data, at + 2)[0]
-        if marker < _FIRST_MARKER or length < 2:
+        if marker < _FIRST_MARKER or length < 2 or segments > MAX_SEGMENTS:
             raise FilmError(Reason.DECODE_FAILED)
         body = data[at + 4 : at + 2 + length]
         if marker == _COD:

@@ -18,7 +18,7 @@ from dicom_io.codestream import coding_of
 from dicom_io.decoders import Decoded, decode_frame
 from dicom_io.elements import Elements
 from dicom_io.errors import FilmError, HeaderUnreadable, NotDicom
-from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXEL_BYTES, MAX_PIXELS
+from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXEL_BYTES, MAX_PIXELS, MAX_SEGMENTS
 from dicom_io.native import native_bytes, native_pixels
 from dicom_io.part10 import parse, read_preface, uncompressed_syntax_of
 from dicom_io.pixel_header import PixelHeader, pixel_header_of
@@ -165,7 +165,9 @@ def _frame_of(data: bytes) -> bytes:
 
 def _fragments(data: bytes) -> Iterator[bytes]:
     at = 0
-    while at + 8 <= len(data):
+    for _ in range(MAX_SEGMENTS):
+        if at + 8 > len(data):
+            break
         tag, length = struct.unpack_from("<LL", data, at)
         if tag == _DELIMITER and at:
             return
@@ -174,5 +176,5 @@ def _fragments(data: bytes) -> Iterator[bytes]:
             raise FilmError(Reason.DECODE_FAILED)
         yield data[at : at + length]
         at += length
-    if not at:
+    if not at or at + 8 <= len(data):
         raise FilmError(Reason.DECODE_FAILED)

@@ -31,6 +31,10 @@ _DATE = re.compile(r"\s*(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})", re.ASCII)
 _CODE = re.compile(r"[A-Z0-9 _]{1,16}", re.ASCII)
 #: Of a longer value no column holds the rest, whatever its coding.
 _TEXT_BYTES = 8192
+#: Of codes, UIDs, dates and the like.
+_PLAIN_BYTES = 1024
+#: A number as text and the backslash behind it (DS has 16 characters).
+_NUMBER_BYTES = 17
 _TEXT_DELIMITERS = b"\r\n\t\f\\"
 _NAME_DELIMITERS = b"^=\\\r\n\t\f"
 _PATIENT_NAME = 0x00100010
@@ -121,10 +125,7 @@ class Elements:
 
     def plain(self, tag: int) -> str:
         """The value as Latin-1 without padding, for the value representations that are ASCII by the standard."""
-        value = self._value(tag)
-        if isinstance(value, bytes):
-            value = value[:1024].decode("latin-1")
-        return _joined(value).strip(" \0\r\n\t")
+        return self._plain(tag, _PLAIN_BYTES)
 
     def date(self, tag: int) -> date | None:
         """A date (DA, or the date in a DT), None when it is missing or impossible."""
@@ -136,18 +137,22 @@ class Elements:
         except ValueError:
             return None
 
-    def integers(self, tag: int) -> list[int]:
-        """Whole numbers, binary (US, SS, UL, SL) or text (IS, DS); those that are none are left out."""
-        element = self._element(tag)
-        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
-            packed = _unpacked(element)
-            if packed is not None:
-                return packed
-        return [int(number) for number in self.numbers(tag) if abs(number) < 2**53]
+    def integers(self, tag: int, most: int) -> list[int]:
+        """Whole numbers, binary (US, SS, UL, SL) or text (IS, DS); those that are none are left out.
+
+        An element of more than ``most`` says nothing, however it is coded: what a header makes us count is bounded.
+        """
+        numbers = self._integers(tag, most + 1)
+        return numbers if len(numbers) <= most else []
+
+    def first_integer(self, tag: int) -> int | None:
+        """The first whole number, None when there is none."""
+        return next(iter(self._integers(tag, 1)), None)
 
     def integer(self, tag: int, default: int = 0) -> int:
         """The first whole number, ``default`` when there is none."""
-        return next(iter(self.integers(tag)), default)
+        first = self.first_integer(tag)
+        return default if first is None else first
 
     def numbers(self, tag: int) -> list[float]:
         """Finite numbers of a text element (DS, IS) or of a data set made in memory."""
@@ -191,6 +196,23 @@ class Elements:
         element = self._element(tag)
         return element is not None and element.VR == "OW"
 
+    def _integers(self, tag: int, count: int) -> list[int]:
+        """The first whole numbers; of a text that is longer than so many numbers are, one at least is more."""
+        element = self._element(tag)
+        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+            packed = _unpacked(element, count)
+            if packed is not None:
+                return packed
+        parts = self._plain(tag, max(_PLAIN_BYTES, count * _NUMBER_BYTES)).split("\\")
+        numbers = [int(number) for part in parts for number in _finite(part) if abs(number) < 2**53]
+        return numbers[:count]
+
+    def _plain(self, tag: int, limit: int) -> str:
+        value = self._value(tag)
+        if isinstance(value, bytes):
+            value = value[:limit].decode("latin-1")
+        return _joined(value).strip(" \0\r\n\t")
+
     def _element(self, tag: int) -> DataElement | RawDataElement | None:
         # keep_deferred: nothing may reopen the file behind our back
         return self._ds.get_item(tag, keep_deferred=True)
@@ -220,13 +242,13 @@ def _finite(part: str) -> Iterator[float]:
         yield number
 
 
-def _unpacked(element: RawDataElement) -> list[int] | None:
-    """Whole numbers of a binary element, None when the element is text."""
+def _unpacked(element: RawDataElement, most: int) -> list[int] | None:
+    """The first whole numbers of a binary element, None when the element is text."""
     form = _BINARY_INTEGERS.get(_vr_of(element))
     if form is None:
         return None
     value = element.value or b""
-    count = len(value) // struct.calcsize("=" + form)
+    count = min(len(value) // struct.calcsize("=" + form), most)
     order = "<" if element.is_little_endian else ">"
     return list(struct.unpack_from(f"{order}{count}{form}", value))
 

@@ -11,7 +11,8 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dicom_io.terms import fold, fold_but_digits, says_nothing, words
+from dicom_io.terms import says_nothing, words
+from dicom_io.vocabulary import fold, fold_but_digits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -81,7 +81,7 @@ class Facts(GateFacts):
     patient_id, patient_name, patient_sex, accession_number : str
         As sent; the sex is M, F, O or "".
     patient_birth_date, study_date : datetime.date or None
-        None when missing or impossible.
+        None when missing, impossible or a placeholder such as 1900-01-01.
     patient_age : str
         The age as an AS value ("006Y"), however it was written; "" when unknown.
     study_description, series_description, manufacturer : str

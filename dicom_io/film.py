@@ -11,20 +11,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
+from pydicom.dataset import Dataset
 
 from dicom_io.colour import grey_of_colour
 from dicom_io.decode import Stored, read_stored
+from dicom_io.elements import Elements
 from dicom_io.errors import FilmError
-from dicom_io.greyscale import grey_tables
-from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
+from dicom_io.greyscale import grey_table, grey_tables
+from dicom_io.limits import MIN_SIDE_PX
+from dicom_io.picture_file import PICTURE_ERRORS, is_picture, picture_values
+from dicom_io.pixel_header import PixelHeader
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
 from dicom_io.shutter import visible_pixels
@@ -49,7 +52,7 @@ __all__ = [
 ]
 
 #: The code and route that made a film.
-FILM_VERSION = 2
+FILM_VERSION = 3
 
 #: A film's shortest side is not reduced below this.
 _SHORTEST_SIDE_PX = 256
@@ -59,9 +62,6 @@ _SHORTEST_SIDE_PX = 256
 _SPAN_PERCENT, _LEAST_SPAN = 99, 40
 _VERSION_KEY = "auscult-film-version"
 _DECODER_KEY = "auscult-decoder"
-_PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-# What Pillow raises for damaged pictures; UnidentifiedImageError is an OSError.
-_PICTURE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, MemoryError)
 
 Grey = NDArray[np.uint8]
 
@@ -133,7 +133,7 @@ def film_of_picture(path: Path) -> Film:
     Parameters
     ----------
     path : pathlib.Path
-        The picture; its greys are taken as they are.
+        The picture; see ``grey_of_picture``.
 
     Returns
     -------
@@ -143,29 +143,19 @@ def film_of_picture(path: Path) -> Film:
     Raises
     ------
     FilmError
-        NOT_DICOM (not a JPEG or PNG either), TOO_LARGE, DECODE_FAILED, TOO_SMALL or CONSTANT_PICTURE.
+        NOT_DICOM (not a JPEG or PNG either), TOO_LARGE, MULTI_FRAME, DECODE_FAILED, TOO_SMALL or CONSTANT_PICTURE.
     OSError
         If the file cannot be read.
     """
-    return _film(_reduced(grey_of_picture(path)), Decoder.PILLOW)
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file begins like a JPEG or PNG picture; False for any other file and for one that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(132)
-    except OSError:
-        return False
-    # the preamble of a DICOM file may be the head of a picture (PS3.10 7.1)
-    return start.startswith(_PICTURE_STARTS) and start[128:] != b"DICM"
+    values = picture_values(path)
+    return _film(_reduced(_shown(values)), Decoder.PILLOW if values.dtype == np.uint8 else Decoder.LIBPNG)
 
 
 def grey_of_picture(path: Path) -> Grey:
-    """The greys of a JPEG or PNG picture at full size.
+    """The greys of a JPEG or PNG picture at full size, upright.
 
-    Colour becomes grey by Pillow's ``convert("L")`` (luma of ITU-R BT.601), as the training films did; 16-bit grey
-    keeps its upper 8 bits.
+    Greys of 8 bits are taken as they are. Values of 16 bits may use any part of their range, and nothing in the file
+    tells which: they are shown as those of a DICOM object without a window are, by the automatic window.
 
     Parameters
     ----------
@@ -180,27 +170,11 @@ def grey_of_picture(path: Path) -> Grey:
     Raises
     ------
     FilmError
-        NOT_DICOM, TOO_LARGE or DECODE_FAILED.
+        NOT_DICOM, TOO_LARGE, MULTI_FRAME or DECODE_FAILED.
     OSError
         If the file cannot be read.
     """
-    quiet_libraries()
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise FilmError(Reason.TOO_LARGE)
-    data = path.read_bytes()
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise FilmError(Reason.TOO_LARGE)
-            if picture.mode in ("I", "I;16", "I;16B"):
-                return (np.asarray(picture, dtype=np.int32) >> 8).clip(0, 255).astype(np.uint8)
-            return np.asarray(picture.convert("L"))
-    except UnidentifiedImageError:
-        raise FilmError(Reason.NOT_DICOM) from None
-    except Image.DecompressionBombError:
-        raise FilmError(Reason.TOO_LARGE) from None
-    except _PICTURE_ERRORS:
-        raise FilmError(Reason.DECODE_FAILED) from None
+    return _shown(picture_values(path))
 
 
 def write_png(film: Film, path: Path) -> None:
@@ -289,8 +263,18 @@ def read_png(path: Path) -> Film:
             picture.load()
             version, decoder = int(picture.info[_VERSION_KEY]), str(picture.info.get(_DECODER_KEY, ""))
             return Film(np.asarray(picture), version, decoder)
-    except (KeyError, *_PICTURE_ERRORS):
+    except (KeyError, *PICTURE_ERRORS):
         raise FilmError(Reason.UNREADABLE) from None
+
+
+def _shown(values: NDArray[np.uint8 | np.uint16]) -> Grey:
+    """The greys of a picture's values."""
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    rows, columns = values.shape
+    header = PixelHeader(rows, columns, 1, "MONOCHROME2", 16, 16, 15, is_signed=False, is_planar=False)
+    stored = Stored(values, is_rgb=False, decoder=Decoder.LIBPNG, header=header, elements=Elements(Dataset()))
+    return grey_table(stored, _block_of(values.shape))[values]
 
 
 def _film_of_stored(stored: Stored) -> Film:

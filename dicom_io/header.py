@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
-from dicom_io.ages import age_at, age_in_months, age_string
+from dicom_io.ages import age_at, age_in_months, age_string, follows_from, is_placeholder
 from dicom_io.clean import clean_text
 from dicom_io.elements import Elements, valid_uid
 from dicom_io.errors import NotDicom
@@ -229,7 +229,7 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         transfer_syntax_uid=syntax,
         patient_id=elements.text(_PATIENT_ID, _ID_LIMIT),
         patient_name=elements.text(_PATIENT_NAME, _NAME_LIMIT),
-        patient_birth_date=elements.date(_BIRTH_DATE),
+        patient_birth_date=_date(elements, _BIRTH_DATE),
         patient_sex=_sex(elements),
         patient_age=age_string(months),
         age_months=months,
@@ -263,26 +263,35 @@ def _age_months(elements: Elements) -> int | None:
     """PatientAge, else the time from birth to the film.
 
     An age of 0 is what many systems write for want of one, and what some write for every infant: there the birth date
-    counts, where it tells an age.
+    counts, where it tells an age. A birth date that is a placeholder tells none; nor does the age that a device has
+    worked out from it, and who writes the one writes 0 for the other.
 
     Dates of one film that lie more than a year apart were changed by an anonymiser or a false clock; then nobody knows
     how old the patient was, and the birth date, which went through the same hands, says nothing.
     """
     stated = elements.plain(_AGE)
     months = age_in_months(stated)
-    if months is not None and any(digit in stated for digit in "123456789"):
+    is_stated = months is not None and any(digit in stated for digit in "123456789")
+    birth, dates = elements.date(_BIRTH_DATE), _film_dates(elements)
+    if birth is not None and is_placeholder(birth):
+        is_copied = months is not None and any(follows_from(months, birth, day) for day in dates[:1])
+        return months if is_stated and not is_copied else None
+    if is_stated or not dates or (max(dates) - min(dates)).days > _MAX_DATE_SPREAD_DAYS:
         return months
-    dates = _film_dates(elements)
-    if not dates or (max(dates) - min(dates)).days > _MAX_DATE_SPREAD_DAYS:
-        return months
-    since_birth = age_at(elements.date(_BIRTH_DATE), dates[0])
+    since_birth = age_at(birth, dates[0])
     return months if since_birth is None else since_birth
 
 
 def _film_dates(elements: Elements) -> list[date]:
     """Study, acquisition, series and content date, those that are there."""
     tags = (_STUDY_DATE, _ACQUISITION_DATE, _ACQUISITION_DATETIME, _SERIES_DATE, _CONTENT_DATE)
-    return [day for tag in tags if (day := elements.date(tag))]
+    return [day for tag in tags if (day := _date(elements, tag))]
+
+
+def _date(elements: Elements, tag: int) -> date | None:
+    """A date, None where it is missing, impossible or a placeholder."""
+    day = elements.date(tag)
+    return None if day is None or is_placeholder(day) else day
 
 
 def _sex(elements: Elements) -> str:
@@ -304,13 +313,14 @@ def _body_part(elements: Elements, *descriptions: str) -> str:
     if region_of_body_part(stated) is not Region.UNKNOWN:
         return body_part_of(stated)
     coded = region_of_codes(_codes(elements, _REGION_SEQUENCE))
-    if coded is not Region.CHEST and region_of_description(_meanings(elements, _REGION_SEQUENCE)) is Region.CHEST:
-        coded = Region.CHEST
+    named = region_of_description(_meanings(elements, _REGION_SEQUENCE))
+    if named is Region.CHEST or not coded:
+        coded = named
     return str(coded or next(filter(None, map(region_of_description, descriptions)), Region.UNKNOWN))
 
 
 def _view_position(elements: Elements, descriptions: str) -> str:
-    """ViewPosition if it names a view, else what view code, orientation or description say.
+    """ViewPosition if it names a view, else what view code, orientation, description or body part ("CHEST LAT") say.
 
     A frontal view that any other of them calls lateral is kept as both, which is no known view: a technician may well
     have taken the lateral film with the button of the frontal one.
@@ -321,6 +331,7 @@ def _view_position(elements: Elements, descriptions: str) -> str:
         view_of_words(_meanings(elements, _VIEW_SEQUENCE)),
         view_of_orientation(elements.plain(_ORIENTATION)),
         view_of_words(descriptions),
+        view_of_words(elements.text(_BODY_PART, _DESCRIPTION_LIMIT)),
     )
     view = view_of_words(stated) or next(filter(None, implied), View.UNKNOWN)
     if view is View.FRONTAL and View.LATERAL in implied:

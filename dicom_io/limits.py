@@ -11,3 +11,6 @@ MAX_PIXELS = 64_000_000
 MAX_PIXEL_BYTES = 6 * MAX_PIXELS
 #: No file that could hold so many pixels is larger.
 MAX_FILE_BYTES = 1 << 30
+#: Marker segments, boxes or tile parts of one code stream, fill bytes of JPEG included, and fragments of one frame. Each
+#: costs a step in Python, and a kilobyte of a deflated file holds half a million of them.
+MAX_SEGMENTS = 1 << 16

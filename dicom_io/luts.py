@@ -106,7 +106,7 @@ def read_lut(elements: Elements, descriptor_tag: int, data_tag: int) -> Lut | No
     Lut or None
         None without a descriptor of three values and at least two entries.
     """
-    descriptor = elements.integers(descriptor_tag)
+    descriptor = elements.integers(descriptor_tag, most=3)
     if len(descriptor) != 3:
         return None
     # a count of 0 is 65536, which 16 bits cannot hold
@@ -124,7 +124,7 @@ def _entries(elements: Elements, tag: int, count: int) -> NDArray[np.integer]:
     """
     data = elements.raw(tag)
     if not isinstance(data, bytes):
-        return np.array([number & 0xFFFF for number in elements.integers(tag)], dtype=np.uint16)[:count]
+        return np.array([number & 0xFFFF for number in elements.integers(tag, most=_WORD)], dtype=np.uint16)[:count]
     words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if elements.is_little_endian(tag) else ">u2")
     if len(data) not in (count, count + 1):
         return words[:count]

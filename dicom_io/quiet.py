@@ -14,7 +14,7 @@ from pydicom import config
 
 _LIBRARY_LOGGERS = ("pydicom", "PIL", "imagecodecs", "tifffile")
 # A warning is attributed to the caller named by its stack level, so the callers inside dicom_io are listed too.
-_WARNING_MODULES = r"(pydicom|dicom_io)(\..*)?"
+_WARNING_MODULES = r"(pydicom|dicom_io|PIL)(\..*)?"
 
 
 def quiet_libraries() -> None:

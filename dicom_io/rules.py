@@ -233,7 +233,8 @@ RULES: tuple[Rule, ...] = (
         Reason.LATERAL_VIEW,
         Stage.HEADER,
         _is_lateral,
-        "View Position (0018,5101); else View Code (0054,0220); else Patient Orientation (0020,0020); else descriptions",
+        "View Position (0018,5101); else View Code (0054,0220); else Patient Orientation (0020,0020); else descriptions; "
+        "else Body Part Examined (0018,0015)",
     ),
     Rule(Reason.VIEW_UNKNOWN, Stage.HEADER, _is_of_no_known_view, "the same", Policy.FLAG),
     Rule(

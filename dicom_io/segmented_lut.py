@@ -36,7 +36,7 @@ def read_segmented_lut(elements: Elements, descriptor_tag: int, data_tag: int) -
     Lut or None
         None without a descriptor of three values and segments that fill the table it describes.
     """
-    descriptor, data = elements.integers(descriptor_tag), elements.raw(data_tag)
+    descriptor, data = elements.integers(descriptor_tag, most=3), elements.raw(data_tag)
     if len(descriptor) != 3 or descriptor[2] not in (8, 16) or not isinstance(data, bytes):
         return None
     count, bits = descriptor[0] % _MOST_ENTRIES or _MOST_ENTRIES, descriptor[2]

@@ -7,8 +7,8 @@ modules name up to three shapes at once, of which the least opening counts; rows
 belongs to the opening.
 
 Headers are wrong more often than films are shot through a keyhole, and a film hidden by mistake is worse than an edge
-shown. So a shape is left out where it is incomplete or impossible (edges the wrong way round, fewer than three
-vertices, coordinates that no picture has), and shapes, modules and padding that would leave less than a tenth of the
+shown. So a shape is left out where it is incomplete or impossible (edges the wrong way round, fewer than three vertices
+or more than any device writes, coordinates that no picture has), and shapes, modules and padding that would leave less than a tenth of the
 picture, alone or together, are left out too: of contradicting openings nobody knows the right one. An infant on a
 large detector still fills more than a tenth. An opening that hides less than a hundredth hides a line or two by
 counting from 0, or nothing, and is not worth a mask.
@@ -38,6 +38,8 @@ LEAST_HIDDEN_SHARE = 0.01
 _PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
 #: Rows and columns have 16 bits; a coordinate far beyond is no place in a picture.
 _FARTHEST = 0xFFFF
+#: Vertices of a polygon. Blades make a handful, a circle by degrees 360. Each costs a look at every row of the picture.
+MAX_VERTICES = 512
 
 Mask = NDArray[np.bool_]
 Size = tuple[int, int]
@@ -125,17 +127,17 @@ def _is_open(mask: Mask) -> bool:
 
 
 def _rectangle(elements: Elements, tags: _Tags, size: Size) -> Mask | None:
-    edges = [elements.integers(tag)[:1] for tag in tags.edges]
-    if not all(edges):
+    edges = [elements.first_integer(tag) for tag in tags.edges]
+    left, right, upper, lower = edges
+    if left is None or right is None or upper is None or lower is None:
         return None
-    left, right, upper, lower = (edge[0] for edge in edges)
     mask = np.zeros(size, dtype=np.bool_)
     mask[max(upper - 1, 0) : max(lower, 0), max(left - 1, 0) : max(right, 0)] = True
     return mask
 
 
 def _circle(elements: Elements, tags: _Tags, size: Size) -> Mask | None:
-    center, radius = elements.integers(tags.center), elements.integer(tags.radius)
+    center, radius = elements.integers(tags.center, most=2), elements.integer(tags.radius)
     if len(center) != 2 or radius < 1 or max(map(abs, (*center, radius))) > _FARTHEST:
         return None
     rows, columns = (np.arange(1.0, side + 1) - middle for side, middle in zip(size, center, strict=True))
@@ -145,7 +147,7 @@ def _circle(elements: Elements, tags: _Tags, size: Size) -> Mask | None:
 
 
 def _polygon(elements: Elements, tags: _Tags, size: Size) -> Mask | None:
-    numbers = elements.integers(tags.vertices)
+    numbers = elements.integers(tags.vertices, most=2 * MAX_VERTICES)
     if len(numbers) < 6 or len(numbers) % 2 or max(map(abs, numbers)) > _FARTHEST:
         return None
     picture = Image.new("L", (size[1], size[0]))
@@ -169,10 +171,10 @@ def _off_padding(stored: Stored) -> Mask | None:
 
 def _padding_ends(header: PixelHeader, elements: Elements) -> tuple[int, int] | None:
     """The lowest and highest stored value that is padding (PS3.3 C.7.5.1.1.2): one value, or a range to its limit."""
-    first = elements.integers(_PADDING)[:1]
-    if not first:
+    first, limit = elements.first_integer(_PADDING), elements.first_integer(_PADDING_LIMIT)
+    if first is None:
         return None
-    ends = [_as_stored(value, header) for value in first + elements.integers(_PADDING_LIMIT)[:1]]
+    ends = [_as_stored(value, header) for value in (first, limit) if value is not None]
     known = [end for end in ends if end is not None]
     return (min(known), max(known)) if len(known) == len(ends) else None
 

@@ -26,6 +26,8 @@ class Decoder(StrEnum):
     OPENJPH = "OpenJPH"
     #: Pictures that are no DICOM objects.
     PILLOW = "Pillow"
+    #: Those of 16 bits.
+    LIBPNG = "libpng"
 
 
 class Coding(Enum):

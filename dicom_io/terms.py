@@ -1,14 +1,16 @@
-"""The words people write for modalities, body parts and views, in the spellings and languages seen in headers.
+"""What modalities, body parts and views are said to be, in the spellings and languages seen in headers.
 
-Body parts and views are told apart by whole words: "XR C Spine LAT" is a spine and a lateral, "LATISSIMUS" is neither.
-What is kept of such an element is made of these words alone, for anything may stand in it, even a name in capitals.
+Body parts and views are told by the words of one table (``vocabulary``), which has the same languages for both: "XR C
+Spine LAT" is a spine and a lateral, "LATISSIMUS" is neither. A word that is not in the table says nothing. What is kept
+of such an element is made of its words alone, for anything may stand in it, even a name in capitals.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from enum import StrEnum
+
+from dicom_io.vocabulary import Meaning, fold, is_made_of, meanings
 
 
 class Region(StrEnum):
@@ -33,68 +35,10 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: Whole words for the chest: English, German, French, Spanish, Portuguese, Italian, Dutch, Nordic, Polish, Czech,
-#: Hungarian, Romanian, Turkish, Indonesian (accents are folded away first).
-_CHEST_WORDS = words(
-    "CHEST CHST CXR THORAX THORACIC THX TORAX TORACE TORAKS TORACAL LUNG LUNGS LUNGE LUNGEN LUNGA LUNGOR LUNGER LONGEN "
-    "PULMO PULMON PULMONES PULMAO PULMOES PULMONARY PULMONAIRE POUMON POUMONS POLMONE POLMONI PLAMAN PLUCA PLICE PARU "
-    "AKCIGER GOGUS BRUSTKORB BRYSTKASSE RINTAKEHA KEUHKOT KLATKA HRUDNIK MELLKAS TUDO RIBCAGE HEMITHORAX "
-    "THORAXORGANE THORAXAUFNAHME THORAXBILD THORAXUEBERSICHT THORAXUBERSICHT THORAXFOTO THORAXRONTGEN LUNGRONTGEN "
-    "LUNGENAUFNAHME LUNGENUEBERSICHT LUNGENUBERSICHT THORAXAP THORAXPA CHESTAP CHESTPA"
-)
-#: The same in scripts that do not fold to Latin letters; matched anywhere, for these scripts part words in other ways.
-_CHEST_FRAGMENTS = (
-    "胸",
-    "肺",
-    "흉부",
-    "가슴",
-    "ГРУДН",
-    "ЛЕГК",
-    "ЛЁГК",
-    "ОГК",
-    "ГРУДЕН",
-    "ΘΩΡΑΚ",
-    "ΠΝΕΥΜ",
-    "صدر",
-    "רנטגן חזה",
-    "חזה",
-)
-#: What tells, in these scripts, that the thoracic spine or the breastbone is meant.
-_BONE_FRAGMENTS = ("椎", "胸骨", "ПОЗВОН", "ХРЕБ")
-#: Whole words for other parts; used to refuse a film whose body part element is empty but whose description tells.
-_OTHER_WORDS = words(
-    "ABDOMEN ABD KUB PELVIS HIP HIPS KNEE KNEES HAND HANDS WRIST FOOT FEET ANKLE ELBOW SHOULDER HUMERUS FEMUR TIBIA "
-    "FIBULA FOREARM FINGER FINGERS THUMB TOE TOES HEEL CALCANEUS PATELLA SKULL CRANIUM MANDIBLE SINUS SINUSES ORBITS "
-    "NASAL DENTAL SPINE CSPINE TSPINE LSPINE CERVICAL LUMBAR SACRUM COCCYX SCOLIOSIS CLAVICLE SCAPULA RIB RIBS STERNUM "
-    "EXTREMITY EXTREMETY BREAST NECK BONEAGE SKELETON WHOLEBODY BABYGRAM "
-    "KNIE HUEFTE HUFTE BECKEN SCHULTER HANDGELENK SPRUNGGELENK FUSS SCHAEDEL SCHADEL HWS BWS LWS WIRBELSAEULE RIPPEN "
-    "GENOU PIED BASSIN CHEVILLE EPAULE RACHIS CRANE POIGNET COUDE HANCHE COTES "
-    "RODILLA CADERA COLUMNA HOMBRO CODO TOBILLO CRANEO MUNECA JOELHO QUADRIL COLUNA OMBRO "
-    "GINOCCHIO PIEDE ANCA BACINO SPALLA GOMITO POLSO CAVIGLIA CRANIO"
-)
-#: What people write into a field they must fill and cannot; it says nothing.
-_EMPTY_WORDS = words(
-    "N A UNKNOWN UNSPECIFIED UNDEFINED NONE NA NULL UNBEKANNT INCONNU DESCONOCIDO XX XXX NOT APPLICABLE AVAILABLE KNOWN "
-    "SPECIFIED DEFINED DEFAULT"
-)
-
-_FRONTAL_WORDS = words(
-    "AP PA APPA FRONTAL FRONT DV VD FACE FRENTE POSTEROANTERIOR ANTEROPOSTERIOR DORSOVENTRAL VENTRODORSAL"
-)
-_OBLIQUE_WORDS = words("LAO RAO LPO RPO LLO RLO LRO OBL OBLI OBLIQUE OBLIQUES OBLIQUA OBLICUA SCHRAEG SCHRAG")
-_LATERAL_WORDS = words(
-    "LAT LATERAL LATERALE LATERALIS LATERALLY LATERAAL LL RL LLAT RLAT SEITL SEITLICH PROFIL PROFILE PERFIL BOCNY BOCNI "
-    "BOCZNY BOCZNA BOCZNE"
-)
 # A view in parts, "P.A." or "antero-posterior", once its punctuation is gone.
 _PARTED_VIEW = re.compile(r"(?<=\bA) (?=P\b)|(?<=\bP) (?=A\b)|(?<=O) (?=ANTERIOR|POSTERIOR)")
-#: Lying on the side with a horizontal beam: named after the side, but the film is frontal.
-_DECUBITUS_WORDS = words("DECUB DECUBITUS LLD RLD LLDECUB RLDECUB")
-#: What is written beside a body part or a view and changes neither.
-_BESIDE_WORDS = words(
-    "NON GRID PORTABLE MOBILE BED BEDSIDE LEFT RIGHT BOTH UPPER LOWER LARGE SMALL VIEW VIEWS XR XRAY RX SUPINE PRONE ERECT "
-    "UPRIGHT SITTING STANDING SEMIERECT INSPIRATION EXPIRATION PEDIATRIC PAEDIATRIC INFANT CHILD ADULT OTHER AND"
-)
+_PART_MEANINGS = frozenset(Meaning) - {Meaning.OBLIQUE, Meaning.DECUBITUS}
+_VIEW_MEANINGS = frozenset(Meaning) - {Meaning.OTHER, Meaning.ALONE, Meaning.EMPTY}
 
 # Code values for the view (PS3.16 CID 4010: SNOMED CT, and the older SNOMED RT codes).
 _FRONTAL_CODES = words("R-10206 R-10214 R-10202 R-40888 399348003 272479007 399033003")
@@ -107,6 +51,19 @@ _LATERAL_CODES = words(
 # Code values for the anatomic region (PS3.16 CID 4031 and its older codes): chest, thoracic cavity, lungs.
 _CHEST_CODES = words(
     "T-D3000 51185008 816094009 T-D3200 43799004 T-28000 39607008 T-28080 74101002 T-28100 3341006 T-28500 44029006"
+)
+#: Every other code of the topography axis of SNOMED RT is another part.
+_TOPOGRAPHY = re.compile(r"T-[0-9A-F]{4,6}")
+# The other parts that radiographs are made of, by SNOMED CT: trunk, head, spine, arm, leg.
+_OTHER_CODES = words(
+    "818981001 113345001 818982008 818983003 12921003 816092008 76752008 416775004 416550000 416949008 38266002 22943007 "
+    "69536005 774007 89546000 89545001 91609006 70925003 363654007 2095001 53620006 13881006 45206002 45048000 "
+    "421060004 51282000 122494005 122495006 122496007 297171002 297172009 297173004 54735007 64688005 39723000 113197003 "
+    "56873002 "
+    "51299004 79601000 16982005 85050009 40983000 127949000 16953009 14975008 62413002 23416004 8205005 74670003 85562004 "
+    "7569003 76505004 53120007 66019005 "
+    "29836001 24136001 71341001 68367000 72696002 49076000 64234005 30021000 12611008 87342007 344001 70258002 56459004 "
+    "80144004 29707007 61685007"
 )
 
 
@@ -146,66 +103,51 @@ def modality_of(code: str) -> str:
 
 def body_part_of(text: str) -> str:
     """What is kept of BodyPartExamined: its words in capitals if few and all known, else CHEST, OTHER or ""."""
-    return _known(text, _PART_WORDS) or str(region_of_body_part(text))
+    return _known(text, _PART_MEANINGS) or str(region_of_body_part(text))
 
 
 def view_of(text: str) -> str:
     """What is kept of ViewPosition: its words in capitals if few and all known, else FRONTAL, LATERAL or ""."""
-    return _known(text, _VIEW_WORDS) or str(view_of_words(text))
+    return _known(text, _VIEW_MEANINGS) or str(view_of_words(text))
 
 
 def says_nothing(text: str) -> bool:
     """Whether a text is empty or one of those that people write into a field they must fill."""
-    return not set(fold(text).split()) - _EMPTY_WORDS
+    return is_made_of(fold(text), frozenset({Meaning.EMPTY}))
 
 
-def _known(text: str, vocabulary: frozenset[str]) -> str:
+def _known(text: str, allowed: frozenset[Meaning]) -> str:
     folded = fold(text)
-    return folded if len(folded) <= _LONGEST and vocabulary.issuperset(folded.split()) else ""
-
-
-def fold(text: str) -> str:
-    """Capitals without accents, punctuation or digits, words parted by single blanks."""
-    return " ".join(re.sub(r"\d+", " ", fold_but_digits(text)).split())
-
-
-def fold_but_digits(text: str) -> str:
-    """Capitals and digits without accents or punctuation, words parted by single blanks."""
-    plain = unicodedata.normalize("NFKD", text.replace("ß", "SS").replace("ł", "l").replace("Ł", "L"))
-    letters = "".join(char for char in plain if not unicodedata.combining(char)).upper()
-    return " ".join(re.sub(r"[\W_]+", " ", letters).split())
+    return folded if len(folded) <= _LONGEST and is_made_of(folded, allowed) else ""
 
 
 def region_of_body_part(text: str) -> Region:
-    """What BodyPartExamined says: any word that is not known to be the chest is another part.
+    """What BodyPartExamined says; words that are not known say nothing.
 
     "NON GRID CHEST" is a chest, "CHEST ABDOMEN" (the whole trunk of a newborn) is not.
     """
-    folded = fold(text)
-    found = set(folded.split())
-    if says_nothing(text):
-        return Region.UNKNOWN
-    if found & _OTHER_WORDS:
+    found = meanings(fold(text))
+    if Meaning.OTHER in found:
         return Region.OTHER
-    if found & _CHEST_WORDS or _has_chest_fragment(folded):
+    if found & {Meaning.CHEST, Meaning.THORACIC}:
         return Region.CHEST
-    return Region.OTHER
+    return Region.OTHER if Meaning.ALONE in found else Region.UNKNOWN
 
 
 def region_of_description(text: str) -> Region:
     """What a free description says; most words say nothing, and a chest that is named outweighs any other part."""
-    folded = fold(text)
-    found = set(folded.split())
-    if found & (_CHEST_WORDS - {"THORACIC"}) or _has_chest_fragment(folded):
+    found = meanings(fold(text))
+    if Meaning.CHEST in found:
         return Region.CHEST
-    return Region.OTHER if found & _OTHER_WORDS else Region.UNKNOWN
+    return Region.OTHER if Meaning.OTHER in found else Region.UNKNOWN
 
 
 def region_of_codes(codes: tuple[str, ...]) -> Region:
-    """What the code values of AnatomicRegionSequence say."""
+    """What the code values of AnatomicRegionSequence say; a site's own codes say nothing."""
     if _CHEST_CODES.intersection(codes):
         return Region.CHEST
-    return Region.OTHER if codes else Region.UNKNOWN
+    is_other = any(code in _OTHER_CODES or _TOPOGRAPHY.fullmatch(code) for code in codes)
+    return Region.OTHER if is_other else Region.UNKNOWN
 
 
 def view_of_words(text: str) -> View:
@@ -213,15 +155,14 @@ def view_of_words(text: str) -> View:
 
     An oblique view is none of both, even if it is named after the one it is near to ("AP oblique").
     """
-    found = set(_PARTED_VIEW.sub("", fold(text)).split())
-    if found & _DECUBITUS_WORDS:
+    found = meanings(_PARTED_VIEW.sub("", fold(text)))
+    if Meaning.DECUBITUS in found:
         return View.UNKNOWN
-    if found & _OBLIQUE_WORDS and not found & _LATERAL_WORDS:
+    if Meaning.OBLIQUE in found and Meaning.LATERAL not in found:
         return View.LATERAL
-    frontal, lateral = found & _FRONTAL_WORDS, found & _LATERAL_WORDS
-    if lateral and not frontal:
-        return View.LATERAL
-    return View.FRONTAL if frontal and not lateral else View.UNKNOWN
+    if Meaning.LATERAL in found:
+        return View.UNKNOWN if Meaning.FRONTAL in found else View.LATERAL
+    return View.FRONTAL if Meaning.FRONTAL in found else View.UNKNOWN
 
 
 def view_of_codes(codes: tuple[str, ...]) -> View:
@@ -240,14 +181,3 @@ def view_of_orientation(text: str) -> View:
     if rows[:1] in ("L", "R") and columns[:1] in ("F", "H"):
         return View.FRONTAL
     return View.LATERAL if rows[:1] in ("A", "P") and columns[:1] in ("F", "H") else View.UNKNOWN
-
-
-def _has_chest_fragment(folded: str) -> bool:
-    if any(fragment in folded for fragment in _BONE_FRAGMENTS):
-        return False
-    return any(fragment in folded for fragment in _FOLDED_FRAGMENTS)
-
-
-_FOLDED_FRAGMENTS = tuple(fold(fragment) for fragment in _CHEST_FRAGMENTS)
-_PART_WORDS = _CHEST_WORDS | _OTHER_WORDS | _EMPTY_WORDS | _FRONTAL_WORDS | _LATERAL_WORDS | _BESIDE_WORDS
-_VIEW_WORDS = _FRONTAL_WORDS | _LATERAL_WORDS | _OBLIQUE_WORDS | _DECUBITUS_WORDS | _CHEST_WORDS | _BESIDE_WORDS

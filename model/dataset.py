@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.errors import DataError
 from model.joining import joined
@@ -188,7 +188,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Parameters
     ----------
     path : Path
-        Grey or colour; colour becomes grey by ITU-R 601-2 luma (Pillow's ``convert("L")``).
+        Grey or colour of 8 bits; colour becomes grey by ITU-R 601-2 luma (Pillow's ``convert("L")``), and the film is
+        turned as its EXIF orientation says.
 
     Returns
     -------
@@ -198,11 +199,13 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file cannot be read as a picture.
+        If the file cannot be read as a picture, or has 16 bits.
     """
     try:
         with Image.open(path) as picture:
-            return np.asarray(picture.convert("L"), dtype=np.uint8)
+            if picture.mode.startswith("I"):
+                raise DataError(f"{path} has more than 8 bits: its greys need a reader that windows them")
+            return np.asarray(ImageOps.exif_transpose(picture).convert("L"), dtype=np.uint8)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a JPEG or PNG picture") from error
 

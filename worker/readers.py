@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from dicom_io.errors import FilmError
 from dicom_io.film import Film, film_of_dicom, film_of_picture, is_picture
 from dicom_io.header import read_facts
+from dicom_io.picture_file import size_of_picture
 from model.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,9 +35,8 @@ def read_labelled(path: Path) -> NDArray[np.uint8]:
 
 
 def size_of_file(path: Path) -> tuple[int, int]:
-    """Rows and columns of the original of a film that can be read; 0 where the header does not say."""
+    """Rows and columns of the upright original of a film that can be read; 0 where the header does not say."""
     if is_picture(path):
-        with Image.open(path) as picture:
-            return picture.height, picture.width
+        return size_of_picture(path)
     facts = read_facts(path)
     return facts.rows, facts.columns

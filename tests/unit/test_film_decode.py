@@ -21,6 +21,7 @@ from dicom_io.codestream import declared_by
 from dicom_io.decode import read_stored
 from dicom_io.errors import FilmError
 from dicom_io.film import film_of_dicom, film_of_picture
+from dicom_io.limits import MAX_SEGMENTS
 from dicom_io.reasons import Reason
 from dicom_io.syntaxes import CODINGS, Coding, Decoder
 from tests.collection import differences, expected, film_end
@@ -414,3 +415,41 @@ def test_every_file_of_the_collection_makes_the_film_of_the_table_or_fails_by_na
     rows = expected().values()
     found = {row.file: film_end(test_data / "dicom" / row.file) for row in rows}
     assert differences({row.file: (row.film, row.decoder) for row in rows}, found) == []
+
+
+def _empty_fragments(count: int) -> bytes:
+    """A basic offset table, empty fragments, and one that holds a picture."""
+    code = bytes(imagecodecs.jpegls_encode(WORDS))
+    empty = b"\xfe\xff\x00\xe0" + bytes(4)
+    return empty * (1 + count) + b"\xfe\xff\x00\xe0" + len(code).to_bytes(4, "little") + code
+
+
+@pytest.mark.parametrize("count", [MAX_SEGMENTS - 3, MAX_SEGMENTS])
+def test_fragments_of_a_frame_are_counted(count: int, tmp_path: Path) -> None:
+    ds = film(WORDS, syntax=JPEG_LS, BitsStored=12)
+    ds.PixelData = _empty_fragments(count)
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    path = save(ds, tmp_path)
+    if count < MAX_SEGMENTS - 1:
+        assert np.array_equal(read_stored(path).pixels, WORDS)
+    else:
+        assert refusal(path) is Reason.DECODE_FAILED
+
+
+def _jpeg_with_fill(count: int) -> bytes:
+    code = bytes(imagecodecs.jpeg8_encode(BYTES))
+    return code[:2] + b"\xff" * count + code[2:]
+
+
+def _j2k_with_comments(count: int) -> bytes:
+    code = bytes(imagecodecs.jpeg2k_encode(BYTES, codecformat="j2k"))
+    # behind the size segment, which must come first
+    at = 4 + int.from_bytes(code[4:6], "big")
+    return code[:at] + b"\xff\x64\x00\x04\x00\x01" * count + code[at:]
+
+
+@pytest.mark.parametrize(("syntax", "made"), [(JPEG, _jpeg_with_fill), (JPEG_2000, _j2k_with_comments)])
+def test_marker_segments_of_a_code_stream_are_counted(syntax: str, made: Any, tmp_path: Path) -> None:
+    assert refusal(compressed(tmp_path, BYTES, syntax, made(MAX_SEGMENTS + 1))) is Reason.DECODE_FAILED
+    assert read_stored(compressed(tmp_path, BYTES, syntax, made(1000))).pixels.shape == BYTES.shape

@@ -147,11 +147,6 @@ def test_colour_becomes_grey_by_pillows_formula(tmp_path: Path) -> None:
     assert np.array_equal(grey_of_picture(path), np.asarray(Image.open(path).convert("L")))
 
 
-def test_sixteen_bit_grey_keeps_its_upper_bits(tmp_path: Path) -> None:
-    deep = GREYS.astype(np.uint16) << 8 | np.uint16(0x55)
-    assert np.array_equal(grey_of_picture(picture(tmp_path, deep)), GREYS)
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"no picture", Reason.NOT_DICOM), (b"GIF89a" + b"\0" * 99, Reason.NOT_DICOM), (b"", Reason.NOT_DICOM)],

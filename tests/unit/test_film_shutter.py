@@ -13,7 +13,7 @@ from dicom_io.decode import read_stored
 from dicom_io.errors import FilmError
 from dicom_io.film import film_of_dicom
 from dicom_io.reasons import Reason
-from dicom_io.shutter import visible_pixels
+from dicom_io.shutter import MAX_VERTICES, visible_pixels
 from tests.films import close, expected, film, greys, ramp, save
 
 if TYPE_CHECKING:
@@ -201,6 +201,34 @@ def test_of_several_shapes_the_least_opening_counts(tmp_path: Path) -> None:
 )
 def test_an_impossible_or_tiny_opening_is_as_none(shape: dict[str, Any], tmp_path: Path) -> None:
     assert np.array_equal(greys(tmp_path, **shape, **WINDOW), greys(tmp_path, **WINDOW))
+
+
+def round_polygon(vertices: int) -> list[int]:
+    angles = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
+    corners = np.column_stack((80 + 70 * np.sin(angles), 128 + 100 * np.cos(angles)))
+    return [round(number) for number in corners.ravel()]
+
+
+@pytest.mark.parametrize("coding", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
+@pytest.mark.parametrize("vr", ["IS", "US", "SS", "UL", "SL", "OB"])
+@pytest.mark.parametrize("vertices", [MAX_VERTICES, MAX_VERTICES + 1])
+def test_vertices_are_counted_by_their_number_whatever_their_coding(
+    vertices: int, vr: str, coding: str, tmp_path: Path
+) -> None:
+    numbers = round_polygon(vertices)
+    ds = film(ramp(), syntax=coding, CollimatorShape="POLYGONAL", BitsStored=12)
+    # an implicit data set names no representation: there it is the dictionary's
+    if vr == "OB":
+        text = "\\".join(map(str, numbers)).encode()
+        ds.add_new(0x00181720, vr, text + b" " * (len(text) % 2))
+    elif coding == "1.2.840.10008.1.2":
+        ds.add_new(0x00181720, "IS", numbers)
+    else:
+        ds.add_new(0x00181720, vr, numbers)
+    visible = visible_pixels(read_stored(save(ds, tmp_path)))
+    assert (visible is None) == (vertices > MAX_VERTICES)
+    if visible is not None:
+        assert 0.5 < visible.mean() < 0.6
 
 
 def test_openings_that_contradict_each_other_are_as_none(tmp_path: Path) -> None:

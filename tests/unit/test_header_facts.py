@@ -260,7 +260,7 @@ def test_a_name_in_any_other_element_gets_nowhere_but_the_patients_fields(
     assert MARK not in caplog.text
     assert MARK not in "".join(capfd.readouterr())
     assert not caught
-    assert facts.body_part == "OTHER"
+    assert facts.body_part == ""
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_name_in_any_other_element_gets_nowhere_but_the_patients_fields(
         ({"BodyPartExamined": "胸部"}, "CHEST"),
         ({"BodyPartExamined": "Грудная клетка"}, "CHEST"),
         ({"BodyPartExamined": "Колено"}, "OTHER"),
-        ({"BodyPartExamined": "Doe^Jane"}, "OTHER"),
+        ({"BodyPartExamined": "Doe^Jane"}, ""),
         ({"BodyPartExamined": "EXTREMETY"}, "EXTREMETY"),
         ({"BodyPartExamined": None}, ""),
         ({"BodyPartExamined": "", "StudyDescription": "THORAX AP"}, "CHEST"),
@@ -283,7 +283,12 @@ def test_a_name_in_any_other_element_gets_nowhere_but_the_patients_fields(
         ({"BodyPartExamined": "", "SeriesDescription": "Thorax ap", "StudyDescription": "Hand links"}, "CHEST"),
         ({"BodyPartExamined": "Not specified", "SeriesDescription": "Thorax ap"}, "CHEST"),
         ({"BodyPartExamined": "胸椎"}, "OTHER"),
-        ({"BodyPartExamined": "", "SeriesDescription": "胸椎"}, ""),
+        ({"BodyPartExamined": "", "SeriesDescription": "胸椎"}, "OTHER"),
+        ({"BodyPartExamined": "QZX", "SeriesDescription": "CHEST AP"}, "CHEST"),
+        ({"BodyPartExamined": "QZX", "StudyDescription": "XR CHEST"}, "CHEST"),
+        ({"BodyPartExamined": "QZX", "SeriesDescription": "Hand links"}, "OTHER"),
+        ({"BodyPartExamined": "QZX"}, ""),
+        ({"BodyPartExamined": "CHESTXRAY"}, "CHEST"),
     ],
 )
 def test_the_body_part_is_what_the_header_says_of_it(elements: dict[str, Any], body_part: str, tmp_path: Path) -> None:
@@ -295,13 +300,36 @@ def test_the_body_part_is_what_the_header_says_of_it(elements: dict[str, Any], b
 
 
 @pytest.mark.parametrize(
-    ("code", "body_part"), [("T-D3000", "CHEST"), ("51185008", "CHEST"), ("T-D8810", "OTHER"), ("", "")]
+    ("code", "body_part"),
+    [
+        ("T-D3000", "CHEST"),
+        ("51185008", "CHEST"),
+        ("T-D8810", "OTHER"),
+        ("85562004", "OTHER"),
+        ("LOCAL7", ""),
+        ("", ""),
+    ],
 )
 def test_the_region_code_stands_in_for_a_missing_body_part(code: str, body_part: str, tmp_path: Path) -> None:
     item = Dataset()
     item.CodeValue = code
     ds = film(BodyPartExamined=None, AnatomicRegionSequence=Sequence([item]))
     assert read_facts(save(ds, tmp_path)).body_part == body_part
+
+
+@pytest.mark.parametrize(("meaning", "body_part"), [("Brustkorb", "CHEST"), ("Handgelenk", "OTHER"), ("Zone 3", "")])
+def test_a_sites_own_region_code_says_what_its_name_says(meaning: str, body_part: str, tmp_path: Path) -> None:
+    item = Dataset()
+    item.CodeValue, item.CodeMeaning = "LOCAL7", meaning
+    ds = film(BodyPartExamined=None, AnatomicRegionSequence=Sequence([item]))
+    assert read_facts(save(ds, tmp_path)).body_part == body_part
+
+
+def test_a_sites_own_region_code_does_not_outweigh_a_description(tmp_path: Path) -> None:
+    item = Dataset()
+    item.CodeValue = "LOCAL7"
+    ds = film(BodyPartExamined=None, AnatomicRegionSequence=Sequence([item]), SeriesDescription="Chest AP")
+    assert read_facts(save(ds, tmp_path)).body_part == "CHEST"
 
 
 @pytest.mark.parametrize(
@@ -330,6 +358,8 @@ def test_the_region_code_stands_in_for_a_missing_body_part(code: str, body_part:
         ({"ViewPosition": "", "StudyDescription": "CHEST LATERAL"}, ""),
         ({"ViewPosition": "", "SeriesDescription": "left lateral decubitus"}, ""),
         ({"ViewPosition": f"{MARK}^lat"}, "LATERAL"),
+        ({"ViewPosition": "", "BodyPartExamined": "CHEST LAT"}, "LATERAL"),
+        ({"ViewPosition": "AP", "BodyPartExamined": "CHESTLAT"}, "FRONTAL LATERAL"),
         # longer than its column, which would cut off what matters
         ({"ViewPosition": "XR chest portable supine bedside lateral"}, "LATERAL"),
     ],
@@ -363,12 +393,31 @@ def test_the_view_code_stands_in_for_a_missing_view(code: str, view: str, tmp_pa
         ({"PatientAge": "003D", "PatientBirthDate": "19900301", "StudyDate": "20240301"}, 0),
         ({"PatientAge": "", "PatientBirthDate": "20240302", "StudyDate": "20240301"}, None),
         ({"PatientAge": "", "PatientBirthDate": "20200230", "StudyDate": "20240301"}, None),
+        ({"PatientAge": "", "PatientBirthDate": "19000101", "StudyDate": "20240301"}, None),
+        ({"PatientAge": "", "PatientBirthDate": "19000101", "StudyDate": "20180301"}, None),
+        ({"PatientAge": "", "PatientBirthDate": "00010101", "StudyDate": "20240301"}, None),
+        ({"PatientAge": "", "PatientBirthDate": "99991231", "StudyDate": "20240301"}, None),
+        ({"PatientAge": "", "PatientBirthDate": "20200301", "StudyDate": "19000101"}, None),
+        ({"PatientAge": "", "PatientBirthDate": "20200301", "StudyDate": "00010101", "SeriesDate": "20240301"}, 48),
+        # what a modality has worked out from a placeholder is none the better
+        ({"PatientAge": "118Y", "PatientBirthDate": "19000101", "StudyDate": "20180301"}, None),
+        ({"PatientAge": "124Y", "PatientBirthDate": "", "StudyDate": "20240301"}, None),
+        ({"PatientAge": "000Y", "PatientBirthDate": "19000101", "StudyDate": "20240301"}, None),
+        ({"PatientAge": "004Y", "PatientBirthDate": "19000101", "StudyDate": "20240301"}, 48),
+        ({"PatientAge": "004Y", "PatientBirthDate": "99991231", "StudyDate": "20240301"}, 48),
+        ({"PatientAge": "", "PatientBirthDate": "19700101", "StudyDate": "20240301"}, 650),
     ],
 )
 def test_the_age_comes_from_its_element_or_else_from_the_dates(
     elements: dict[str, Any], months: int | None, tmp_path: Path
 ) -> None:
     assert read_facts(save(film(**elements), tmp_path)).age_months == months
+
+
+def test_a_placeholder_is_kept_as_no_date(tmp_path: Path) -> None:
+    ds = film(PatientBirthDate="19000101", StudyDate="00010101", AcquisitionDate="20240301")
+    facts = read_facts(save(ds, tmp_path))
+    assert (facts.patient_birth_date, facts.study_date) == (None, date(2024, 3, 1))
 
 
 def test_dates_of_one_film_that_lie_years_apart_tell_no_age(tmp_path: Path) -> None:

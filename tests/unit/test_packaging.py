@@ -33,7 +33,7 @@ def test_the_wheel_holds_the_three_packages_and_the_migrations_and_nothing_else(
     assert tops == {"worker", "dicom_io", "model"}
 
 
-@pytest.mark.parametrize("folder", ["migrations", "model/bundles"])
+@pytest.mark.parametrize("folder", ["migrations", "model/bundles", "dicom_io"])
 def test_every_file_of_a_data_folder_is_in_the_wheel(wheel_names, folder):
     files = [file for file in (ROOT / folder).rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     inside = {str(file.relative_to(ROOT)).replace("migrations/", "worker/_migrations/", 1) for file in files}
