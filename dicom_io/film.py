@@ -28,6 +28,7 @@ from dicom_io.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
 from dicom_io.shutter import visible_pixels
+from dicom_io.spool import fsync_folder
 from dicom_io.syntaxes import Decoder
 
 if TYPE_CHECKING:
@@ -253,11 +254,7 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    fsync_folder(path.parent)
 
 
 def read_png(path: Path) -> Film:
