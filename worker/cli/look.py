@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from worker.addresses import describe
 from worker.bootstrap import open_database, silent_after_ms
 from worker.cli.explaining import Explain, HowExplained, write_explained
 from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
@@ -116,7 +117,7 @@ def status(as_json: AsJson = False) -> None:
         health = queries.queue_health(session)
         workers = queries.live_workers(session, silent_after_ms(settings))
     report: dict[str, Any] = {
-        "database": database.engine.url.render_as_string(hide_password=True),
+        "database": describe(database.engine.url),
         "broker": _broker(settings),
         "live_workers": workers,
         "commitments_waiting": count_waiting(settings),
