@@ -19,7 +19,7 @@ from worker.settings import child_environment, load_settings
 #: Read by libraries and left to the site: how a terminal shows text, and libpq's proofs of identity.
 LEFT_ALONE = re.compile(
     r"FORCE_COLOR|NO_COLOR|TERM\w*|COLUMNS|ITERM_PROFILE|_?TYPER_\w+|CELERY_RDB_\w+|SL_\w+|SLMQ_\w+|LD_LIBRARY_PATH|PATH"
-    r"|NUMBER_OF_PROCESSORS|KEY"
+    r"|PUBSUB_\w+|NUMBER_OF_PROCESSORS"
 )
 LIBRARIES = ("celery", "kombu", "billiard", "amqp", "vine", "redis", "psycopg", "pydicom", "pynetdicom", "structlog")
 READS = re.compile(r"""(?:environ\.get\(|environ\[|getenv\()\s*['"](\w+)['"]""")
