@@ -15,8 +15,9 @@ from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
 from kombu import Exchange, Queue
 
+from worker.broker import BrokerConnection
 from worker.environment import forget_foreign
-from worker.hints import BATCH_QUEUE, LIVE_QUEUE, REDIS_OPTIONS, BrokerConnection
+from worker.hints import BATCH_QUEUE, LIVE_QUEUE, REDIS_OPTIONS
 from worker.logs import configure_logging
 from worker.tasks import register_tasks
 

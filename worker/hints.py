@@ -11,15 +11,12 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from kombu import Connection
 from kombu.exceptions import OperationalError
-
-from worker.addresses import broker_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kombu import Message
+    from kombu import Connection, Message
 
 TASK_NAME = "auscult.score"
 LIVE_QUEUE = "auscult.live"
@@ -43,15 +40,6 @@ REDIS_OPTIONS: dict[str, Any] = {
 
 class BrokerAway(Exception):
     """The broker does not answer; nothing was published."""
-
-
-class BrokerConnection(Connection):
-    """A connection that names its broker without user, password and options: Celery logs what it is connected to."""
-
-    def as_uri(self, include_password: bool = False, *args: Any, **kwargs: Any) -> str:  # noqa: FBT001, FBT002 - kombu's
-        """The broker's URL; kombu leaves out the password alone."""
-        uri: str = super().as_uri(include_password, *args, **kwargs)
-        return uri if include_password else broker_place(uri)
 
 
 class HintPublisher:
@@ -92,6 +80,9 @@ class HintPublisher:
             self._connection = None
 
     def _guard(self, action: Callable[[Connection], object]) -> None:
+        # Here, as every command imports this module, and few of them talk to the broker.
+        from worker.broker import BrokerConnection
+
         connection = self._connection = self._connection or BrokerConnection(
             self._url, transport_options=REDIS_OPTIONS, connect_timeout=5
         )

@@ -69,7 +69,10 @@ def bother(broker: RedisServer) -> None:
     url = broker.url.replace("redis://", "redis://:p%23ss%2Fw%40rd%2541@")
     app = Celery(broker=url, set_as_current=False)
     for task in ("cancel_consumer", "shutdown", "pool_shrink", "rate_limit"):
-        arguments = {"cancel_consumer": {"queue": LIVE_QUEUE}, "rate_limit": {"task_name": TASK_NAME, "rate_limit": 0}}
+        arguments: dict[str, Any] = {
+            "cancel_consumer": {"queue": LIVE_QUEUE},
+            "rate_limit": {"task_name": TASK_NAME, "rate_limit": 0},
+        }
         app.control.broadcast(task, arguments=arguments.get(task, {}))
     for args in ([list(range(10**5))], [[2**40]], [[-1]], ["DOE"], [[1.5]], []):
         app.send_task(TASK_NAME, args=args, queue=LIVE_QUEUE, ignore_result=True, countdown=86400, time_limit=1)

@@ -12,16 +12,17 @@ from redis import Redis
 
 from tests.redis_server import own_redis
 from worker.app import make_app
+from worker.broker import BrokerConnection
 from worker.embedded import start_broker
-from worker.hints import LIVE_QUEUE, TASK_NAME, BrokerConnection, HintPublisher, rewrite, task_ids_of
+from worker.hints import LIVE_QUEUE, TASK_NAME, HintPublisher, rewrite, task_ids_of
 from worker.settings import load_settings
 from worker.supervisor import Supervisor
 
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def message(body: object, *, headers: dict[str, Any] | None = None, kind: str = "application/json") -> Message:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+def message(body: object, *, headers: dict[str, Any] | None = None, kind: str = "application/json") -> Any:
+    data: Any = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Message(data, headers={"task": TASK_NAME, **(headers or {})}, content_type=kind, content_encoding="utf-8")
 
 
@@ -32,7 +33,7 @@ def test_what_the_publisher_sends_is_a_hint(redis_url):
     publisher.publish(list(range(2**63 - 64, 2**63)), LIVE_QUEUE)
     publisher.close()
     with BrokerConnection(redis_url) as connection:
-        channel = connection.default_channel
+        channel: Any = connection.default_channel
         taken = [channel.basic_get(LIVE_QUEUE, no_ack=True) for _ in range(2)]
     assert [task_ids_of(each) for each in taken] == [(1, 2**63 - 1), tuple(range(2**63 - 64, 2**63))]
 
@@ -92,8 +93,8 @@ def test_of_a_hint_only_the_ids_count():
     hint.headers |= {"timelimit": [0.001, 0.001], "expires": "2001-01-01T00:00:00", "shadow": "DOE^JOHN"}
     hint.properties = {"reply_to": "somebody", "priority": 9}
     rewrite(hint, task_ids_of(hint) or ())
-    assert json.loads(hint.body) == [[[7]], {}, EMBED]
-    assert (hint.headers["eta"], hint.headers["expires"], hint.headers["timelimit"]) == (None, None, [None, None])
+    assert json.loads(hint.body or b"") == [[[7]], {}, EMBED]
+    assert [hint.headers[name] for name in ("eta", "expires", "timelimit")] == [None, None, [None, None]]
     assert "shadow" not in hint.headers
     assert set(hint.properties) == {"correlation_id"}
     assert "DOE" not in json.dumps([hint.headers, hint.properties])
