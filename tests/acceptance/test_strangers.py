@@ -126,5 +126,6 @@ def test_a_stranger_at_the_broker_and_foreign_variables_stop_nothing_and_show_no
     assert (folder / "home" / "auscult.db").is_file()
     assert log.count("environment variables of other programs are ignored") == 1
     assert "a message that is no hint was dropped" in log
+    assert "a message that is no JSON was dropped" in log
     assert not [word for word in ("DOE", "p#ss", "p%23ss", "rd%41", "starting it again") if word in log]
     shutil.rmtree(folder)
