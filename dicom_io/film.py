@@ -31,6 +31,7 @@ from dicom_io.pixel_header import PixelHeader
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
 from dicom_io.shutter import visible_pixels
+from dicom_io.spool import fsync_folder
 from dicom_io.syntaxes import Decoder
 
 if TYPE_CHECKING:
@@ -227,11 +228,7 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    fsync_folder(path.parent)
 
 
 def read_png(path: Path) -> Film:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import heapq
+import logging
 import os
 import re
+import stat
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
+#: What a file system answers that cannot sync a folder, or change the mode of one: CIFS, some FUSE.
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
+_NO_MODES = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 #: Errors that mean "no room": device, quota, and the limit on a file's size.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -351,6 +359,9 @@ def spool_error(exc: OSError) -> SpoolError:
 def make_folder(folder: Path) -> None:
     """Make `folder` with mode 0700 and, if it is new, its name durable.
 
+    Where the file system decides about modes (CIFS, some FUSE, a mount of another owner) a warning, once per process,
+    says that the mode is not ours.
+
     Raises
     ------
     OSError
@@ -359,11 +370,21 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fsync_folder(folder.parent)
-    folder.chmod(0o700)
+    if stat.S_IMODE(folder.stat().st_mode) == 0o700:
+        return
+    try:
+        folder.chmod(0o700)
+    except OSError as exc:
+        if exc.errno not in _NO_MODES:
+            raise
+        _warn_of_foreign_modes()
 
 
 def fsync_folder(folder: Path) -> None:
     """Make the names in `folder` durable.
+
+    Some file systems cannot do that for a folder (CIFS of older kernels, some FUSE): they keep names in their own
+    order, and a warning, once per process, says so. Files are always synced.
 
     Raises
     ------
@@ -373,8 +394,29 @@ def fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in _NO_FOLDER_SYNC:
+            raise
+        _warn_of_unsynced_folders()
     finally:
         os.close(descriptor)
+
+
+@functools.cache
+def _warn_of_foreign_modes() -> None:
+    logger.warning(
+        "the mode of a folder of objects cannot be set to 0700: see to it that its mount keeps others out",
+        extra={"action": "folder_mode"},
+    )
+
+
+@functools.cache
+def _warn_of_unsynced_folders() -> None:
+    logger.warning(
+        "a folder of objects or films lies on a file system that cannot sync folders: after a power cut the newest "
+        "files there may be missing",
+        extra={"action": "folder_sync"},
+    )
 
 
 def write_all(descriptor: int, chunk: bytes | memoryview) -> None:

@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psutil
 from sqlalchemy import create_engine, text
@@ -57,7 +58,7 @@ class Site:
     @property
     def database_url(self) -> str:
         """Where the site's database is."""
-        return self.env.get("AUSCULT_DATABASE_URL") or f"sqlite:///{self.home / 'auscult.db'}"
+        return self.env.get("AUSCULT_DATABASE_URL") or f"sqlite:///{quote(str(self.home / 'auscult.db'))}"
 
     def run(self, *arguments: str | Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; fails unless it ends with ``check`` (None: any exit code)."""

@@ -17,6 +17,8 @@ from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
 
+from worker.broker import BrokerConnection
+from worker.environment import forget_foreign
 from worker.errors import WorkerError
 from worker.hints import BATCH_QUEUE, LIVE_QUEUE, REDIS_OPTIONS
 from worker.logs import configure_logging
@@ -36,7 +38,10 @@ class WorkerEnded(WorkerError):
 
 def make_app(settings: Settings) -> Celery:
     """A Celery application with the task registered and every default that could lose or repeat work changed."""
+    # Whoever calls this: Celery heeds the environment more than what it is given.
+    forget_foreign()
     app = Celery("auscult", broker=settings.broker, set_as_current=False)
+    app.amqp.Connection = BrokerConnection
     app.conf.update(
         broker_transport_options=REDIS_OPTIONS,
         broker_connection_retry_on_startup=True,
@@ -54,6 +59,9 @@ def make_app(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_send_task_events=False,
+        # Off: whoever reaches the broker could make a worker deaf, or end it.
+        worker_enable_remote_control=False,
+        worker_consumer="worker.tasks:HintConsumer",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         accept_content=["json"],
         task_serializer="json",

@@ -1,4 +1,4 @@
-"""Every setting, from the environment (AUSCULT_*) and ``auscult.toml``: the only module that reads either.
+"""Every setting, from the environment (AUSCULT_*, see ``worker.environment``) and ``auscult.toml``.
 
 Order: environment, then ``auscult.toml`` in the data folder (the same names in lower case, with or without the
 prefix), then the defaults below. A name that is no setting is an error, so that a misspelt one is not ignored.
@@ -11,6 +11,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -18,11 +19,12 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from dicom_io.gate import Policies
 from dicom_io.options import is_loopback
 from dicom_io.tls import TlsFiles
+from worker.addresses import broker_url, database_url, socket_url
+from worker.environment import PREFIX, forget_foreign, own_variables, parts_of, tidy
 from worker.errors import SettingsError
 from worker.peers import named_peers
 from worker.runfiles import RUN_FOLDER, connectable
 
-PREFIX = "AUSCULT_"
 CONFIG_FILE = "auscult.toml"
 BROKER_SOCKET = "broker.sock"
 
@@ -31,20 +33,25 @@ Texts = Annotated[tuple[str, ...], NoDecode]
 
 def default_home() -> Path:
     """The data folder: AUSCULT_HOME, else the user's data folder (XDG Base Directory Specification)."""
-    named = os.environ.get(PREFIX + "HOME")
+    named = own_variables().get(PREFIX + "HOME")
     if named:
-        return Path(named).expanduser().absolute()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser() / "auscult"
+        return _expanded(Path(named))
+    data = Path(os.environ.get("XDG_DATA_HOME") or "")
+    return (data if data.is_absolute() else _expanded(Path("~/.local/share"))) / "auscult"
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        msg = f"{path} begins in a home directory, and this account has none: set AUSCULT_HOME to the data folder"
+        raise SettingsError(msg) from None
 
 
 class Settings(BaseSettings):
     """All settings with their defaults; every ``description`` is quoted by the documentation."""
 
-    # An empty variable is how a compose file leaves one out.
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(default_factory=default_home, description="data folder: database, store, films, spool, broker")
     database_url: str = Field(default="", description="SQLAlchemy URL; default: SQLite in the data folder")
@@ -115,7 +122,19 @@ class Settings(BaseSettings):
         if isinstance(value, dict):
             # A table of auscult.toml.
             return tuple(f"{name}={entry}" for name, entry in value.items())
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return parts_of(value) if isinstance(value, str) else value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        return broker_url(value) if value else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if value:
+            database_url(value)
+        return value
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -133,15 +152,18 @@ class Settings(BaseSettings):
     @field_validator("gate_policy", mode="before")
     @classmethod
     def _policies(cls, value: Any) -> Any:
-        text = ",".join(f"{code}={word}" for code, word in value.items()) if isinstance(value, dict) else value
-        if isinstance(text, str):
-            Policies.parse(text)
-        return text
+        if isinstance(value, dict):
+            value = ",".join(f"{code}={word}" for code, word in value.items())
+        elif isinstance(value, str):
+            value = ",".join(parts_of(value))
+        if isinstance(value, str):
+            Policies.parse(value)
+        return value
 
     @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return value.expanduser().absolute() if value else value
+        return _expanded(value) if value else value
 
     @model_validator(mode="after")
     def _guarded(self) -> Settings:
@@ -165,12 +187,12 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over file; no dotenv, no secrets folder."""
-        return init_settings, env_settings, _TomlFile(settings_cls)
+        return init_settings, _Environment(settings_cls), _TomlFile(settings_cls)
 
     @property
     def tls(self) -> TlsFiles | None:
@@ -187,7 +209,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The database's URL."""
-        return self.database_url or f"sqlite:///{self.home / 'auscult.db'}"
+        return self.database_url or f"sqlite:///{quote(os.fsencode(self.home / 'auscult.db'))}"
 
     @property
     def broker_socket(self) -> Path:
@@ -197,7 +219,7 @@ class Settings(BaseSettings):
     @property
     def broker(self) -> str:
         """The broker's URL."""
-        return self.broker_url or f"redis+socket://{self.broker_socket}"
+        return self.broker_url or socket_url(self.broker_socket)
 
     @property
     def tick(self) -> float:
@@ -236,22 +258,36 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys((*own, self.models, self.home / "models")))
 
 
-class _TomlFile(PydanticBaseSettingsSource):
-    """``auscult.toml`` of the data folder."""
-
+class _Source(PydanticBaseSettingsSource):
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - pydantic's signature
         return None, field_name, False
+
+
+class _Environment(_Source):
+    """The variables AUSCULT_*; ``load_settings`` has refused those that are no settings."""
+
+    def __call__(self) -> dict[str, Any]:
+        own = {name.removeprefix(PREFIX).lower(): value for name, value in own_variables().items()}
+        return {name: value for name, value in own.items() if name in Settings.model_fields}
+
+
+class _TomlFile(_Source):
+    """``auscult.toml`` of the data folder."""
 
     def __call__(self) -> dict[str, Any]:
         path = Path(self.current_state.get("home") or default_home()) / CONFIG_FILE
         try:
-            loaded = tomllib.loads(path.read_text(encoding="utf-8"))
+            # Editors on Windows begin a file with a byte order mark.
+            loaded = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except UnicodeDecodeError as error:
+            msg = f"{path} is not UTF-8 text: save it as UTF-8, which is what TOML is written in"
+            raise SettingsError(msg) from error
+        except (OSError, tomllib.TOMLDecodeError) as error:
             msg = f"{path} cannot be read as TOML ({type(error).__name__})"
             raise SettingsError(msg) from error
-        return {name.removeprefix(PREFIX.lower()): value for name, value in loaded.items()}
+        return {name.lower().removeprefix(PREFIX.lower()): _tidied(value) for name, value in loaded.items()}
 
 
 def port_file(settings: Settings) -> Path:
@@ -279,11 +315,8 @@ def quiet_tensorflow() -> None:
 def load_settings(**overrides: Any) -> Settings:
     """Read all settings; raises SettingsError with one line that names each bad one."""
     given = {name: value for name, value in overrides.items() if value is not None}
-    unknown = sorted(
-        name
-        for name in os.environ
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _known_names()
-    )
+    forget_foreign()
+    unknown = sorted(name for name in own_variables() if name.removeprefix(PREFIX).lower() not in _known_names())
     if unknown:
         msg = f"unknown setting {', '.join(unknown)}: see the table of settings in README.md"
         raise SettingsError(msg)
@@ -295,6 +328,12 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _known_names() -> set[str]:
     return {*Settings.model_fields, "test_data"}
+
+
+def _tidied(value: object) -> object:
+    if isinstance(value, list):
+        return [_tidied(entry) for entry in value]
+    return tidy(value) if isinstance(value, str) else value
 
 
 def _as_text(value: object) -> str:

@@ -240,6 +240,12 @@ def test_a_worker_lives_by_its_heartbeat(site):
         assert live_workers(session, 20_000) == 0
 
 
+def test_a_heartbeat_of_a_worker_with_an_unknown_task_is_kept_all_the_same(site):
+    for task_id in (2**62, None, 2**62):
+        heartbeat(site.sessions, beat("a", task_id=task_id))
+        assert site.rows("SELECT name, task_id FROM worker") == [{"name": "a", "task_id": None}]
+
+
 def test_a_command_that_does_its_own_work_is_no_worker_to_wait_for(site):
     heartbeat(site.sessions, beat("a", kind="local"))
     with site.sessions() as session:

@@ -15,7 +15,7 @@ from tests.helpers_bundle import second_bundle
 from tests.waiting import wait_until
 from worker import lifecycle
 from worker.bootstrap import bundle_of, ensure_active_model, open_database, shared_bundle
-from worker.cli import app
+from worker.cli.command import app
 from worker.db.models import Order
 from worker.db.workers import live_names
 from worker.errors import UsageError

@@ -14,8 +14,9 @@ from dicom_io.negotiation import STORAGE_COMMITMENT_UID
 from dicom_io.reasons import STUDY_REASONS, Reason
 from dicom_io.tls import TLS_1_2_SUITES
 from worker import commitment as book
+from worker.environment import PREFIX
 from worker.fetch import ANSWER_S
-from worker.settings import PREFIX, Settings
+from worker.settings import Settings
 from worker.wanted import SUSPICIOUS
 
 TEXT = (Path(__file__).parents[2] / "CONFORMANCE.md").read_text(encoding="utf-8")

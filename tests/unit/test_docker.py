@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from worker.settings import Settings
+from worker.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "docker/Dockerfile"
@@ -144,7 +144,21 @@ def test_database_and_broker_are_watched_pinned_and_not_published(services, name
 
 def test_no_secret_and_no_open_door_by_default():
     text = COMPOSE.read_text()
-    assert set(re.findall(r"\$\{POSTGRES_PASSWORD[^}]*\}", text)) == {"${POSTGRES_PASSWORD:?set POSTGRES_PASSWORD}"}
+    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD"):
+        assert set(re.findall(rf"\$\{{{name}[^}}]*\}}", text)) == {f"${{{name}:?set {name}}}"}
     assert "${AUSCULT_ALLOWED_AETS:?" in text
     assert "AUSCULT_ANY_CALLER" not in text
     assert "${AUSCULT_PUBLISH:-127.0.0.1}:11112:11112" in text
+
+
+def test_the_broker_asks_for_the_password_that_ours_give(services):
+    broker = services["broker"]
+    password = "${REDIS_PASSWORD:?set REDIS_PASSWORD}"
+    assert broker["command"][-2:] == ["--requirepass", password]
+    # Where redis-cli, the health check, finds it; it ends with 0 also when the password is wrong.
+    assert broker["environment"] == {"REDISCLI_AUTH": password}
+    assert "PONG" in broker["healthcheck"]["test"][1]
+    for name in ("migrate", "listen", "work"):
+        url = services[name]["environment"]["AUSCULT_BROKER_URL"]
+        filled = url.replace(password, "5ecret")
+        assert load_settings(broker_url=filled).broker == "redis://:5ecret@broker:6379/0"

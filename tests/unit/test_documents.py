@@ -13,7 +13,8 @@ from dicom_io.rules import RULES
 from dicom_io.status import StoreStatus
 from dicom_io.syntaxes import CODINGS
 from worker.cli.command import app
-from worker.settings import PREFIX, Settings
+from worker.environment import PREFIX
+from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 WORKLIST_COLUMNS = [

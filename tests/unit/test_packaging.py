@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,36 @@ def test_every_locked_package_has_a_wheel():
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
     missing = [package["name"] for package in lock["package"] if not package.get("wheels")]
     assert missing == ["auscult"]
+
+
+def imported_by(folder: Path) -> set[str]:
+    """The top-level names that the code of a package imports, wherever in a file."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("folder", ["worker", "dicom_io", "model", "migrations"])
+def test_every_package_that_is_imported_is_declared(project, folder):
+    extras = project["project"]["optional-dependencies"]
+    entries = [*project["project"]["dependencies"], *extras["cpu"], "keras"]  # tensorflow brings keras along
+    declared = {re.split(r"[\[>=<;, ]", entry)[0].lower().replace("_", "-") for entry in entries}
+    providers = metadata.packages_distributions()
+    ours = {"worker", "dicom_io", "model", "migrations"}
+    imported = imported_by(ROOT / folder) - set(sys.stdlib_module_names) - ours
+    assert imported
+    # Types for mypy alone (_typeshed), and tensorflow, whose wheel has another name and is not everywhere.
+    imported = {name for name in imported if not name.startswith("_") and name != "tensorflow"}
+    undeclared = {name for name in imported if not {each.lower() for each in providers.get(name, [name])} & declared}
+    assert undeclared == set()
+
+
+def test_what_kombu_needs_of_an_undeclared_package_is_declared(project):
+    transport = metadata.distribution("kombu").locate_file("kombu/transport/redis.py")
+    needed = "packaging" in Path(str(transport)).read_text("utf-8")
+    assert needed == any(entry.startswith("packaging") for entry in project["project"]["dependencies"])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
+from sqlalchemy.engine import make_url
 
-from worker.errors import SettingsError
+from worker.addresses import broker_place, database_url, describe
+from worker.cli.demo import query_example
+from worker.errors import SettingsError, WorkerError
 from worker.settings import child_environment, load_settings
 
 if TYPE_CHECKING:
@@ -122,3 +127,172 @@ def test_a_secret_in_a_wrong_url_is_not_quoted(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["PACS1, PACS2", '"PACS1,PACS2"', '"PACS1","PACS2"', "'PACS1', PACS2 \r", '["PACS1", "PACS2"]']
+)
+def test_a_list_is_read_whatever_a_file_of_variables_left_around_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUSCULT_ALLOWED_AETS", text)
+    monkeypatch.setenv("AUSCULT_ALLOWED_HOSTS", text.replace("PACS", "10.0.0."))
+    monkeypatch.setenv("AUSCULT_GATE_POLICY", text.replace("PACS1", "TEST_PATTERN=flag").replace("PACS2", ""))
+    settings = load_settings()
+    assert settings.allowed_aets == ("PACS1", "PACS2")
+    assert settings.allowed_hosts == ("10.0.0.1", "10.0.0.2")
+    assert settings.gate_policy == "TEST_PATTERN=flag"
+
+
+@pytest.mark.parametrize("around", ["{}\r", " {} ", '"{}"', "'{}'\r\n"])
+def test_every_value_is_taken_without_what_stands_around_it(around: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"PORT": "104", "ENGINE": "keras", "ANY_CALLER": "true", "AE_TITLE": "PACS", "STORE_DIR": "/srv/store"}
+    values |= {"BROKER_URL": "redis://broker:6379/1", "QUIET_S": "7"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"AUSCULT_{name}", around.format(value))
+    settings = load_settings()
+    taken = {name: str(getattr(settings, name.lower())) for name in values}
+    assert taken == values | {"ANY_CALLER": "True", "QUIET_S": "7.0"}
+
+
+@pytest.mark.parametrize("value", ["\r", ' "" ', "  "])
+def test_a_value_of_nothing_but_quotes_and_spaces_is_one_that_is_not_set(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUSCULT_PORT", value)
+    assert load_settings().port == 11112
+
+
+def test_the_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(home: Path) -> None:
+    (home / "auscult.toml").write_bytes(b'\xef\xbb\xbfport = 104\r\nallowed_aets = [" A", "B "]\r\n')
+    settings = load_settings()
+    assert (settings.port, settings.allowed_aets) == (104, ("A", "B"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_in_another_encoding_is_refused_with_what_to_do(encoding: str, home: Path) -> None:
+    (home / "auscult.toml").write_text('ae_title = "RÖ"\n', encoding=encoding)
+    with pytest.raises(SettingsError, match="save it as UTF-8"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["p%41x", "q?x", "r#x", "with space", "Röntgen", "a;b@c:d&e=f+g"])
+def test_the_database_lies_in_the_data_folder_whatever_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUSCULT_HOME", str(tmp_path / name))
+    settings = load_settings()
+    assert make_url(settings.database).database == str(tmp_path / name / "auscult.db")
+    example = query_example(settings)
+    assert unquote(example.partition("file://")[2].partition("?mode=ro")[0]) == str(tmp_path / name / "auscult.db")
+
+
+def test_an_account_without_a_home_directory_is_told_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_self: Path) -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(pathlib.Path, "expanduser", nobody)
+    for name in ("AUSCULT_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError, match="set AUSCULT_HOME"):
+        load_settings()
+
+
+def test_a_path_in_the_home_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUSCULT_STORE_DIR", "~nobody-of-that-name/store")
+    with pytest.raises(SettingsError, match="home directory"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "name", ["auscult_prot", "AUSCULT_SERVICE_HOTS", "AUSCULT_PORT_11112", "AUSCULT_LISTENER_PROT"]
+)
+def test_a_misspelt_name_is_an_error_beside_service_links_and_in_lower_case(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUSCULT_SERVICE_HOST", "10.96.3.4")
+    monkeypatch.setenv(name, "11112")
+    with pytest.raises(SettingsError, match="unknown setting AUSCULT_"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunt#er2@127.0.0.1:6379/0",
+        "redis://:hunt/er2@127.0.0.1:6379/0",
+        "redis://:hunt?er2@127.0.0.1:6379/0",
+        "redis://u:12/hunter2@127.0.0.1/0",
+        "redis://127.0.0.1/hunter2",
+        "redis://127.0.0.1/0?hunter2=1",
+        "redis://127.0.0.1/0#hunter2",
+        "redis://:hunter2@127.0.0.1:70000/0",
+        "rediss://127.0.0.1/0?ssl_cert_reqs=hunter2",
+        "redis://:hunter2@a:6379/0;redis://:hunter2@b:6379/0",
+        "unix://:hunt/er2@/run/redis.sock",
+        "unix://hunter2",
+        "unix:///" + "hunter2" * 20,
+        "sentinel://:hunter2@127.0.0.1:26379",
+        "sentinel://a:26379;sentinel://b:26379",
+        "amqp://u:hunter2@127.0.0.1",
+        "hunter2",
+    ],
+)
+def test_a_broker_url_that_cannot_work_is_refused_at_once_and_not_quoted(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUSCULT_BROKER_URL", url)
+    with pytest.raises(SettingsError, match="broker_url") as caught:
+        load_settings()
+    assert not [word for word in ("hunt", "er2") if word in str(caught.value)]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@hunt/er2#x@127.0.0.1:5432/db",
+        "postgresql://hunt/er2@127.0.0.1/db",
+        "postgresql://127.0.0.1:5432/db?password=hunt@er2",
+        "postgresql://u:p@127.0.0.1:70000/hunter2",
+        "postgresql://u:p@127.0.0.1:hunter2/db",
+        "postgresql://u:p@127.0.0.1/db?hunter2=1",
+        "mysql://u:hunter2@127.0.0.1/db",
+        "hunter2",
+    ],
+)
+def test_a_database_url_that_cannot_work_is_refused_at_once_and_not_quoted(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUSCULT_DATABASE_URL", url)
+    with pytest.raises(WorkerError, match="AUSCULT_DATABASE_URL") as caught:
+        load_settings()
+    assert not [word for word in ("hunt", "er2") if word in str(caught.value)]
+
+
+def test_a_database_is_described_without_user_password_and_options() -> None:
+    for url in (
+        "postgresql://user:hunter2@db:5433/auscult?password=hunter2&sslmode=require",
+        "postgresql://user:hunt%23er%402@db:5433/auscult",
+        "postgresql://user:hunt#er/2@db:5433/auscult",
+    ):
+        assert describe(database_url(url)) == "the PostgreSQL database auscult at db:5433"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("unix:///run/redis/redis.sock", "redis+socket:///run/redis/redis.sock?virtual_host=0"),
+        ("unix://:p%23w@/run/r@1.sock?db=2", "redis+socket://:p%23w@/run/r%401.sock?virtual_host=2"),
+        ("redis://:p@s;s w@h", "redis://:p%40s%3Bs%20w@h:6379/0"),
+        ("redis://h:1/?password=p%40w&username=u&db=3", "redis://u:p%40w@h:1/3"),
+        ("REDIS://[::1]:7/1", "redis://[::1]:7/1"),
+        ("valkey://h", "redis://h:6379/0"),
+        ("rediss://u:p@h:1/0", "rediss://u:p@h:1/0?ssl_cert_reqs=required"),
+        ("rediss://h/0?ssl_ca_certs=/a b.pem", "rediss://h:6379/0?ssl_cert_reqs=required&ssl_ca_certs=%2Fa%20b.pem"),
+        ("rediss://h/0?ssl_cert_reqs=CERT_NONE", "rediss://h:6379/0?ssl_cert_reqs=none"),
+    ],
+)
+def test_a_broker_url_is_brought_to_the_form_that_works(given: str, taken: str) -> None:
+    assert load_settings(broker_url=given).broker == taken
+    assert load_settings(broker_url=taken).broker == taken
+    place = broker_place(taken)
+    assert not [secret for secret in ("p%23w", "p%40", "u:", "ssl", "?") if secret in place]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
+from sqlalchemy.engine import make_url
 
 from dicom_io.errors import DicomIoError
 from dicom_io.film import is_picture
@@ -193,6 +194,6 @@ def _show(settings: Settings, database: Database, study_uids: Sequence[str], por
 def query_example(settings: Settings) -> str:
     """A command line that reads the worklist of this database."""
     if settings.is_embedded:
-        path = settings.database.removeprefix("sqlite:///")
-        return f'sqlite3 "file:{path}?mode=ro" "{EXAMPLE}"'
+        path = Path(make_url(settings.database).database or "")
+        return f'sqlite3 "{path.absolute().as_uri()}?mode=ro" "{EXAMPLE}"'
     return f'psql "$AUSCULT_DATABASE_URL" -c "{EXAMPLE}"'

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_io.clean import clean_text
+from worker.environment import name_forgotten
 from worker.errors import UsageError
 from worker.logs import configure_logging
 from worker.settings import Settings, load_settings
@@ -64,6 +65,7 @@ def opened(**overrides: Any) -> Settings:
     """Read the settings and set up logging: the first line of every command that serves."""
     settings = load_settings(**overrides)
     configure_logging(settings.log, settings.log_format)
+    name_forgotten()
     return settings
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker import health
+from worker.addresses import describe
 from worker.bootstrap import Database, connect, open_database, prepare_database, silent_after_ms
 from worker.cli.output import NOTICE, AsCsv, AsJson, complain, opened_once, print_answer, print_table
 from worker.commitment import count_given_up, count_waiting
 from worker.db import inboxes, probes, queries
-from worker.db.engine import describe
 from worker.db.inboxes import InboxRow
 from worker.db.probes import Finding, Found, Probe
 from worker.db.states import Level

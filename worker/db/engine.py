@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.engine import Connection, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError, IntegrityError, OperationalError
+from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from worker.errors import DatabaseUnavailable, SettingsError, UnsupportedDatabase
+from worker.addresses import database_url, describe
+from worker.errors import DatabaseUnavailable, UnsupportedDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy.engine import Connection, ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 T = TypeVar("T")
@@ -47,12 +48,12 @@ _RETRY_STATES = frozenset({"40001", "40P01"})
 _UNIQUE_VIOLATION = "23505"
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str | URL) -> Engine:
     """Make an engine for a database URL; nothing is opened yet, so the database may be away.
 
     Raises `SettingsError` for a URL that is none and `UnsupportedDatabase` for another kind of database.
     """
-    parsed = _parse(url)
+    parsed = database_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
     return _postgres_engine(parsed)
@@ -93,31 +94,6 @@ def _is_collision(error: OperationalError | IntegrityError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return error.orig.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE"
     return getattr(error.orig, "sqlstate", None) in (_RETRY_STATES | {_UNIQUE_VIOLATION})
-
-
-def describe(url: URL) -> str:
-    """Name a database for a message: never its user, password or other options."""
-    if url.get_backend_name() == "sqlite":
-        return f"the SQLite database {url.database}"
-    host = url.host or url.query.get("host") or "the local socket"
-    port = f":{url.port}" if url.port else ""
-    return f"the PostgreSQL database {url.database or ''} at {host}{port}"
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The text of the error would quote the URL with its password.
-        msg = "AUSCULT_DATABASE_URL is no database URL; write postgresql://user:password@host/name or sqlite:////path"
-        raise SettingsError(msg) from None
-    kind = parsed.drivername.partition("+")[0]
-    if kind in ("postgres", "postgresql"):
-        return parsed.set(drivername="postgresql+psycopg")
-    if kind == "sqlite":
-        return parsed.set(drivername="sqlite+pysqlite")
-    msg = "AUSCULT_DATABASE_URL names a kind of database Auscult does not know; use PostgreSQL or SQLite"
-    raise UnsupportedDatabase(msg)
 
 
 def _postgres_engine(url: URL) -> Engine:

@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
-from worker.db.engine import describe
+from worker.addresses import describe
 from worker.db.views import VIEW_NAMES
 from worker.errors import DatabaseUnavailable, SchemaTooNew, SchemaTooOld
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from worker.db.engine import in_transaction
 from worker.db.queue import forget_hints
-from worker.db.schema import Worker
+from worker.db.schema import Task, Worker
 from worker.db.sql import fitted, insert_unless_there
 from worker.db.types import now_utc
 
@@ -43,6 +43,8 @@ def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
     values = fitted(Worker, asdict(beat)) | {"heartbeat_at": now_utc()}
 
     def work(session: Session) -> None:
+        # An id that came with a hint may be of no task: the row refers to tasks, and the heartbeat must not stop.
+        values["task_id"] = session.execute(select(Task.id).where(Task.id == beat.task_id)).scalar_one_or_none()
         known = session.execute(
             update(Worker)
             .where(Worker.name == values["name"])

@@ -1,0 +1,199 @@
+"""The URLs of the broker and the database: checked before anything connects, and shown without their secrets.
+
+Both hold passwords, so no sentence here quotes any part of a URL that was not understood.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from worker.errors import SettingsError, UnsupportedDatabase
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import URL
+
+#: Linux allows 107 bytes in the path of a unix socket (unix(7), sun_path).
+LONGEST_SOCKET_PATH = 107
+_REDIS_PORT = 6379
+_TCP = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
+_SOCKET = ("unix", "redis+socket", "redis+unix", "valkey+unix")
+_TLS_OPTIONS = frozenset(
+    {
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_check_hostname",
+        "ssl_keyfile",
+        "ssl_password",
+    }
+)
+_CERT_REQS = ("required", "optional", "none")
+_HOST = re.compile(r"(?P<host>[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%\w+)?\])(:(?P<port>[0-9]{1,5}))?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ENCODE = "in a user or password write # as %23, / as %2F, ? as %3F, @ as %40, : as %3A and % as %25"
+_BROKER_FORMS = "write redis://HOST:PORT/0, rediss://HOST:PORT/0 (TLS) or unix:///PATH/OF/SOCKET"
+_DATABASE_FORMS = "write postgresql://user:password@host/name or sqlite:////path"
+
+
+def socket_url(path: Path) -> str:
+    """The broker's URL, as kombu wants it, for a unix socket."""
+    return f"redis+socket://{quote(os.fsencode(path))}"
+
+
+def broker_url(text: str) -> str:
+    """Bring the URL of a Redis-compatible server to the form that kombu wants; ValueError says what is wrong."""
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
+    if separator and scheme.startswith(("sentinel", "redis+sentinel", "redis-sentinel")):
+        msg = f"Redis Sentinel is not supported: {_BROKER_FORMS}"
+        raise ValueError(msg)
+    if not separator or scheme not in (*_TCP, *_SOCKET):
+        msg = f"this is not the URL of a Redis-compatible server: {_BROKER_FORMS}"
+        raise ValueError(msg)
+    authority, path, query = _split(rest, is_socket=scheme in _SOCKET)
+    login, _, place = authority.rpartition("@")
+    user, _, password = login.partition(":")
+    options = _options(query)
+    user = unquote(user) or options.pop("username", "")
+    password = unquote(password) or options.pop("password", "")
+    secret = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user or password else ""
+    if scheme in _SOCKET:
+        return _unix(secret, place, path, options)
+    return _tcp(_TCP[scheme], secret, place, path, options)
+
+
+def broker_place(url: str) -> str:
+    """Name a broker for a message: never its user, password, options or fragment."""
+    scheme, _, rest = url.partition("://")
+    place = re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}://{place}"
+
+
+def database_url(text: str | URL) -> URL:
+    """Read a database URL; raises SettingsError, or UnsupportedDatabase for another kind of database."""
+    # Here, as most commands that read the settings need no database driver.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if isinstance(text, str):
+        _check_database_text(text)
+    try:
+        url = make_url(text)
+        if url.port is not None and not 1 <= url.port <= 65535:
+            raise ValueError
+    except (ArgumentError, ValueError):
+        # The text of the error would quote the URL with its password.
+        msg = f"AUSCULT_DATABASE_URL is no database URL: {_DATABASE_FORMS}; {_ENCODE}"
+        raise SettingsError(msg) from None
+    kind = url.drivername.partition("+")[0].lower()
+    if kind == "sqlite":
+        return url.set(drivername="sqlite+pysqlite")
+    if kind not in ("postgres", "postgresql"):
+        msg = "AUSCULT_DATABASE_URL names a kind of database Auscult does not know; use PostgreSQL or SQLite"
+        raise UnsupportedDatabase(msg)
+    if url.query:
+        _check_libpq_options(url)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def describe(url: URL) -> str:
+    """Name a database for a message: never its user, password or other options."""
+    if url.get_backend_name() == "sqlite":
+        return f"the SQLite database {url.database}"
+    host = url.host or url.query.get("host") or "the local socket"
+    if isinstance(host, tuple):
+        host = ", ".join(host)
+    port = f":{url.port}" if url.port else ""
+    return f"the PostgreSQL database {url.database or ''} at {host}{port}"
+
+
+def _split(rest: str, *, is_socket: bool) -> tuple[str, str, str]:
+    """Authority, path and query; an '@' or '#' in the wrong place is part of a password that was not encoded."""
+    cut = re.search(r"[/?#]", rest)
+    at = cut.start() if cut else len(rest)
+    authority, tail = rest[:at], rest[at:]
+    path, _, query = tail.partition("?")
+    is_odd_path = "@" in path and not (is_socket and (not authority or "@" in authority))
+    if is_odd_path or "@" in query or "#" in tail or _CONTROL.search(rest):
+        raise ValueError(_ENCODE)
+    if "://" in tail:
+        msg = "name one server: Auscult's processes must all use the same"
+        raise ValueError(msg)
+    return authority, path, query
+
+
+def _options(query: str) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if not set(options) <= _TLS_OPTIONS | {"username", "password", "db", "virtual_host"}:
+        # Its name is not quoted: it may be the rest of a password with a '?' in it.
+        msg = f"an option after '?' is none of db, username, password, {', '.join(sorted(_TLS_OPTIONS))}; {_ENCODE}"
+        raise ValueError(msg)
+    return options
+
+
+def _unix(secret: str, place: str, path: str, options: dict[str, str]) -> str:
+    socket = unquote(path)
+    if place or len(socket) < 2 or set(options) & _TLS_OPTIONS:
+        msg = f"a unix socket is written unix:///PATH, without host and TLS; {_ENCODE}"
+        raise ValueError(msg)
+    if len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
+        msg = f"the path of the unix socket is longer than the {LONGEST_SOCKET_PATH} bytes that Linux allows"
+        raise ValueError(msg)
+    return f"redis+socket://{secret}{quote(socket)}?virtual_host={_number('', options)}"
+
+
+def _tcp(scheme: str, secret: str, place: str, path: str, options: dict[str, str]) -> str:
+    found = _HOST.fullmatch(place)
+    port = int(found["port"] or _REDIS_PORT) if found else 0
+    if not found or not 1 <= port <= 65535:
+        msg = f"what follows :// is not HOST or HOST:PORT: {_BROKER_FORMS}; {_ENCODE}"
+        raise ValueError(msg)
+    number = _number(path.strip("/"), options)
+    url = f"{scheme}://{secret}{found['host'] or '127.0.0.1'}:{port}/{number}"
+    if scheme == "redis" and not options:
+        return url
+    # kombu would not check the server's certificate unless told to.
+    wanted = options.pop("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+    if wanted not in _CERT_REQS:
+        msg = "ssl_cert_reqs is none of required, optional, none"
+        raise ValueError(msg)
+    query = urlencode({"ssl_cert_reqs": wanted, **options}, quote_via=quote)
+    return f"{url.replace('redis://', 'rediss://', 1)}?{query}"
+
+
+def _number(path: str, options: dict[str, str]) -> str:
+    """The number of the Redis database, from the path or the query."""
+    named = options.pop("db", None) or options.pop("virtual_host", None)
+    number = path or named or "0"
+    if not (number.isascii() and number.isdigit() and len(number) <= 9):
+        msg = f"the path of the URL is the number of a Redis database, as /0; {_ENCODE}"
+        raise ValueError(msg)
+    return number
+
+
+def _check_database_text(text: str) -> None:
+    """Refuse a URL that SQLAlchemy would read otherwise than it was meant, because of a password that is not encoded."""
+    rest = text.partition("://")[2]
+    before = rest.rpartition("@")[0]
+    no_login = "/" in before and ":" not in before.partition("/")[0]
+    if not text.lower().startswith("sqlite") and (rest.count("@") > 1 or re.search(r"/.*\?", before) or no_login):
+        msg = f"AUSCULT_DATABASE_URL cannot be read with certainty: {_ENCODE}"
+        raise SettingsError(msg)
+    if _CONTROL.search(text):
+        msg = "AUSCULT_DATABASE_URL holds a control character"
+        raise SettingsError(msg)
+
+
+def _check_libpq_options(url: URL) -> None:
+    from psycopg.pq import Conninfo
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    if not set(url.query) <= known:
+        msg = f"AUSCULT_DATABASE_URL has an option after '?' that PostgreSQL's library does not know; {_ENCODE}"
+        raise SettingsError(msg)
