@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
+from sqlalchemy import select
 
 from dicom_io.reasons import Reason
 from tests.database import BOTH, fresh_site, refused, scored
 from worker.db import selection
+from worker.db.schema import Image, Study
 from worker.db.selection import Matching, Selector
 from worker.errors import UsageError
 
@@ -38,7 +40,7 @@ def films(site, selector: Selector) -> set[str]:
     with site.sessions() as session:
         found = set()
         for conditions in selection.parts(session, selector):
-            rows = selection.select(selection.Image.sop_uid).join(selection.Study).where(*conditions)
+            rows = select(Image.sop_uid).join(Study).where(*conditions)
             found.update(session.execute(rows).scalars())
         return found
 

@@ -18,7 +18,7 @@ from model.seen import digests_of, film_digest, seen_in_training
 from tests.helpers_bundle import bundle_by_hand, drawn_film, second_bundle, shipped_bundle
 from tests.sites import new_site
 from worker import evidence
-from worker.bootstrap import ensure_active_model, open_database
+from worker.bootstrap import active_model, ensure_active_model, open_database
 from worker.cli.command import app
 from worker.db.shadow import Comparison
 from worker.errors import UsageError
@@ -132,14 +132,14 @@ def test_activation_asks_where_something_speaks_against_the_bundle(settings: Set
     assert "this speaks against notebook-3: in its own validation" in str(refused.exception)
     assert run(app, ["model", "activate", "notebook-2"]).exit_code == 0, "nothing to ask"
     assert run(app, ["model", "activate", "notebook-3", "--yes"]).exit_code == 0
-    with database.reads() as session:
-        assert evidence.compare(session, "notebook-3") == []
-    assert evidence.active_model(settings, database) == "notebook-3"
+    assert active_model(settings, database) == "notebook-3"
 
 
 def one_film(path: Path, pixels: np.ndarray) -> ScoredFilm:
     picture = Picture(path, Label.NORMAL, "IM", "1")
-    return ScoredFilm(picture, Score(0.1, 0.0, 0.5, Label.NORMAL), *pixels.shape, film_digest(pixels))
+    return ScoredFilm(
+        picture, Score(0.1, 0.0, 0.5, Label.NORMAL), pixels.shape[0], pixels.shape[1], film_digest(pixels)
+    )
 
 
 def test_films_of_the_training_data_are_known_by_pixels_and_public_names_by_name(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_films_of_the_training_data_are_known_by_pixels_and_public_names_by_name
     bundle = bundle_by_hand(tmp_path / "hand-1")
     assert seen_in_training(bundle, []) is None, "it does not say"
     rows = digests_of(pictures, films.__getitem__)
-    assert (rows.shape, rows.dtype, int((rows[:, 1] == 0).sum())) == ((2, 2), np.uint64, 1)
+    assert (rows.shape, str(rows.dtype), int((rows[:, 1] == 0).sum())) == ((2, 2), "uint64", 1)
     path = tmp_path / "hand-2"
     path.mkdir()
     np.save(path / SEEN_FILE, rows)

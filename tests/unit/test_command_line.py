@@ -29,7 +29,7 @@ WITHOUT_ROWS = {
 def verbs() -> dict[str, Any]:
     """Every verb by its words."""
     group: Any = typer.main.get_command(app)
-    found = {}
+    found: dict[str, Any] = {}
     for name, verb in group.commands.items():
         if hasattr(verb, "commands"):
             found |= {f"{name} {part}": inner for part, inner in verb.commands.items()}

@@ -14,7 +14,7 @@ OWNER_ONLY = 0o077
 def main() -> None:
     """Run the command line; a Ctrl-C ends it with one line, wherever it is."""
     os.umask(OWNER_ONLY)
-    sys.unraisablehook = _raise_again
+    sys.unraisablehook = _leave_for_lost
     # A shell lets what it starts in the background ignore Ctrl-C: that stays so.
     is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heeded:
@@ -49,9 +49,9 @@ def _say_interrupted() -> None:
     os.write(2, b"auscult: interrupted\n")
 
 
-def _raise_again(lost: sys.UnraisableHookArgs) -> None:
-    """Python would print a Ctrl-C that came in a destructor, with its frames, and go on."""
+def _leave_for_lost(lost: sys.UnraisableHookArgs) -> None:
+    """Python would print a Ctrl-C that came in a destructor, with its frames, and go on as if there had been none."""
     if lost.exc_type is KeyboardInterrupt:
-        os.kill(os.getpid(), signal.SIGINT)
+        _leave()
     else:
         sys.__unraisablehook__(lost)
