@@ -39,6 +39,7 @@ __all__ = [
     "FILM_VERSION",
     "Film",
     "FilmError",
+    "begins_like_picture",
     "film_of_dicom",
     "film_of_picture",
     "grey_of_picture",
@@ -61,7 +62,7 @@ _VERSION_KEY = "auscult-film-version"
 _DECODER_KEY = "auscult-decoder"
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 # What Pillow raises for damaged pictures; UnidentifiedImageError is an OSError.
-_PICTURE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, MemoryError)
+_PICTURE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error)
 
 Grey = NDArray[np.uint8]
 
@@ -154,9 +155,13 @@ def is_picture(path: Path) -> bool:
     """Whether a file begins like a JPEG or PNG picture; False for any other file and for one that cannot be read."""
     try:
         with path.open("rb") as file:
-            start = file.read(132)
+            return begins_like_picture(file.read(132))
     except OSError:
         return False
+
+
+def begins_like_picture(start: bytes) -> bool:
+    """Whether the first 132 bytes are those of a JPEG or PNG picture."""
     # the preamble of a DICOM file may be the head of a picture (PS3.10 7.1)
     return start.startswith(_PICTURE_STARTS) and start[128:] != b"DICM"
 
@@ -197,7 +202,7 @@ def grey_of_picture(path: Path) -> Grey:
             return np.asarray(picture.convert("L"))
     except UnidentifiedImageError:
         raise FilmError(Reason.NOT_DICOM) from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, MemoryError):
         raise FilmError(Reason.TOO_LARGE) from None
     except _PICTURE_ERRORS:
         raise FilmError(Reason.DECODE_FAILED) from None

@@ -1,4 +1,4 @@
-"""Bring a set of tasks to their end: by live workers where there are any, else in this process by the same claims."""
+"""Bring a set of tasks to their end: by live workers where there are any, else by one of this command's own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from worker.bootstrap import Database, make_dispatcher, silent_after_ms
 from worker.db import queries
 from worker.hints import BrokerAway
+from worker.local import LocalWorker
 from worker.progress import progress
-from worker.seat import WorkerSeat, take_seat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,35 +31,26 @@ def complete(
     """Work or wait until ``open_tasks`` is empty; workers may come and go meanwhile."""
     dispatcher = make_dispatcher(settings, database.sessions)
     pause = threading.Event()
-    seat: WorkerSeat | None = None
-    try:
+    with LocalWorker(settings, database) as worker:
         while tasks := open_tasks():
             if _has_workers(settings, database) and _hinted(dispatcher):
                 pause.wait(POLL_S)
             else:
-                seat = seat or take_seat(settings, kind="local")
-                if not _work_off(seat, tasks, count_done, advance):
+                if not _work_off(worker, tasks, count_done, advance):
                     # What is left is claimed by somebody, or lost: its lease runs out.
                     pause.wait(POLL_S)
                 dispatcher.mend()
             advance(count_done())
-    finally:
-        if seat:
-            seat.leave()
 
 
 def work_off_spare(settings: Settings, database: Database, tasks: Sequence[int]) -> None:
     """Try each of these tasks once where no worker lives to do so; a shadow's failure keeps nobody waiting."""
     if not tasks or _has_workers(settings, database):
         return
-    seat = take_seat(settings, kind="local")
-    try:
-        with progress("shadow", len(tasks)) as advance:
-            for number, task_id in enumerate(tasks, start=1):
-                seat.score(task_id)
-                advance(number)
-    finally:
-        seat.leave()
+    with LocalWorker(settings, database) as worker, progress("shadow", len(tasks)) as advance:
+        for number, task_id in enumerate(tasks, start=1):
+            worker.score(task_id)
+            advance(number)
 
 
 def _hinted(dispatcher: Dispatcher) -> bool:
@@ -71,10 +62,10 @@ def _hinted(dispatcher: Dispatcher) -> bool:
     return True
 
 
-def _work_off(seat: WorkerSeat, tasks: Sequence[int], count_done: Callable[[], int], advance: Advance) -> bool:
+def _work_off(worker: LocalWorker, tasks: Sequence[int], count_done: Callable[[], int], advance: Advance) -> bool:
     before = count_done()
     for number, task_id in enumerate(tasks, start=1):
-        seat.score(task_id)
+        worker.score(task_id)
         advance(before + number)
     return count_done() > before
 

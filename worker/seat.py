@@ -73,6 +73,7 @@ class WorkerSeat:
             ),
             engine=settings.engine,
             policies=settings.policies,
+            film_memory_mb=settings.film_memory_mb,
         )
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 

@@ -40,13 +40,22 @@ def add_to(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def ingest(paths: Paths, as_json: AsJson = False) -> None:
-    """Register DICOM files, folders and zip archives, and judge what is new."""
+def ingest(
+    paths: Paths,
+    wrap: Annotated[bool, typer.Option("--wrap", help="Take JPEG and PNG pictures too, each as a study.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register DICOM files, folders and zip archives, and judge what is new.
+
+    Below a folder and in an archive what is not DICOM is skipped and counted, as a viewer on a patient's CD; so are
+    DICOMDIR, hidden files and links to folders. A file that is named, ends in .dcm, .dic, .dicom, .ima or .zip, or
+    cannot be read is an error (exit code 1), and so is a folder without a film (exit code 2).
+    """
     from worker.ingest import ingest as take_in
 
     settings = opened_once()
     database = open_database(settings)
-    intake = take_in(settings, database, paths)
+    intake = take_in(settings, database, paths, wrap=wrap)
     with database.reads() as session:
         outcomes = queries.outcomes_of_tasks(session, sorted(intake.tasks))
     summary = {
@@ -54,13 +63,18 @@ def ingest(paths: Paths, as_json: AsJson = False) -> None:
         "duplicates": intake.duplicates,
         "studies": len(intake.studies),
         "outcomes": outcomes,
-        "turned_away": [{"path": item.path, "reason": item.reason} for item in intake.turned],
+        "skipped": intake.skipped.as_dict(),
+        "turned_away": [
+            {"path": item.path, "reason": item.reason, "sentence": item.sentence} for item in intake.turned
+        ],
         "notice": NOTICE,
     }
     if as_json:
         print_json(summary)
     else:
         _show_intake(summary)
+        for sentence in intake.skipped.sentences():
+            complain(sentence)
     if intake.turned or any(row["outcome"] in FAILURES for row in outcomes):
         raise typer.Exit(1)
 
@@ -69,7 +83,7 @@ def _show_intake(summary: dict[str, Any]) -> None:
     print_facts((name, summary[name]) for name in ("registered", "duplicates", "studies"))
     print_table(summary["outcomes"], {"outcome": "Outcome", "reason": "Reason", "n": "Images"})
     for item in summary["turned_away"]:
-        complain(f"{item['path']}: {item['reason']}, {item['reason'].sentence}")
+        complain(f"{item['path']}: {item['reason']}, {item['sentence']}")
     console().print(NOTICE)
 
 
@@ -81,13 +95,17 @@ def classify(
     method: HowExplained = "hirescam",
     as_json: AsJson = False,
 ) -> None:
-    """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored. With --explain a picture says why."""
+    """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored. With --explain a picture says why.
+
+    Below a folder what is neither DICOM nor a picture is skipped and counted, as for `auscult ingest`.
+    """
     from worker.classify import classify as answers_for
     from worker.progress import progress
-    from worker.sources import existing, walk
+    from worker.sources import Kind, Skipped, gather
 
     settings = opened_once(engine=engine)
-    files = list(walk(existing(paths)))
+    skipped = Skipped()
+    files = [found.path for found in gather(paths, skipped, {Kind.DICOM, Kind.PICTURE})]
     if explain and len(files) != 1:
         msg = f"--explain explains one file, and here are {len(files)}"
         raise UsageError(msg)
@@ -102,7 +120,9 @@ def classify(
         columns = {"path": "File", "outcome": "Outcome", "label": "Label", "probability": "Probability"}
         print_table(rows, {**columns, "band": "Band", "unlikeness": "Unlikeness", "reason": "Reason", "flags": "Flags"})
         console().print(NOTICE)
-    if explain:
+    for sentence in skipped.sentences():
+        complain(sentence)
+    if explain and rows[0]["outcome"] not in FAILURES:
         from worker.explain import explain_file
 
         write_explained(partial(explain_file, settings, files[0]), explain, model, method)
