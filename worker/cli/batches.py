@@ -47,9 +47,11 @@ def ingest(
 ) -> None:
     """Register DICOM files, folders and zip archives, and judge what is new.
 
-    Below a folder and in an archive what is not DICOM is skipped and counted, as a viewer on a patient's CD; so are
-    DICOMDIR, hidden files and links to folders. A file that is named, ends in .dcm, .dic, .dicom, .ima or .zip, or
-    cannot be read is an error (exit code 1), and so is a folder without a film (exit code 2).
+    Skipped and counted below a folder and in an archive: what is not DICOM, as the viewer of a patient's CD; DICOMDIR;
+    hidden files; links to folders.
+
+    Turned away, exit code 1: a file named here that is not DICOM; one called .dcm, .dic, .dicom, .ima or .zip that is not
+    what it says; what cannot be read. Exit code 2: a folder or archive in which there is no film.
     """
     from worker.ingest import ingest as take_in
 
