@@ -152,7 +152,8 @@ def gather(paths: Sequence[Path], skipped: Skipped, wanted: Container[Kind]) -> 
 
 def nothing_in(paths: Iterable[Path], skipped: Skipped) -> UsageError:
     """The error of paths in which nothing was found."""
-    return UsageError("; ".join([f"no film in {', '.join(map(str, paths))}", *skipped.sentences()]))
+    named = ", ".join(map(str, paths))
+    return UsageError("; ".join([f"no film in {named}", *skipped.sentences()]))
 
 
 def _passes(path: Path, skipped: Skipped, wanted: Container[Kind]) -> bool:
