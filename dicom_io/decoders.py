@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dicom_io.pixel_header import PixelHeader
 
 # RuntimeError is the base of imagecodecs' errors; none of their texts is ever shown.
-_DECODER_ERRORS = (RuntimeError, MemoryError, *CONVERSION_ERRORS)
+_DECODER_ERRORS = (RuntimeError, *CONVERSION_ERRORS)
 _one_at_a_time = threading.Lock()
 
 
@@ -98,6 +98,8 @@ def _rle(frame: bytes, header: PixelHeader) -> Decoded:
     try:
         # out bounds what the runs may expand to
         data = imagecodecs.dicomrle_decode(frame, dtype, out=size)
+    except MemoryError:
+        raise FilmError(Reason.TOO_LARGE) from None
     except _DECODER_ERRORS:
         raise FilmError(Reason.DECODE_FAILED) from None
     if len(data) != size:
@@ -132,6 +134,8 @@ def _code_stream(frame: bytes, header: PixelHeader, coding: Coding) -> Decoded:
     decoder, decode = _decoder_of(coding, header, declared)
     try:
         pixels = np.asarray(decode(frame))
+    except MemoryError:
+        raise FilmError(Reason.TOO_LARGE) from None
     except _DECODER_ERRORS:
         raise FilmError(Reason.DECODE_FAILED) from None
     if pixels.shape != header.shape or pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2:

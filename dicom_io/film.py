@@ -26,7 +26,7 @@ from dicom_io.elements import Elements
 from dicom_io.errors import FilmError
 from dicom_io.greyscale import grey_table, grey_tables
 from dicom_io.limits import MIN_SIDE_PX
-from dicom_io.picture_file import PICTURE_ERRORS, is_picture, picture_values
+from dicom_io.picture_file import PICTURE_ERRORS, begins_like_picture, is_picture, picture_values
 from dicom_io.pixel_header import PixelHeader
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
@@ -43,6 +43,7 @@ __all__ = [
     "FILM_VERSION",
     "Film",
     "FilmError",
+    "begins_like_picture",
     "film_of_dicom",
     "film_of_picture",
     "grey_of_picture",

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PICTURE_ERRORS", "is_picture", "picture_values", "size_of_picture"]
+__all__ = ["PICTURE_ERRORS", "begins_like_picture", "is_picture", "picture_values", "size_of_picture"]
 
 # What Pillow raises for damaged pictures; UnidentifiedImageError is an OSError.
-PICTURE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, MemoryError)
+PICTURE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error)
 _DECODE_ERRORS = (*PICTURE_ERRORS, KeyError, AttributeError, ArithmeticError, RuntimeError)
 _FORMATS = ("JPEG", "PNG")
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -44,9 +44,13 @@ def is_picture(path: Path) -> bool:
     """Whether a file begins like a JPEG or PNG picture; False for any other file and for one that cannot be read."""
     try:
         with path.open("rb") as file:
-            start = file.read(132)
+            return begins_like_picture(file.read(132))
     except OSError:
         return False
+
+
+def begins_like_picture(start: bytes) -> bool:
+    """Whether the first 132 bytes are those of a JPEG or PNG picture."""
     # the preamble of a DICOM file may be the head of a picture (PS3.10 7.1)
     return start.startswith(_STARTS) and start[128:] != b"DICM"
 
@@ -83,7 +87,7 @@ def picture_values(path: Path) -> NDArray[np.uint8 | np.uint16]:
             return np.ascontiguousarray(_upright(values, _orientation(picture)))
     except UnidentifiedImageError:
         raise FilmError(Reason.NOT_DICOM) from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, MemoryError):
         raise FilmError(Reason.TOO_LARGE) from None
     except _DECODE_ERRORS:
         raise FilmError(Reason.DECODE_FAILED) from None

@@ -108,7 +108,7 @@ class BoundedProvider(DULServiceProvider):
         """End the thread."""
         super().kill_dul()
         # Wakes who waits for a request that will not come.
-        self.to_user_queue.put(None)
+        self.to_user_queue.put(None)  # type: ignore[arg-type]  # pynetdicom itself reads None as nothing
         self._bounded.news.set()
         self.transport.bell.ring()
 

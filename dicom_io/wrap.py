@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from typing import TYPE_CHECKING
 
 from dicom_io.film import grey_of_picture
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-__all__ = ["wrap_picture"]
+__all__ = ["wrap_picture", "wrapped_file"]
 
 
 def wrap_picture(path: Path, *, body_part: str = "CHEST") -> Dataset:
@@ -52,3 +53,10 @@ def wrap_picture(path: Path, *, body_part: str = "CHEST") -> Dataset:
     ds.StudyDescription = "Picture wrapped as DICOM"
     ds.BodyPartExamined = body_part
     return ds
+
+
+def wrapped_file(path: Path) -> memoryview:
+    """The bytes of a picture as a DICOM file; raises what ``wrap_picture`` raises."""
+    stream = io.BytesIO()
+    wrap_picture(path).save_as(stream, enforce_file_format=True)
+    return stream.getbuffer()

@@ -42,6 +42,7 @@ from model.manifest import (
 )
 from model.preprocess import PREPROCESS_VERSION
 from model.scope import Scope, read_scope
+from model.sizes import MAX_INPUT_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,7 +194,7 @@ def load_bundle(path: Path) -> Bundle:
         for name in sorted(names):
             check_file(path / name, str(manifest["files"].get(name, "")))
         return _bundle(path, manifest)
-    except (KeyError, TypeError, ValueError, AttributeError, DataError, InputError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, DataError, InputError) as error:
         raise BundleError(f"{path / MANIFEST} is incomplete: export the bundle again") from error
 
 
@@ -272,6 +273,10 @@ def _bundle(path: Path, manifest: dict[str, Any]) -> Bundle:
     threshold = float(manifest["threshold"])
     if not 0 < threshold < 1:
         raise BundleError(f"{path} has a threshold outside 0 to 1: derive the bundle again")
+    if not 1 <= int(manifest["input_size"]) <= MAX_INPUT_SIDE:
+        raise BundleError(
+            f"{path} has an input of more than {MAX_INPUT_SIDE} pixels a side: no network here is that large"
+        )
     calibration, bands = manifest["calibration"], manifest["bands"]
     decisive = {"calibration": calibration, "threshold": threshold}
     if bands is not None or SCOPE_FILE in manifest["files"]:

@@ -21,6 +21,7 @@ from model.calibrate import UNCALIBRATED
 from model.errors import EngineError, InputError
 from model.labels import Label
 from model.preprocess import to_input
+from model.sizes import network_fits, tensors_fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,6 +127,10 @@ class LiteRtEngine:
         try:
             with _without_notes():
                 self._interpreter: Any = Interpreter(model_path=str(bundle.litert_path), num_threads=threads)
+                if not tensors_fit(self._interpreter.get_tensor_details()):
+                    raise EngineError(
+                        f"the network of {bundle.label} asks for more memory than any may: export it again"
+                    )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"LiteRT cannot open the network of {bundle.label}: export the bundle again") from error
@@ -222,6 +227,8 @@ def load_network(bundle: NetworkFiles) -> Any:
         raise EngineError(
             "TensorFlow is not installed: install auscult with the extra cpu or gpu; only scoring by LiteRT does without"
         ) from error
+    if not network_fits(bundle.keras_path):
+        raise EngineError(f"the network of {bundle.label} asks for more memory than any may: export it again")
     try:
         return keras.saving.load_model(bundle.keras_path, compile=False)
     except (OSError, ValueError, TypeError) as error:

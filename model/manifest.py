@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.errors import BundleError
+from model.sizes import MAX_OTHER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +42,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
         If it is missing, altered, no JSON or of a newer format.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        with (path / MANIFEST).open("rb") as stream:
+            text = stream.read(MAX_OTHER_BYTES + 1)
+        if len(text) > MAX_OTHER_BYTES:
+            raise BundleError(f"{path / MANIFEST} is larger than any bundle's")
+        manifest = json.loads(text.decode("utf-8"))
     except OSError as error:
         raise BundleError(f"{path} is no bundle: it has no readable {MANIFEST}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path / MANIFEST} is not valid JSON: copy or export the bundle again") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise BundleError(f"{path / MANIFEST} is no bundle description: copy or export the bundle again")

@@ -11,6 +11,7 @@ most 1 % of films like the training films are called unlike.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from model.errors import DataError, InputError
 from model.logistic import FOLDS, group_folds
 from model.preprocess import prepare
+from model.sizes import arrays_fit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,7 +189,10 @@ def read_scope(path: Path) -> Scope:
         If the file is not a whole scope.
     """
     try:
-        # Opened here: NumPy leaves the file of a broken archive open.
+        # Opened here: NumPy leaves the file of a broken archive open, and gives an array the room that its header claims.
+        with path.open("rb") as stream:
+            if not arrays_fit(stream):
+                raise InputError(f"{path} asks for more memory than a scope needs: it is damaged or made to do harm")
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             names = tuple(arrays["names"].tolist())
             scope = Scope(
@@ -196,7 +201,7 @@ def read_scope(path: Path) -> Scope:
                 offset=float(arrays["offset"]),
                 refused_share=float(arrays["refused_share"]),
             )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a scope: copy or export the bundle again") from error
     if names != MEASURES:
         raise InputError(f"{path} was written for other measures: use the Auscult it came with, or train it again")

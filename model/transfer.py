@@ -5,7 +5,10 @@ Digests prove that a bundle is whole, not who made it: import only what comes fr
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -15,18 +18,16 @@ from typing import TYPE_CHECKING
 from model.bundle import load_bundle
 from model.config import NAME, VERSION
 from model.errors import BundleError
-from model.manifest import CARD_FILE, MANIFEST, read_manifest
+from model.manifest import CARD_FILE, KERAS_FILE, LITERT_FILE, MANIFEST, read_manifest
+from model.sizes import MAX_NETWORK_BYTES, MAX_OTHER_BYTES, archive_fits
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
 
-#: Largest file of a bundle that is taken in; the largest network that anybody would serve is far below.
-MAX_FILE_BYTES = 1 << 30
 MAX_FILES = 32
 #: A zip can tell no earlier time, and a later one would change its bytes.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 _OWNER_WRITES = 0o100644 << 16
-_ENCRYPTED = 0x1
 
 
 def export_bundle(bundle: Bundle, out: Path) -> Path:
@@ -134,33 +135,60 @@ def _settle(bundle: Bundle, folder: Path) -> Bundle:
 
 def _copy(source: Path, draft: Path) -> None:
     if source.is_dir():
-        for name in _names(source):
-            if (source / _plain(name)).is_file():
-                shutil.copyfile(source / name, draft / name)
+        # The description first: what is read is the copy that was taken.
+        _copy_file(source, draft, MANIFEST)
+        for name in _names(draft):
+            if name != MANIFEST:
+                _copy_file(source, draft, _plain(name))
         return
+    if not source.is_file():
+        raise BundleError(f"{source} is neither a file nor a folder")
     try:
         with zipfile.ZipFile(source) as archive:
-            _unpack(archive, draft)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            _unpack(archive, draft, source.stat().st_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise BundleError(f"{source} is no zip archive that can be read: export or copy the bundle again") from error
 
 
-def _unpack(archive: zipfile.ZipFile, draft: Path) -> None:
+def _copy_file(source: Path, draft: Path, name: str) -> None:
+    """Copy a regular file of a folder, if it is there; a link may lead anywhere, and a pipe or device never end."""
+    try:
+        descriptor = os.open(source / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise BundleError(f"{source / name} is a link: copy the file itself into the folder") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _largest(name):
+        os.close(descriptor)
+        what = "larger than any of a bundle" if stat.S_ISREG(found.st_mode) else "not a file"
+        raise BundleError(f"{source / name} is {what}")
+    with os.fdopen(descriptor, "rb") as stream, (draft / name).open("wb") as file:
+        shutil.copyfileobj(stream, file)
+
+
+def _unpack(archive: zipfile.ZipFile, draft: Path, size: int) -> None:
     """Unpack flat, under names checked to be bare: no path of the archive is ever used as one."""
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) > MAX_FILES:
         raise BundleError("the archive holds more files than a bundle has")
-    for member in members:
-        if member.file_size > MAX_FILE_BYTES or member.flag_bits & _ENCRYPTED:
-            raise BundleError("the archive holds a file that is encrypted or larger than any of a bundle")
-        target = draft / _plain(PurePosixPath(member.filename).name)
-        if target.exists():
-            raise BundleError("the archive holds two files of one name")
-        with archive.open(member) as stream, target.open("wb") as file:
+    named = [(_plain(PurePosixPath(member.filename).name), member) for member in members]
+    if len({name for name, _ in named}) < len(named):
+        raise BundleError("the archive holds two files of one name")
+    if not archive_fits(members, size) or any(member.file_size > _largest(name) for name, member in named):
+        raise BundleError("the archive holds a file that is encrypted or larger than any of a bundle")
+    for name, member in named:
+        with archive.open(member) as stream, (draft / name).open("wb") as file:
             shutil.copyfileobj(stream, file)
     extra = {path.name for path in draft.iterdir()} - set(_names(draft))
     if extra:
         raise BundleError("the archive holds files that do not belong to its bundle")
+
+
+def _largest(name: str) -> int:
+    return MAX_NETWORK_BYTES if name in (KERAS_FILE, LITERT_FILE) else MAX_OTHER_BYTES
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,7 @@
 """The 312 public DICOM files and how each is expected to end: ``tests/acceptance/expected.tsv``, a row for each file.
 
 Columns: the file; ``pushed``, the status that C-STORE is answered with, or that it cannot be sent at all; ``ingested``,
-the outcome, or that it is turned away at the door; the coded ``reason`` of both; ``film``, the size of the film, or the
+the outcome, or that it is turned away at the door or skipped; the coded ``reason`` of both; ``film``, the size of the film, or the
 reason why none can be made, gate or no gate; and the ``decoder`` that reads it.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TABLE = Path(__file__).parent / "acceptance" / "expected.tsv"
-CANNOT_BE_SENT, TURNED_AWAY = "cannot be sent", "turned away"
+CANNOT_BE_SENT, TURNED_AWAY, SKIPPED = "cannot be sent", "turned away", "skipped"
 
 
 @dataclass(frozen=True, slots=True)

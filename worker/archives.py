@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from dicom_io.limits import MAX_FILE_BYTES
-from dicom_io.part10 import read_preface
 from dicom_io.reasons import Reason
 from dicom_io.spool import SourceUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
@@ -41,16 +40,24 @@ class Member:
     reason: Reason | None
 
     @property
+    def path(self) -> PurePosixPath:
+        """Where the archive says that it lies: to be looked at, never to be used as a path."""
+        return PurePosixPath(self.info.filename.replace("\\", "/"))
+
+    @property
     def name(self) -> str:
         """Archive and member, for people."""
         return f"{self.archive.filename}!{self.info.filename}"
 
-    def content(self) -> Iterator[bytes]:
-        """The bytes in pieces, no more than the member claims; raises NotDicom at once, SourceUnreadable at any piece."""
+    def content(self, look: Callable[[bytes], None]) -> Iterator[bytes]:
+        """The bytes in pieces, no more than the member claims; raises SourceUnreadable at any piece.
+
+        ``look`` is shown the first piece before it is given, and may raise what it likes.
+        """
         try:
             with self.archive.open(self.info) as stream:
                 first = stream.read(CHUNK_BYTES)
-                read_preface(io.BytesIO(first))
+                look(first)
                 yield first
                 while chunk := stream.read(CHUNK_BYTES):
                     yield chunk
@@ -58,13 +65,9 @@ class Member:
             raise SourceUnreadable from None
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file is a zip archive; False for one that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) in _STARTS
-    except OSError:
-        return False
+def begins_like_archive(start: bytes) -> bool:
+    """Whether the first bytes are those of a zip archive."""
+    return start[:4] in _STARTS
 
 
 def members(path: Path) -> Iterator[Member]:

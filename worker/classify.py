@@ -1,25 +1,22 @@
-"""``auscult classify``: judge files on the spot, without database or broker, by the very functions a worker uses."""
+"""``auscult classify``: judge files on the spot, without database or broker, by the very functions a worker uses.
+
+The work happens in a process of its own (`worker.confined`), so a file that hangs or eats memory costs itself alone.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dicom_io.errors import DicomIoError, FilmError, NotDicom
-from dicom_io.film import is_picture
-from dicom_io.header import facts_of, read_facts
 from dicom_io.reasons import Outcome, Reason
-from dicom_io.wrap import wrap_picture
-from model.engine import Classifier, open_engine
-from worker.bootstrap import active_bundle
-from worker.pipeline import Judgement, judge_film
-from worker.readers import film_of_file
+from worker.confined import Confined, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-    from dicom_io.gate import Policies
+    from worker.confined import Job
     from worker.settings import Settings
 
 
@@ -30,58 +27,46 @@ class Answer:
     path: str
     outcome: Outcome
     reason: Reason | None
-    flags: tuple[Reason, ...]
-    label: str | None
-    probability: float | None
-    logit: float | None
-    threshold: float | None
-    band: str | None
-    unlikeness: float | None
-    film_sha256: str | None
-    film_version: int | None
-    model: str
-    version: str
+    flags: tuple[Reason, ...] = ()
+    label: str | None = None
+    probability: float | None = None
+    logit: float | None = None
+    threshold: float | None = None
+    band: str | None = None
+    unlikeness: float | None = None
+    film_sha256: str | None = None
+    film_version: int | None = None
+    model: str = ""
+    version: str = ""
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Answer:
+        """The answer that ``as_dict`` was made of."""
+        reason, flags = values["reason"], values["flags"]
+        coded = {"reason": Reason(reason) if reason else None, "flags": tuple(Reason(flag) for flag in flags)}
+        return cls(**{**values, **coded, "outcome": Outcome(values["outcome"])})
+
 
 def classify(settings: Settings, paths: Sequence[Path], model: str | None = None) -> Iterator[Answer]:
-    """Answer for each path in turn; a file that cannot be read gets its answer too."""
-    bundle = active_bundle(settings, model)
-    classifier = Classifier(bundle, open_engine(bundle, settings.engine))
-    for path in paths:
-        yield _answer(path, _judge(classifier, path, settings.policies), classifier)
+    """Answer for each path in turn; a file that cannot be read, or takes too long, gets its answer too."""
+    with Confined(lambda: _files(settings, model), settings.task_limit_s) as confined:
+        named = confined.start()
+        for path in paths:
+            try:
+                yield Answer.from_dict(confined.ask(str(path)))
+            except Unanswered as error:
+                yield Answer(str(path), Outcome.FAILED, error.reason, **named)
 
 
-def _judge(classifier: Classifier, path: Path, policies: Policies) -> Judgement:
-    try:
-        facts = facts_of(wrap_picture(path)) if is_picture(path) else read_facts(path)
-        return judge_film(classifier, facts, lambda: film_of_file(path), policies)
-    except FilmError as error:
-        return Judgement(error.reason)
-    except NotDicom:
-        return Judgement(Reason.NOT_DICOM)
-    except (DicomIoError, OSError):
-        return Judgement(Reason.UNREADABLE)
+@contextmanager
+def _files(settings: Settings, model: str | None) -> Iterator[Job]:
+    """Paths in, answers out; says which model judges."""
+    # Here, in the process that judges: the command itself needs neither decoders nor networks.
+    from worker.judge_file import FileJudge
 
-
-def _answer(path: Path, judgement: Judgement, classifier: Classifier) -> Answer:
-    score, film, bundle = judgement.score, judgement.film, classifier.bundle
-    return Answer(
-        path=str(path),
-        outcome=judgement.outcome,
-        reason=judgement.reason,
-        flags=judgement.flags,
-        label=score.label if score else None,
-        probability=score.probability if score else None,
-        logit=score.logit if score else None,
-        threshold=score.threshold if score else None,
-        band=score.band if score else None,
-        unlikeness=judgement.unlikeness,
-        film_sha256=film.sha256 if film else None,
-        film_version=film.version if film else None,
-        model=bundle.name,
-        version=bundle.version,
-    )
+    judge = FileJudge(settings, model)
+    yield judge.named, lambda path: judge.answer(Path(path)).as_dict()

@@ -1,4 +1,4 @@
-"""Bring a set of tasks to their end: by live workers where there are any, else in this process by the same claims."""
+"""Bring a set of tasks to their end: by live workers where there are any, else by one of this command's own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from worker.bootstrap import Database, make_dispatcher, silent_after_ms
 from worker.db import inboxes, queries
 from worker.errors import WorkerError
 from worker.hints import BrokerAway
+from worker.local import LocalWorker
 from worker.progress import progress
-from worker.seat import WorkerSeat, take_seat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,22 +43,17 @@ def complete(
     """Work or wait until ``open_tasks`` is empty; workers may come and go meanwhile."""
     dispatcher = make_dispatcher(settings, database.sessions)
     pause = threading.Event()
-    seat: WorkerSeat | None = None
-    try:
+    with LocalWorker(settings, database) as worker:
         while tasks := open_tasks():
             if _has_workers(settings, database) and _hinted(dispatcher):
                 pause.wait(POLL_S)
             else:
-                seat = seat or take_seat(settings, kind="local")
-                if not _work_off(seat, tasks, count_done, advance):
+                if not _work_off(worker, tasks, count_done, advance):
                     # What is left is claimed by somebody, or lost: its lease runs out.
-                    _check_patience(seat)
+                    _check_patience(worker)
                     pause.wait(POLL_S)
                 dispatcher.mend()
             advance(count_done())
-    finally:
-        if seat:
-            seat.leave()
 
 
 def settle(database: Database, study_ids: Sequence[int]) -> None:
@@ -80,14 +75,10 @@ def work_off_spare(settings: Settings, database: Database, tasks: Sequence[int])
     """Try each of these tasks once where no worker lives to do so; a shadow's failure keeps nobody waiting."""
     if not tasks or _has_workers(settings, database):
         return
-    seat = take_seat(settings, kind="local")
-    try:
-        with progress("shadow", len(tasks)) as advance:
-            for number, task_id in enumerate(tasks, start=1):
-                seat.score(task_id)
-                advance(number)
-    finally:
-        seat.leave()
+    with LocalWorker(settings, database) as worker, progress("shadow", len(tasks)) as advance:
+        for number, task_id in enumerate(tasks, start=1):
+            worker.score(task_id)
+            advance(number)
 
 
 def _hinted(dispatcher: Dispatcher) -> bool:
@@ -99,18 +90,17 @@ def _hinted(dispatcher: Dispatcher) -> bool:
     return True
 
 
-def _work_off(seat: WorkerSeat, tasks: Sequence[int], count_done: Callable[[], int], advance: Advance) -> bool:
+def _work_off(worker: LocalWorker, tasks: Sequence[int], count_done: Callable[[], int], advance: Advance) -> bool:
     before = count_done()
     for number, task_id in enumerate(tasks, start=1):
-        seat.score(task_id)
+        worker.score(task_id)
         advance(before + number)
     return count_done() > before
 
 
-def _check_patience(seat: WorkerSeat) -> None:
-    away = seat.bench.outages.longest()
-    if away and away[1] > PATIENCE_S:
-        reason, _ = away
+def _check_patience(worker: LocalWorker) -> None:
+    if worker.away and worker.away[1] > PATIENCE_S:
+        reason, _ = worker.away
         msg = f"films wait, {reason}: {reason.sentence} A worker goes on with them, or the same command later."
         raise FilmsWait(msg)
 

@@ -65,9 +65,14 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
 def _one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Nothing a peer says about itself, its AE title for one, moves a terminal's cursor or makes a line of its own."""
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = clean_text(value, len(value))
+        event[key] = _cleaned(value)
     return event
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value, len(value))
+    return [_cleaned(item) for item in value] if isinstance(value, list | tuple | set | frozenset) else value
 
 
 def _log_thread_death(died: threading.ExceptHookArgs) -> None:

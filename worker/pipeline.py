@@ -25,6 +25,7 @@ from worker.db import claims
 from worker.db.claims import Claim, ResultRow
 from worker.errors import DatabaseUnavailable, ModelMismatch
 from worker.logs import error_class
+from worker.memory import within_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,6 +98,8 @@ class Bench:
     lease: LeaseOptions
     engine: str
     policies: Policies
+    #: What reading one film may take, MiB.
+    film_memory_mb: int
     outages: Outages = field(default_factory=Outages)
 
 
@@ -218,7 +221,11 @@ def _judge_claim(bench: Bench, claim: Claim) -> Judgement:
         classifier = bench.classifier_of(claim.model)
     except OSError as error:
         raise ModelError from error
-    return judge_film(classifier, image.facts, lambda: load_film(bench.store, bench.films, image), bench.policies)
+
+    def load() -> Film:
+        return within_memory(bench.film_memory_mb, lambda: load_film(bench.store, bench.films, image))
+
+    return judge_film(classifier, image.facts, load, bench.policies)
 
 
 def load_film(store: Store, films: FilmStore, image: ImageFacts) -> Film:

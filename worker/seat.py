@@ -95,6 +95,7 @@ class WorkerSeat:
             ),
             engine=settings.engine,
             policies=settings.policies,
+            film_memory_mb=settings.film_memory_mb,
         )
         self.heartbeat = Heartbeat(self._beat, settings.heartbeat_s)
         self._monitor = Monitor("worker", database.sessions, self._checks(), [self.heartbeat])

@@ -101,7 +101,10 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, le=20, description="attempts before a task ends FAILED")
     retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt, doubling")
     heartbeat_s: float = Field(default=5.0, ge=0.1, description="how often a worker says in SQL that it lives")
-    task_limit_s: float = Field(default=300.0, ge=10, description="hard limit for one message's work")
+    task_limit_s: float = Field(
+        default=300.0, ge=10, description="hard limit for one message's work, and for one film of a command"
+    )
+    film_memory_mb: int = Field(default=2048, ge=64, description="memory that reading one film may take, MiB")
     model: str = Field(default="auscult-1", description="the bundle that the very first start activates")
     models_dir: Path | None = Field(default=None, description="folder of further bundles, searched first")
     store_dir: Path | None = Field(default=None, description="stored objects and films; default: in home")

@@ -1,16 +1,117 @@
-"""What lies under the paths of a command line: regular files, in order."""
+"""What lies under the paths of a command line: the files to look at, and what is passed over, each counted and why."""
 
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
 
+from dicom_io.errors import NotDicom
+from dicom_io.film import begins_like_picture
+from dicom_io.part10 import read_preface
+from worker.archives import begins_like_archive
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+
+#: Media Storage Directory Storage (PS3.6, Annex A): a DICOMDIR, whatever its file is called.
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+_MEDIA_SOP_CLASS = 0x00020002
+#: What systems and media leave beside the files of people, in lower case; so is every name that begins with a dot.
+_HOUSEKEEPING = frozenset(
+    {
+        "$recycle.bin",
+        "__macosx",
+        "desktop.ini",
+        "ehthumbs.db",
+        "icon\r",
+        "lost+found",
+        "system volume information",
+        "thumbs.db",
+    }
+)
+_DICOMDIR = "dicomdir"
+#: A file of such a name says that it is a film, or holds some: where it is not, something is wrong.
+_CLAIMS = (".dcm", ".dic", ".dicom", ".ima", ".zip")
+#: So many names are kept of each kind; of folders behind links more, since films may lie there.
+_NAMED, _LINKS_NAMED = 3, 100
+
+
+class Kind(StrEnum):
+    """What a file is, by its first bytes."""
+
+    DICOM = "DICOM"
+    MEDIA_DIRECTORY = "MEDIA_DIRECTORY"
+    PICTURE = "PICTURE"
+    ARCHIVE = "ARCHIVE"
+    OTHER = "OTHER"
+    #: It cannot be opened or read.
+    UNREADABLE = "UNREADABLE"
+
+
+class Skip(StrEnum):
+    """Why something below a folder or in an archive is passed over."""
+
+    NOT_DICOM = "NOT_DICOM"
+    PICTURE = "PICTURE"
+    MEDIA_DIRECTORY = "MEDIA_DIRECTORY"
+    HOUSEKEEPING = "HOUSEKEEPING"
+    LINKED_FOLDER = "LINKED_FOLDER"
+    SEEN = "SEEN"
+    SPECIAL = "SPECIAL"
+
+    @property
+    def words(self) -> str:
+        """The same for people."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Skip.NOT_DICOM: "not DICOM",
+    Skip.PICTURE: "JPEG or PNG pictures, which 'auscult ingest --wrap' takes as films",
+    Skip.MEDIA_DIRECTORY: "table of contents of a medium (DICOMDIR)",
+    Skip.HOUSEKEEPING: "hidden or the system's own",
+    Skip.LINKED_FOLDER: "links to folders, which are taken when they are named themselves",
+    Skip.SEEN: "further names of a file that was taken",
+    Skip.SPECIAL: "neither file nor folder",
+}
+
+
+@dataclass(slots=True)
+class Skipped:
+    """What was passed over: how many of each kind, and the first names."""
+
+    counts: Counter[Skip] = field(default_factory=Counter)
+    names: dict[Skip, list[str]] = field(default_factory=dict)
+
+    def add(self, why: Skip, name: str) -> None:
+        """Count one more."""
+        self.counts[why] += 1
+        if self.counts[why] <= (_LINKS_NAMED if why is Skip.LINKED_FOLDER else _NAMED):
+            self.names.setdefault(why, []).append(name)
+
+    def as_dict(self) -> Mapping[str, int]:
+        """How many of each kind."""
+        return {why.value: self.counts[why] for why in Skip if self.counts[why]}
+
+    def sentences(self) -> Iterator[str]:
+        """A line for each kind, with the first names."""
+        for why, names in self.names.items():
+            more = ", ..." if self.counts[why] > len(names) else ""
+            yield f"skipped {self.counts[why]}: {why.words} ({', '.join(names)}{more})"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to look at, and whether the command line names it or it lies below a folder."""
+
+    path: Path
+    is_named: bool
 
 
 def existing(paths: Sequence[Path]) -> Sequence[Path]:
@@ -32,31 +133,138 @@ def _is(path: Path, kind: Callable[[int], bool]) -> bool:
         return False
 
 
-def walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """Every regular file under these paths, in order; below a folder hidden files and links are left out.
+def gather(paths: Sequence[Path], skipped: Skipped, wanted: Container[Kind]) -> list[Found]:
+    """The files under these paths, those below folders that are not wanted counted in ``skipped``.
 
-    A folder that cannot be read is given itself, so that whoever opens it finds out and says so.
+    Raises UsageError that names the paths that are not there, and the folders in which there is nothing.
     """
+    found: list[Found] = []
+    empty: list[Path] = []
+    for path in existing(paths):
+        here = [item for item in walk([path], skipped) if item.is_named or _passes(item.path, skipped, wanted)]
+        found += here
+        if not here:
+            empty.append(path)
+    if empty:
+        raise nothing_in(empty, skipped)
+    return found
+
+
+def nothing_in(paths: Iterable[Path], skipped: Skipped) -> UsageError:
+    """The error of paths in which nothing was found."""
+    named = ", ".join(map(str, paths))
+    return UsageError("; ".join([f"no film in {named}", *skipped.sentences()]))
+
+
+def _passes(path: Path, skipped: Skipped, wanted: Container[Kind]) -> bool:
+    kind = kind_of(path)
+    why = None if kind in wanted else skip_of(kind, path.name)
+    if why:
+        skipped.add(why, str(path))
+    return why is None
+
+
+def kind_of(path: Path) -> Kind:
+    """What a file is, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return kind_of_stream(file)
+    except OSError:
+        return Kind.UNREADABLE
+
+
+def kind_of_stream(stream: BinaryIO) -> Kind:
+    """The same for an open file at its start."""
+    start = stream.read(132)
+    stream.seek(0)
+    try:
+        meta = read_preface(stream).meta
+    except NotDicom:
+        if begins_like_picture(start):
+            return Kind.PICTURE
+        return Kind.ARCHIVE if begins_like_archive(start) else Kind.OTHER
+    is_directory = meta.get(_MEDIA_SOP_CLASS, b"").decode("latin-1").strip(" \0") == MEDIA_DIRECTORY
+    return Kind.MEDIA_DIRECTORY if is_directory else Kind.DICOM
+
+
+def skip_of(kind: Kind, name: str) -> Skip | None:
+    """Why a file is passed over that nobody named; None for one that is DICOM, says so by its name or cannot be read."""
+    if kind is Kind.MEDIA_DIRECTORY:
+        return Skip.MEDIA_DIRECTORY
+    if kind is Kind.PICTURE:
+        return Skip.PICTURE
+    if kind in (Kind.DICOM, Kind.UNREADABLE) or name.lower().endswith(_CLAIMS):
+        return None
+    return Skip.NOT_DICOM
+
+
+def skip_by_name(path: PurePosixPath) -> Skip | None:
+    """Why a path is passed over without a look at it: one of its names is the system's own or a medium's."""
+    names = [name.lower() for name in path.parts]
+    if any(name in _HOUSEKEEPING or (name.startswith(".") and name not in (".", "..")) for name in names):
+        return Skip.HOUSEKEEPING
+    return Skip.MEDIA_DIRECTORY if names and names[-1] == _DICOMDIR else None
+
+
+def walk(paths: Iterable[Path], skipped: Skipped | None = None) -> Iterator[Found]:
+    """Every file under these paths, in order; below a folder what ``Skip`` names is passed over.
+
+    Links below a folder are followed to files, each file once, and not to folders. A link that leads nowhere, like a
+    folder that cannot be read, is given itself, so that whoever opens it finds out and says so.
+    """
+    passed_over = skipped or Skipped()
     for path in paths:
         if path.is_dir():
-            yield from sorted(_below(path))
+            yield from _once(sorted(_below(path, passed_over)), passed_over)
         else:
-            yield path
+            yield Found(path, is_named=True)
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Without recursion: a path may nest deeper than Python does."""
+def _once(found: Iterable[tuple[Path, bool]], skipped: Skipped) -> Iterator[Found]:
+    """Each real file once, where a link is one of its names; several hard links of one file are several files."""
+    by_link: dict[tuple[int, int], bool] = {}
+    for path, is_link in found:
+        try:
+            real = path.stat()
+            key = (real.st_dev, real.st_ino)
+        except OSError:
+            yield Found(path, is_named=False)
+            continue
+        if key in by_link and (is_link or by_link[key]):
+            skipped.add(Skip.SEEN, str(path))
+            continue
+        by_link[key] = is_link
+        yield Found(path, is_named=False)
+
+
+def _below(folder: Path, skipped: Skipped) -> Iterator[tuple[Path, bool]]:
+    """Files and whether each is a link, without recursion: a path may nest deeper than Python does."""
     waiting = [folder]
     while waiting:
         here = waiting.pop()
         try:
             with os.scandir(here) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
+                    why = _skip_of_entry(entry)
+                    if why:
+                        skipped.add(why, entry.path)
+                    elif entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))
-                    elif entry.is_file(follow_symlinks=False):
-                        yield Path(entry.path)
+                    else:
+                        yield Path(entry.path), entry.is_symlink()
         except OSError:
-            yield here
+            yield here, False
+
+
+def _skip_of_entry(entry: os.DirEntry[str]) -> Skip | None:
+    why = skip_by_name(PurePosixPath(entry.name))
+    if why or entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
+        return why
+    try:
+        mode = Path(entry.path).stat().st_mode
+    except OSError:
+        # A link to nothing, or to itself.
+        return None
+    if stat.S_ISDIR(mode):
+        return Skip.LINKED_FOLDER
+    return None if stat.S_ISREG(mode) else Skip.SPECIAL

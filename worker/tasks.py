@@ -6,11 +6,17 @@ The bench (database engine, heartbeat, model) is made in the pool's child and ne
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING, Any
 
+from celery import Task
 from celery.signals import worker_process_init, worker_process_shutdown
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 
+from dicom_io.reasons import Reason
+from worker.bootstrap import connect
+from worker.db.claims import give_up
 from worker.hints import TASK_NAME, rewrite, task_ids_of
 from worker.seat import WorkerSeat, take_seat
 
@@ -71,7 +77,7 @@ def register_tasks(app: Celery, settings: Settings) -> None:
     worker_process_init.connect(sit_down, weak=False)
     worker_process_shutdown.connect(get_up, weak=False)
 
-    @app.task(name=TASK_NAME)
+    @app.task(name=TASK_NAME, base=_limited(settings))
     def score(task_ids: Sequence[int]) -> None:
         for task_id in task_ids:
             try:
@@ -79,3 +85,37 @@ def register_tasks(app: Celery, settings: Settings) -> None:
             except Exception:
                 # Celery would print the error's text, which may quote a header; the lease runs out and brings it back.
                 logger.exception("task left to its lease", extra={"action": "error", "task": task_id})
+
+
+def _limited(settings: Settings) -> type[Task[..., None]]:
+    """Let a film whose worker is ended by the time limit say so, at once and not when its lease has run out."""
+
+    class LimitedRequest(Request):
+        def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
+            super().on_timeout(soft, timeout)
+            try:
+                _take_back(settings, self.args[0], self.worker_pid)
+            except Exception:
+                # This is the pool's parent, which has to end the child now; the lease runs out and brings the task back.
+                logger.exception("task left to its lease", extra={"action": "error"})
+
+    class LimitedTask(Task):  # type: ignore[type-arg]  # not generic at run time
+        Request = LimitedRequest  # type: ignore[assignment]  # a class will do as well as its name
+
+    return LimitedTask
+
+
+def _take_back(settings: Settings, task_ids: Sequence[int], pid: object) -> None:
+    """Runs in the pool's parent, which keeps no connection: its children would inherit it."""
+    database = connect(settings)
+    try:
+        give_up(
+            database.sessions,
+            task_ids,
+            f"{socket.gethostname()}:{pid}:",
+            Reason.TIMED_OUT,
+            backoff_ms=round(settings.retry_backoff_s * 1000),
+            max_attempts=settings.max_attempts,
+        )
+    finally:
+        database.dispose()

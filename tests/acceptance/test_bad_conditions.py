@@ -154,7 +154,9 @@ def test_a_data_folder_that_cannot_be_one_is_named(site: Site, inside: bool) -> 
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        ("demo --once --films {folder}", "give a folder of JPEG, PNG or DICOM files"),
+        ("demo --once --films {folder}", "no film in {folder}"),
+        ("ingest {folder}", "no film in {folder}"),
+        ("classify {folder}", "no film in {folder}"),
         ("demo --once --films {folder}/none", "no such file or folder"),
         ("ingest {folder}/none", "no such file or folder"),
         ("classify {folder}/none", "no such file or folder"),
@@ -169,7 +171,9 @@ def test_a_data_folder_that_cannot_be_one_is_named(site: Site, inside: bool) -> 
 def test_an_impossible_wish_is_answered_with_what_is_possible(
     migrated: Site, tmp_path: Path, wish: str, words: str
 ) -> None:
-    assert_one_line(migrated.run(*wish.format(folder=tmp_path).split(), check=None), USAGE, words)
+    assert_one_line(
+        migrated.run(*wish.format(folder=tmp_path).split(), check=None), USAGE, words.format(folder=tmp_path)
+    )
 
 
 def test_a_full_disk_is_answered_out_of_resources_and_keeps_nothing(

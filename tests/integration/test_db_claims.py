@@ -317,6 +317,36 @@ def test_the_last_failed_attempt_ends_the_task_with_its_reason(site, code, reaso
     assert site.value("SELECT failed_24h FROM queue_health") == 1
 
 
+def take_back(site: Any, task_ids: list[int], owner: str, *, max_attempts: int = MAX_ATTEMPTS) -> int:
+    return claims.give_up(site.sessions, task_ids, owner, Reason.TIMED_OUT, backoff_ms=0, max_attempts=max_attempts)
+
+
+def test_what_a_process_that_was_ended_had_claimed_is_given_up_and_nothing_else(site):
+    entries = [site.receive(f"1.{number}", f"1.{number}.1") for number in range(4)]
+    held, other, waiting, done = (entry.task_id for entry in entries)
+    claim = site.claimed(held, owner="host:7:ab")
+    site.claimed(other, owner="host:77:ab")
+    site.finish(done, scored(0.1))
+    assert take_back(site, [held, other, waiting, done], "host:7:") == 1
+    states = site.rows("SELECT state, attempts, error_code FROM task ORDER BY id")
+    assert [(row["state"], row["attempts"], row["error_code"]) for row in states] == [
+        ("PENDING", 1, "TIMED_OUT"),
+        ("CLAIMED", 1, None),
+        ("PENDING", 0, None),
+        ("DONE", 1, None),
+    ]
+    # what it comes to in its last moments is worth nothing
+    assert not claims.finish(site.sessions, claim, scored(0.1))
+
+
+def test_the_last_attempt_that_is_given_up_ends_the_task_with_the_reason(site):
+    entry = site.receive()
+    site.claimed(entry.task_id, owner="host:7:ab")
+    assert take_back(site, [entry.task_id], "host:7:", max_attempts=1) == 1
+    site.settle()
+    assert (site.entry()["ai_status"], site.entry()["reason"]) == ("FAILED", "TIMED_OUT")
+
+
 def test_a_result_is_unique_for_its_task(site):
     entry = site.receive()
     site.finish(entry.task_id, scored(0.9))

@@ -75,7 +75,7 @@ def ward(request: pytest.FixtureRequest, tmp_path: Path, classifier: Classifier)
         store.file(tmp_path / "film.dcm", key)
         entry = site.receive(store_key=key)
         lease = LeaseOptions(lease_ms=LEASE_MS, max_attempts=MAX_ATTEMPTS, backoff_ms=5000)
-        bench = Bench("me", site.sessions, store, films, lambda _: classifier, lease, "litert", LENIENT)
+        bench = Bench("me", site.sessions, store, films, lambda _: classifier, lease, "litert", LENIENT, 2048)
         assert entry.task_id is not None
         yield Ward(site, bench, entry.task_id, store.path(key), tmp_path)
 

@@ -70,3 +70,10 @@ def test_what_a_peer_calls_itself_makes_no_line_of_its_own(stream: io.StringIO) 
     logging.getLogger("worker.x").info("refused %s", "\x1b[2JEVIL\n{}", extra={"calling_aet": "A\r\nB\u202eC"})
     line = json.loads(stream.getvalue())
     assert (line["event"], line["calling_aet"]) == ("refused [2JEVIL {}", "A  BC")
+
+
+def test_nothing_within_a_line_is_an_order_to_a_terminal(stream: io.StringIO) -> None:
+    logging.getLogger("worker.x").info("from %s", "A\x1b[2JE", extra={"callers": ["B\u202eB"], "aet": "C\x9bC"})
+    assert not any(char in stream.getvalue() for char in "\x1b\u202e\x9b")
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["callers"], line["aet"]) == ("from A[2JE", ["BB"], "CC")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import struct
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from model.engine import Classifier, LiteRtEngine, open_engine
 from model.errors import EngineError, InputError
 from model.labels import Label
 from model.logistic import sigmoid
+from model.sizes import network_fits
 from tests.helpers_bundle import bundle_by_hand, second_bundle, shipped_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +120,31 @@ def test_a_network_that_is_none_is_an_engine_error(tmp_path):
     bundle = load_bundle(bundle_by_hand(tmp_path / "hand-1"))
     with pytest.raises(EngineError, match="LiteRT cannot open the network of hand-1"):
         open_engine(bundle, "litert")
+
+
+def test_a_network_whose_tensors_ask_for_gigabytes_is_not_opened(classifier, tmp_path):
+    bundle = classifier.bundle
+    shape, hostile = (struct.pack("<5i", 4, 1, side, side, 1) for side in (bundle.input_size, 60_000))
+    network = bundle.litert_path.read_bytes()
+    assert network.count(shape) == 1
+    (tmp_path / "model.tflite").write_bytes(network.replace(shape, hostile))
+    with pytest.raises(EngineError, match="asks for more memory than any may"):
+        LiteRtEngine(dataclasses.replace(bundle, path=tmp_path))
+
+
+@pytest.mark.parametrize("what", ["whole", "claims", "bomb", "none"])
+def test_a_keras_network_is_measured_before_it_is_loaded(classifier, tmp_path, what):
+    h5py = pytest.importorskip("h5py")
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        file.create_dataset("kernel", shape=(1 << 21 if what == "claims" else 8, 1024), dtype="f4", chunks=(1, 1024))
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", b"none" if what == "none" else weights.getvalue())
+        if what == "bomb":
+            archive.writestr("config.json", bytes(64 << 20))
+    assert network_fits(path) is (what == "whole")
+    assert network_fits(classifier.bundle.keras_path)
 
 
 def test_an_unknown_engine_is_refused(classifier):

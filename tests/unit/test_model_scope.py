@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -221,6 +223,28 @@ def broken_archive(path: Path, scope: Scope, name: str) -> None:
 def test_what_is_no_whole_scope_is_refused(scope, tmp_path, name):
     broken_archive(tmp_path / "scope.npz", scope, name)
     with pytest.raises(InputError, match=r"scope\.npz is not a scope"):
+        read_scope(tmp_path / "scope.npz")
+
+
+@pytest.mark.parametrize("claim", ["shape", "bomb", "many"])
+def test_a_scope_that_asks_for_more_memory_than_any_needs_is_refused_unread(scope, tmp_path, claim):
+    write_scope(scope, tmp_path / "scope.npz")
+    with zipfile.ZipFile(tmp_path / "scope.npz") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if claim == "shape":
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 21, SIDE * SIDE)}
+        )
+        members["components.npy"] = header.getvalue()
+    elif claim == "bomb":
+        members["components.npy"] += bytes(17 << 20)
+    else:
+        members |= {f"{number}.npy": members["components.npy"] + bytes(10 << 20) for number in range(2)}
+    with zipfile.ZipFile(tmp_path / "scope.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(InputError, match="asks for more memory"):
         read_scope(tmp_path / "scope.npz")
 
 

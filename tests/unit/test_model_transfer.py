@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -156,3 +157,63 @@ def test_an_archive_without_a_manifest_is_no_bundle(tmp_path):
         archive.writestr("hello.txt", "hello")
     with pytest.raises(BundleError, match="no bundle"):
         import_bundle(tmp_path / "out.zip", tmp_path / "models")
+
+
+def test_an_archive_that_unpacks_out_of_proportion_is_refused_before_it_is_unpacked(bundle, tmp_path):
+    bomb = tmp_path / "bomb.zip"
+    zeros = bytes(16 << 20)
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in contents(bundle.path).items():
+            archive.writestr(name, zeros if name == "model.keras" else data)
+        archive.writestr("more.bin", zeros)
+    with pytest.raises(BundleError, match="larger than any of a bundle"):
+        import_bundle(bomb, tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_cannot_be_unpacked_in_pieces_is_refused(bundle, tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "out.zip", "w", method) as archive:
+        for name, data in contents(bundle.path).items():
+            archive.writestr(name, data)
+    with pytest.raises(BundleError, match="encrypted or larger"):
+        import_bundle(tmp_path / "out.zip", tmp_path / "models")
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "MODEL_CARD.md", "model.tflite"])
+@pytest.mark.parametrize("what", ["link", "pipe", "folder", "sparse"])
+def test_a_folder_gives_regular_files_of_a_bundles_size_alone(bundle, tmp_path, name, what):
+    folder = export_bundle(bundle, tmp_path / "out")
+    elsewhere = (folder / name).rename(tmp_path / "elsewhere")
+    if what == "link":
+        (folder / name).symlink_to(elsewhere)
+    if what == "pipe":
+        os.mkfifo(folder / name)
+    if what == "folder":
+        (folder / name).mkdir()
+    if what == "sparse":
+        with (folder / name).open("wb") as file:
+            file.truncate(8 << 30)
+    message = {"link": "is a link", "sparse": "larger than any of a bundle"}.get(what, "is not a file")
+    with pytest.raises(BundleError, match=message):
+        import_bundle(folder, tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_folder_behind_a_link_that_was_named_is_taken(bundle, tmp_path):
+    (tmp_path / "link").symlink_to(export_bundle(bundle, tmp_path / "out"))
+    assert import_bundle(tmp_path / "link", tmp_path / "models").label == "hand-1"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BundleError, match="neither a file nor a folder"):
+        import_bundle(tmp_path / "pipe", tmp_path / "models")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, " " * ((16 << 20) + 1), '{"format": ' + "9" * 5000 + "}"])
+def test_a_description_that_hurts_its_reader_is_refused(tmp_path, text):
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "bundle.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BundleError, match=r"not valid JSON|larger than any"):
+        load_bundle(tmp_path / "evil")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.output import complain, print_facts, print_json, print_table
+from worker.cli.output import complain, print_facts, print_json, print_markdown, print_table
 
 #: Each would do something: colour, a link, a closing tag that is an error, a moved cursor, letters turned round.
 HOSTILE = {
@@ -49,3 +49,21 @@ def test_json_takes_a_file_name_that_is_no_text(capsysbinary: pytest.CaptureFixt
     printed = capsysbinary.readouterr().out
     assert json.loads(printed.decode("utf-8")) == {"path": name}
     assert b"\x1b" not in printed
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_json_keeps_every_value_and_gives_a_terminal_no_order(
+    text: str, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    print_json({"a": text, "b": "Ünal^Çiğdem 王"})
+    printed = capsysbinary.readouterr().out.decode("utf-8")
+    assert json.loads(printed) == {"a": text, "b": "Ünal^Çiğdem 王"}
+    assert "Ünal^Çiğdem 王" in printed
+    assert not any(char in printed for char in "\x1b\x9b\x07\r\u202e\0\x7f")
+
+
+def test_a_model_card_shows_its_text_and_obeys_none_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    print_markdown("# Card\x1b[2J\n\n- one\u202e\n- two\x9b31m\n\n[here](http://elsewhere)\n")
+    printed = capsys.readouterr().out
+    assert not any(char in printed for char in "\x1b\x9b\u202e")
+    assert "http://elsewhere" in printed

@@ -44,13 +44,25 @@ def add_to(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def ingest(paths: Paths, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """Register DICOM files, folders and zip archives, and judge what is new."""
+def ingest(
+    paths: Paths,
+    wrap: Annotated[bool, typer.Option("--wrap", help="Take JPEG and PNG pictures too, each as a study.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Register DICOM files, folders and zip archives, and judge what is new.
+
+    Skipped and counted below a folder and in an archive: what is not DICOM, as the viewer of a patient's CD; DICOMDIR;
+    hidden files; links to folders.
+
+    Turned away, exit code 1: a file named here that is not DICOM; one called .dcm, .dic, .dicom, .ima or .zip that is not
+    what it says; what cannot be read. Exit code 2: a folder or archive in which there is no film.
+    """
     from worker.ingest import ingest as take_in
 
     settings = opened_once()
     database = open_database(settings)
-    intake = take_in(settings, database, paths)
+    intake = take_in(settings, database, paths, wrap=wrap)
     with database.reads() as session:
         outcomes = queries.outcomes_of_tasks(session, sorted(intake.tasks))
     summary = {
@@ -58,12 +70,18 @@ def ingest(paths: Paths, as_json: AsJson = False, as_csv: AsCsv = False) -> None
         "duplicates": intake.duplicates,
         "studies": len(intake.studies),
         "outcomes": outcomes,
-        "turned_away": [{"path": item.path, "reason": item.reason} for item in intake.turned],
+        "skipped": intake.skipped.as_dict(),
+        "turned_away": [
+            {"path": item.path, "reason": item.reason, "sentence": item.sentence} for item in intake.turned
+        ],
         "notice": NOTICE,
     }
     print_answer(
         summary, outcomes, lambda: _show_intake(summary), tuple(OUTCOME_COLUMNS), as_json=as_json, as_csv=as_csv
     )
+    if not as_json:
+        for sentence in intake.skipped.sentences():
+            complain(sentence)
     if intake.turned or any(row["outcome"] in FAILURES for row in outcomes):
         raise typer.Exit(1)
 
@@ -72,7 +90,7 @@ def _show_intake(summary: dict[str, Any]) -> None:
     print_facts((name, summary[name]) for name in ("registered", "duplicates", "studies"))
     print_table(summary["outcomes"], OUTCOME_COLUMNS)
     for item in summary["turned_away"]:
-        complain(f"{item['path']}: {item['reason']}, {item['reason'].sentence}")
+        complain(f"{item['path']}: {item['reason']}, {item['sentence']}")
     console().print(NOTICE)
 
 
@@ -85,16 +103,17 @@ def classify(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored. With --explain a picture says why."""
+    """Judge DICOM, JPEG and PNG files on the spot; no database, nothing is stored. With --explain a picture says why.
+
+    Below a folder what is neither DICOM nor a picture is skipped and counted, as for `auscult ingest`.
+    """
     from worker.classify import classify as answers_for
     from worker.progress import progress
-    from worker.sources import existing, walk
+    from worker.sources import Kind, Skipped, gather
 
     settings = opened_once(engine=engine)
-    files = list(walk(existing(paths)))
-    if not files:
-        msg = f"no file in {', '.join(map(str, paths))}"
-        raise UsageError(msg)
+    skipped = Skipped()
+    files = [found.path for found in gather(paths, skipped, {Kind.DICOM, Kind.PICTURE})]
     if explain and len(files) != 1:
         msg = f"--explain explains one file, and here are {len(files)}"
         raise UsageError(msg)
@@ -109,7 +128,9 @@ def classify(
         console().print(NOTICE)
 
     print_answer(rows, rows, show, as_json=as_json, as_csv=as_csv)
-    if explain:
+    for sentence in skipped.sentences():
+        complain(sentence)
+    if explain and rows[0]["outcome"] not in FAILURES:
         from worker.explain import explain_file
 
         write_explained(partial(explain_file, settings, files[0]), explain, model, method)

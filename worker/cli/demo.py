@@ -27,7 +27,7 @@ from worker.errors import UsageError, WorkerError
 from worker.peers import caller_of
 from worker.progress import progress
 from worker.settings import Settings, load_settings
-from worker.sources import existing, walk
+from worker.sources import Kind, Skipped, gather
 from worker.supervisor import Supervisor
 from worker.up import running_stack, wait_until_listening
 
@@ -111,11 +111,11 @@ def demo_settings(settings: Settings) -> Settings:
 
 def films_of(folder: Path) -> Sequence[Path]:
     """The files of a folder; raises UsageError when there are none."""
-    found = list(walk(existing([folder])))
-    if not found:
-        msg = f"no file in {folder}: give a folder of JPEG, PNG or DICOM files"
-        raise UsageError(msg)
-    return found
+    skipped = Skipped()
+    found = gather([folder], skipped, {Kind.DICOM, Kind.PICTURE})
+    for sentence in skipped.sentences():
+        complain(sentence)
+    return [item.path for item in found]
 
 
 def _push(items: Sequence[Dataset | Path], settings: Settings, port: int) -> Pushed:

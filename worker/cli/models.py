@@ -8,7 +8,7 @@ import typer
 
 from worker.bootstrap import active_bundle, bundle_folders
 from worker.cli import lifecycle
-from worker.cli.output import AsCsv, AsJson, console, opened_once, print_answer, print_json, print_table
+from worker.cli.output import AsCsv, AsJson, opened_once, print_answer, print_json, print_markdown, print_table
 from worker.cli.verbs import Verbs
 from worker.lifecycle import UNKNOWN, standings
 
@@ -53,12 +53,10 @@ def model_show(
     as_json: AsJson = False,
 ) -> None:
     """Show a bundle's model card, or its manifest as JSON."""
-    from rich.markdown import Markdown
-
     from model.bundle import read_manifest
 
     found = active_bundle(opened_once(), bundle)
     if as_json:
         print_json(read_manifest(found.path))
     else:
-        console().print(Markdown(found.card_path.read_text(encoding="utf-8")))
+        print_markdown(found.card_path.read_text(encoding="utf-8"))

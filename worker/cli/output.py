@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
@@ -24,6 +25,9 @@ from worker.environment import name_forgotten
 from worker.errors import UsageError
 from worker.logs import configure_logging
 from worker.settings import Settings, load_settings
+
+#: Categories of characters that do something to a terminal, or that UTF-8 cannot hold.
+_ORDERS = frozenset({"Cc", "Cf", "Cs"})
 
 NOTICE = "Not a medical device. Not for diagnosis."
 
@@ -103,9 +107,28 @@ def printable(text: str) -> str:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document to stdout; what UTF-8 cannot hold, as in the name of a file, by its escape."""
+    """One JSON document to stdout, the same values for every reader.
+
+    What UTF-8 cannot hold, as in the name of a file, and what would be an order to a terminal stands there by its escape.
+    """
     text = json.dumps(document, indent=2, default=_plain, ensure_ascii=False)
-    print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    print("\n".join(map(_escaped, text.split("\n"))))
+
+
+def print_markdown(text: str) -> None:
+    """A text with headings, lists and tables, which may be a stranger's."""
+    from rich.markdown import Markdown
+
+    shown = "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in _ORDERS)
+    # Without hyperlinks: a link is shown by where it leads.
+    console().print(Markdown(shown, hyperlinks=False))
+
+
+def _escaped(line: str) -> str:
+    """A line of a JSON document, in which no value has a line end of its own."""
+    if line.isascii() and line.isprintable():
+        return line
+    return "".join(json.dumps(char)[1:-1] if unicodedata.category(char) in _ORDERS else char for char in line)
 
 
 def print_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:

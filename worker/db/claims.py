@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import select, update
 
 from dicom_io.facts import GateFacts
-from dicom_io.reasons import Outcome
+from dicom_io.reasons import Outcome, Reason
 from worker.db.answers import lock_study, recompute
 from worker.db.engine import in_transaction
 from worker.db.registry import GATE_COLUMNS
@@ -23,11 +23,22 @@ from worker.db.states import TaskState
 from worker.db.types import now_ms, now_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy.orm import Session, sessionmaker
 
-__all__ = ["Claim", "ImageFacts", "ResultRow", "claim", "finish", "image_facts", "put_back", "renew", "retry_later"]
+__all__ = [
+    "Claim",
+    "ImageFacts",
+    "ResultRow",
+    "claim",
+    "finish",
+    "give_up",
+    "image_facts",
+    "put_back",
+    "renew",
+    "retry_later",
+]
 
 T = TypeVar("T")
 
@@ -186,6 +197,42 @@ def put_back(
         )
 
     return in_transaction(sessions, work)
+
+
+def give_up(
+    sessions: sessionmaker[Session],
+    task_ids: Sequence[int],
+    owner: str,
+    reason: Reason,
+    *,
+    backoff_ms: int,
+    max_attempts: int,
+) -> int:
+    """Take back what a process that was ended had claimed of these tasks, as a failed attempt; returns how many.
+
+    ``owner`` is the beginning of the names it claimed under. Should it live on, its tokens are good for nothing.
+    """
+    held = in_transaction(sessions, lambda session: _held(session, task_ids, owner))
+    return sum(
+        retry_later(
+            sessions,
+            claim,
+            error_class="",
+            error_code=reason,
+            backoff_ms=backoff_ms * 2 ** (claim.attempts - 1),
+            max_attempts=max_attempts,
+        )
+        for claim in held
+    )
+
+
+def _held(session: Session, task_ids: Sequence[int], owner: str) -> list[Claim]:
+    rows = session.execute(
+        select(Task.id, Task.lease_token, Task.lease_owner).where(
+            Task.id.in_(task_ids), Task.state == TaskState.CLAIMED, Task.lease_owner.startswith(owner, autoescape=True)
+        )
+    ).all()
+    return [_claimed(session, task_id, token, str(name)) for task_id, token, name in rows]
 
 
 def _with_study(sessions: sessionmaker[Session], claim: Claim, work: Callable[[Session], T]) -> T:
