@@ -10,6 +10,7 @@ former. Nothing is written where it is missing, since that would lie hidden bene
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from contextlib import suppress
@@ -29,6 +30,8 @@ from dicom_io.spool import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 #: Errors that say "no hard links here": another file system, one that has none, or one file with too many.
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -51,6 +54,9 @@ class Store:
     known : bool
         Whether originals have been put into it before. One that is known is never made: where it is missing, it is
         away.
+    may_be_lost : bool
+        Whether it lies in the data folder itself and on no volume of its own. Where its root is missing then, somebody
+        deleted it, and it is made again: what the senders send again must have a place.
 
     Raises
     ------
@@ -58,12 +64,16 @@ class Store:
         If the folder cannot be made.
     """
 
-    def __init__(self, root: Path, *, known: bool = False) -> None:
+    def __init__(self, root: Path, *, known: bool = False, may_be_lost: bool = False) -> None:
         self.root = root
+        self._may_be_lost = may_be_lost
         prepare_root(root, known=known)
 
     def check(self) -> None:
         """Raise StoreAway when the store is not there as a whole."""
+        if self._may_be_lost and not os.path.lexists(self.root):
+            logger.error("the store is lost, an empty one takes its place", extra={"action": "store_lost"})
+            prepare_root(self.root, known=False)
         check_root(self.root)
 
     def path(self, key: str) -> Path:

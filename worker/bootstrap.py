@@ -98,9 +98,14 @@ def open_store(settings: Settings, database: Database) -> Store:
     """The store for a process that files objects; it and the films' folder are made unless they were there before."""
     known = _is_store_known(settings, database)
     prepare_root(settings.films, known=known)
-    store = Store(settings.store, known=known)
+    store = store_of(settings, known=known)
     _note_store(settings)
     return store
+
+
+def store_of(settings: Settings, *, known: bool) -> Store:
+    """The store that the settings name."""
+    return Store(settings.store, known=known, may_be_lost=settings.store_dir is None)
 
 
 def _is_store_known(settings: Settings, database: Database) -> bool:

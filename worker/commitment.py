@@ -28,7 +28,8 @@ from dicom_io.commitment import (
 )
 from dicom_io.errors import PeerUnreachable, SpoolError
 from dicom_io.spool import Spool
-from dicom_io.store import Store, StoreAway, is_file
+from dicom_io.store import StoreAway, is_file
+from worker.bootstrap import store_of
 from worker.db import holdings
 from worker.errors import DatabaseUnavailable, SettingsError
 from worker.logs import error_class
@@ -98,7 +99,7 @@ class CommitmentBook(Loop):
         self._noted = Spool(waiting_folder(settings))
         self._noted.sweep_tmp()
         self._inbox = Spool(settings.spool)
-        self._store = Store(settings.store, known=True)
+        self._store = store_of(settings, known=True)
         #: When to try an entry again, and the pause after that.
         self._due: dict[str, tuple[float, float]] = {}
         #: When SQL was first asked about an entry and answered.

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from dicom_io.film import is_picture
 from dicom_io.header import facts_of, read_facts
-from dicom_io.store import Store
 from dicom_io.wrap import wrap_picture
 from model.calibrate import UNCALIBRATED
 from model.engine import Classifier, open_engine
 from model.explain import Explainer, Explanation, Method, full_evidence
-from worker.bootstrap import active_bundle
+from worker.bootstrap import active_bundle, store_of
 from worker.db import queries
 from worker.db.images import JudgedImage, judged_images
 from worker.errors import ModelMismatch, UsageError
@@ -66,7 +65,7 @@ def explain_stored(
     if not request.model and found.weights_sha256 not in (None, bundle.weights_sha256):
         msg = f"{bundle.label} is not the network that gave the film its result: its files were changed"
         raise ModelMismatch(msg)
-    store, films = Store(settings.store, known=True), FilmStore(settings.films)
+    store, films = store_of(settings, known=True), FilmStore(settings.films)
     subject = _Subject(found.image.sop_uid, found.image.facts, lambda: load_film(store, films, found.image))
     try:
         return _explained(settings, bundle, subject, request.method)

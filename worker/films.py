@@ -6,6 +6,7 @@ Their folder has a marker as the store has: where it is missing the films are aw
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 from dicom_io.film import Film, read_png, write_png
@@ -31,8 +32,9 @@ class FilmStore:
         return is_file(self.path(key))
 
     def check(self) -> None:
-        """Raise StoreAway when the folder is not there as a whole."""
-        check_root(self._root)
+        """Raise StoreAway when the folder is a mount point without its volume; one that is missing may be made."""
+        if os.path.lexists(self._root):
+            check_root(self._root)
 
     def save(self, film: Film) -> str:
         """Write the film unless it is there already; returns its key. Raises SpoolError where it cannot be written."""

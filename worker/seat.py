@@ -8,10 +8,9 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dicom_io.store import Store
 from model.engine import Classifier, open_engine
 from worker import health, pipeline
-from worker.bootstrap import Database, active_model, bundle_of, connect, record_model
+from worker.bootstrap import Database, active_model, bundle_of, connect, record_model, store_of
 from worker.db import queries
 from worker.db.probes import Probe
 from worker.db.workers import LOCAL_KIND
@@ -85,7 +84,7 @@ class WorkerSeat:
         self.bench = Bench(
             owner=self.name,
             sessions=database.sessions,
-            store=Store(settings.store, known=True),
+            store=store_of(settings, known=True),
             films=FilmStore(settings.films),
             classifier_of=self._classifiers.of,
             lease=LeaseOptions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,13 +58,25 @@ def test_a_named_volume_that_is_away_is_never_replaced(site: Site, tmp_path: Pat
     check(site, tmp_path / "home", tmp_path / "volume")
 
 
-def test_a_data_folder_whose_store_is_away_waits_and_a_new_one_makes_its_own(site: Site, tmp_path: Path) -> None:
+def test_a_data_folder_whose_store_is_unmounted_waits_and_a_new_one_makes_its_own(site: Site, tmp_path: Path) -> None:
     check(site, tmp_path / "home")
     site.receive()
-    (tmp_path / "home" / "store").rename(tmp_path / "away")
+    store = tmp_path / "home" / "store"
+    store.rename(tmp_path / "away")
+    store.mkdir()
     with pytest.raises(StoreAway):
         check(site, tmp_path / "home")
     check(site, tmp_path / "new home")
+
+
+def test_a_store_that_was_deleted_from_the_data_folder_has_a_place_for_what_is_sent_again(
+    site: Site, tmp_path: Path
+) -> None:
+    check(site, tmp_path / "home")
+    site.receive()
+    shutil.rmtree(tmp_path / "home" / "store")
+    check(site, tmp_path / "home")
+    assert (tmp_path / "home" / "store" / MARKER).is_file()
 
 
 def test_a_person_may_begin_a_new_store_by_its_marker(site: Site, tmp_path: Path) -> None:
