@@ -11,7 +11,7 @@ import struct
 import time
 from contextlib import suppress
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, P_DATA_TF
@@ -108,7 +108,7 @@ class BoundedProvider(DULServiceProvider):
         """End the thread."""
         super().kill_dul()
         # Wakes who waits for a request that will not come.
-        self.to_user_queue.put(None)  # type: ignore[arg-type]  # pynetdicom itself reads None as nothing
+        self.to_user_queue.put(cast("Any", None))
         self._bounded.news.set()
         self.transport.bell.ring()
 

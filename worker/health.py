@@ -76,6 +76,14 @@ def spool(oldest_s: float, waiting: int) -> Finding:
     return Finding(Probe.SPOOL, level, oldest_s, "" if level is Level.OK else sentence)
 
 
+def database(*, is_writable: bool) -> Finding:
+    """Whether the database takes what is written."""
+    if is_writable:
+        return Finding(Probe.DATABASE)
+    sentence = "The database is read-only (a standby, or set so): objects wait in the spool and nothing is judged."
+    return Finding(Probe.DATABASE, Level.FAIL, None, sentence)
+
+
 def accepting(*, is_well: bool) -> Finding:
     """Whether the listener takes connections."""
     if is_well:

@@ -10,13 +10,18 @@ from sqlalchemy import text
 
 from tests.database import BOTH, fresh_site, scored
 from worker.db import inboxes, queue
+from worker.db.answers import recompute
 from worker.db.inboxes import Published
 from worker.db.queue import Lane
 from worker.db.workers import LOCAL_KIND, WorkerBeat, heartbeat
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from tests.database import Site
+    from worker.db.answers import Answer
+    from worker.db.inboxes import Standing
 
 pytestmark = pytest.mark.integration
 
@@ -225,3 +230,22 @@ def test_an_index_finds_the_answers_that_a_silent_listener_withheld(site: Site) 
         asked = "SELECT id FROM study WHERE study.flags LIKE '%LISTENER_SILENT%' ORDER BY ready_at_ms LIMIT 5"
         plan = " ".join(str(row) for row in connection.execute(text(f"{explain} {asked}")).all())
     assert "ix_study_listener_silent" in plan
+
+
+def test_a_study_that_cannot_be_decided_keeps_no_other_from_its_answer(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Listener(site).publish(behind_ms=5000, waiting=1)
+    entries = [site.receive(study, f"{study}.1") for study in ("1.1", "1.2")]
+    for entry in entries:
+        site.finish(entry.task_id, scored(0.1))
+    site.change("UPDATE inbox SET closed_at = heartbeat_at")
+
+    def undecidable(session: Session, study_id: int, *others: Standing) -> Answer:
+        if study_id == entries[0].study_id:
+            raise RuntimeError("made up")
+        return recompute(session, study_id, *others)
+
+    monkeypatch.setattr("worker.db.queue.recompute", undecidable)
+    site.settle()
+    assert [shown(site, study)[0] for study in ("1.1", "1.2")] == ["PROVISIONAL", "FINAL"]

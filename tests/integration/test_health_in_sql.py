@@ -66,3 +66,13 @@ def test_the_tables_tell_of_work_workers_and_failures(site):
     found = work(site)
     assert (found.waiting, found.unheard, found.live_workers, found.idle_workers) == (1, 1, 1, 1)
     assert (found.failed_24h, found.failed_studies) == (1, 1)
+
+
+def test_a_database_that_takes_nothing_is_noticed(site):
+    with site.sessions() as session:
+        assert probes.is_writable(session)
+    if site.engine.dialect.name == "postgresql":
+        site.change(f'ALTER DATABASE "{site.engine.url.database}" SET default_transaction_read_only = on')
+        site.engine.dispose()
+        with site.sessions() as session:
+            assert not probes.is_writable(session)

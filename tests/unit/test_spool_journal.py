@@ -108,7 +108,9 @@ def test_texts_that_no_database_takes_are_made_storable(journal: Journal) -> Non
     assert (read.calling_aet, read.called_aet, len(read.peer)) == ("PACS", "?", 64)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["folder", "FIFO", "link"])
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["folder", "FIFO", "link"]
+)
 def test_a_file_that_cannot_be_read_is_set_aside_and_the_others_count(
     journal: Journal, tmp_path: Path, make: Callable[[Path], None]
 ) -> None:

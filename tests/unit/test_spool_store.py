@@ -134,7 +134,9 @@ def test_a_root_that_cannot_be_looked_into_is_away_and_no_error_of_its_own(tmp_p
     store.check()
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/hostname")], ids=["folder", "FIFO", "link"])
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/hostname")], ids=["folder", "FIFO", "link"]
+)
 def test_what_is_not_a_file_is_not_stored(tmp_path: Path, make: Callable[[Path], None]) -> None:
     store = Store(tmp_path / "store")
     make(tmp_path / "source")

@@ -104,9 +104,9 @@ def _look(settings: Settings) -> tuple[dict[str, Any], list[Found]]:
         findings.append(Finding(Probe.DATABASE, Level.FAIL, None, sentence))
         report["database"] = "away"
     else:
-        counts, listeners, work, others = told
+        counts, listeners, work, others, database_found = told
         report |= counts
-        findings += [Finding(Probe.DATABASE), *health.of_work(work), *_listeners(listeners)]
+        findings += [database_found, *health.of_work(work), *_listeners(listeners)]
     if answers["port"] is not None:
         findings.append(
             _answered(answers, "port", Probe.LISTENER_PORT, "The listener of this machine does not answer.")
@@ -125,13 +125,16 @@ def _answered(answers: dict[str, Any], name: str, probe: Probe, silence: str) ->
     raise answer
 
 
-def _in_sql(settings: Settings, database: Database) -> tuple[dict[str, Any], list[InboxRow], probes.Work, list[Found]]:
+def _in_sql(
+    settings: Settings, database: Database
+) -> tuple[dict[str, Any], list[InboxRow], probes.Work, list[Found], Finding]:
     prepare_database(settings, database)
     within_ms = silent_after_ms(settings)
     with database.reads() as session:
         work = probes.work(session, within_ms)
         counts = {**queries.queue_health(session), "live_workers": work.live_workers}
-        return counts, inboxes.inboxes(session), work, probes.fresh(session)
+        found = health.database(is_writable=probes.is_writable(session))
+        return counts, inboxes.inboxes(session), work, probes.fresh(session), found
 
 
 def _listeners(rows: list[InboxRow]) -> list[Finding]:

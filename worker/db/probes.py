@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, func, insert, select
+from sqlalchemy import and_, delete, func, insert, select, text
 
 from dicom_io.reasons import Outcome
 from worker.db.queue import IS_OPEN
@@ -117,6 +118,15 @@ def fresh(session: Session) -> list[Found]:
         select(ProbeRow).where(ProbeRow.at >= since).order_by(ProbeRow.source, ProbeRow.probe)
     ).scalars()
     return [Found(row.source, row.probe, row.level, row.value, row.sentence, row.at) for row in rows]
+
+
+def is_writable(session: Session) -> bool:
+    """Whether the database takes what is written: a standby or a server set to read-only does not."""
+    if session.get_bind().dialect.name == "sqlite":
+        path = session.get_bind().engine.url.database or ""
+        return os.access(path, os.W_OK)
+    asked = text("SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean")
+    return bool(session.execute(asked).scalar_one())
 
 
 def work(session: Session, live_within_ms: int) -> Work:

@@ -5,8 +5,10 @@ Any number of dispatchers may run beside each other: every step is a conditional
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, text, update
@@ -19,11 +21,16 @@ from worker.db.schema import Batch, Image, Study, Task
 from worker.db.sql import is_claimable
 from worker.db.states import BatchKind, StudyState, TaskState
 from worker.db.types import now_ms, now_utc
+from worker.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session
 
     from worker.db.inboxes import Standing
+
+logger = logging.getLogger(__name__)
 
 GRACE_MS = 30_000
 GRACE_MAX_MS = 600_000
@@ -113,8 +120,10 @@ def bury_lost(session: Session, max_attempts: int) -> int:
         .order_by(Image.study_id, Task.id)
         .limit(_BURY_LIMIT)
     ).all()
+    is_lost = and_(Task.attempts >= max_attempts, lost)
     return sum(
-        _bury(session, task_id, study_id, and_(Task.attempts >= max_attempts, lost)) for task_id, study_id in found
+        _one_of_many(session, study_id, partial(_bury, session, task_id, study_id, is_lost))
+        for task_id, study_id in found
     )
 
 
@@ -174,7 +183,25 @@ def _decide_again(session: Session, which: ColumnElement[bool], limit: int, stan
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True, of=Study)
     ).all()
-    return sum(recompute(session, study_id, standing).state is not state for study_id, state in candidates)
+
+    def decide(study_id: int, before: StudyState) -> bool:
+        return recompute(session, study_id, standing).state is not before
+
+    return sum(_one_of_many(session, study_id, partial(decide, study_id, state)) for study_id, state in candidates)
+
+
+def _one_of_many(session: Session, study_id: int, work: Callable[[], bool]) -> bool:
+    """Work on one study; one that cannot be decided must not keep the others from their answers."""
+    try:
+        with session.begin_nested():
+            return work()
+    except DatabaseUnavailable:
+        raise
+    except Exception:
+        logger.exception(
+            "a study cannot be decided, it stays as it is", extra={"action": "undecided", "study": study_id}
+        )
+        return False
 
 
 def rewind(session: Session, lease_ms: int) -> int:
