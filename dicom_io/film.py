@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset
 
 from dicom_io.colour import grey_of_colour
 from dicom_io.decode import Stored, read_stored
+from dicom_io.durable import fsync_folder
 from dicom_io.elements import Elements
 from dicom_io.errors import FilmError
 from dicom_io.greyscale import grey_table, grey_tables
@@ -31,7 +32,6 @@ from dicom_io.pixel_header import PixelHeader
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
 from dicom_io.shutter import visible_pixels
-from dicom_io.spool import fsync_folder
 from dicom_io.syntaxes import Decoder
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
+from dicom_io.durable import make_folder, spool_error, write_all
 from dicom_io.errors import SpoolError
 from dicom_io.reasons import Reason
-from dicom_io.spool import make_folder, spool_error, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,16 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from dicom_io.durable import fsync_folder, make_folder, spool_error, write_all
 from dicom_io.errors import SpoolError
-from dicom_io.spool import (
-    NotAFile,
-    SourceUnreadable,
-    checked_key,
-    fsync_folder,
-    make_folder,
-    spool_error,
-    write_all,
-)
+from dicom_io.spool import NotAFile, SourceUnreadable, checked_key
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from dicom_io.durable import spool_error
 from dicom_io.film import Film, read_png, write_png
-from dicom_io.spool import spool_error
 from dicom_io.store import check_root, is_file, prepare_root
 
 if TYPE_CHECKING:

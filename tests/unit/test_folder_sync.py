@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dicom_io import spool as spool_module
+from dicom_io import durable
 from dicom_io.errors import SpoolError
 from dicom_io.film import write_whole
 from dicom_io.spool import Spool
@@ -25,7 +25,7 @@ ODD = sorted({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 @pytest.fixture(autouse=True)
 def _as_in_a_fresh_process() -> None:
-    for warned in (spool_module._warn_of_unsynced_folders, spool_module._warn_of_foreign_modes):
+    for warned in (durable._warn_of_unsynced_folders, durable._warn_of_foreign_modes):
         warned.cache_clear()
 
 

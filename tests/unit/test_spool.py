@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dicom_io.durable import spool_error
 from dicom_io.errors import SpoolError, SpoolFull
-from dicom_io.spool import SourceUnreadable, Spool, spool_error
+from dicom_io.spool import SourceUnreadable, Spool
 from tests.permissions import permissions_hold
 
 if TYPE_CHECKING:
