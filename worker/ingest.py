@@ -114,7 +114,7 @@ class Door:
         except SpoolError:
             raise
         except (DicomIoError, DataError):
-            self._filing.discard(key)
+            self._filing.discard(key, self._spool.path(key))
             self._spool.quarantine(key)
             self._turn(name, Reason.REGISTRATION_FAILED)
             return
@@ -136,7 +136,8 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path]) -> Int
     """Register everything under ``paths`` and bring every new task to its end."""
     files = list(walk(existing(paths)))
     ensure_active_model(settings, database)
-    filing = Filing(database.sessions, Store(settings.store), study_clock(settings))
+    # What a file says of its sender was true of another system: who ingests it has sent it here.
+    filing = Filing(database.sessions, Store(settings.store), study_clock(settings), source="")
     door = Door(Spool(settings.home / "ingest"), filing)
     door.take_leftovers()
     with progress("registering", len(files)) as advance:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, text, update
 
 from dicom_io.reasons import Reason
-from worker.db.answers import has_open_task, lock_study, recompute
+from worker.db.answers import has_open_task, lock_study_of_image, recompute
 from worker.db.results import Subject, failed_row, record
 from worker.db.schema import Batch, Image, Study, Task
 from worker.db.sql import is_claimable
@@ -100,19 +100,19 @@ def bury_lost(session: Session, max_attempts: int) -> int:
         Task.state == TaskState.PENDING,
     )
     found = session.execute(
-        select(Task.id, Image.study_id)
+        select(Task.id, Task.image_id)
         .join(Image, Image.id == Task.image_id)
         .where(text("task.state IN ('PENDING', 'CLAIMED')"), Task.attempts >= max_attempts, lost)
         .order_by(Image.study_id, Task.id)
         .limit(_BURY_LIMIT)
     ).all()
     return sum(
-        _bury(session, task_id, study_id, and_(Task.attempts >= max_attempts, lost)) for task_id, study_id in found
+        _bury(session, task_id, image_id, and_(Task.attempts >= max_attempts, lost)) for task_id, image_id in found
     )
 
 
-def _bury(session: Session, task_id: int, study_id: int, still_lost: ColumnElement[bool]) -> bool:
-    lock_study(session, study_id)
+def _bury(session: Session, task_id: int, image_id: int, still_lost: ColumnElement[bool]) -> bool:
+    study_id = lock_study_of_image(session, image_id).id
     before = session.execute(
         select(Task.state, Task.error_code, Task.image_id, Task.model_id, Task.batch_id, Batch.keep_current)
         .outerjoin(Batch, Batch.id == Task.batch_id)

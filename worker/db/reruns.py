@@ -16,11 +16,11 @@ from dicom_io.reasons import Outcome
 from model.labels import Label
 from worker.db.models import check_usable
 from worker.db.queries import known
-from worker.db.registry import KIND_SCORE
 from worker.db.schema import Batch, Image, Model, Result, Study, Task
 from worker.db.sql import fitted, is_claimable
 from worker.db.states import OPEN_TASK_STATES, StudyState, TaskState
 from worker.db.types import now_utc
+from worker.db.work import KIND_SCORE
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -205,7 +205,8 @@ def _conditions(selector: Selector) -> list[ColumnElement[bool]]:
         (Study.state, known(selector.states, StudyState)),
         (Study.label, known(selector.labels, Label)),
     )
-    conditions: list[ColumnElement[bool]] = [column.in_(values) for column, values in columns if values]
+    conditions: list[ColumnElement[bool]] = [Study.merged_into_id.is_(None)]
+    conditions += [column.in_(values) for column, values in columns if values]
     if selector.received_from:
         conditions.append(Study.first_rx_at >= selector.received_from)
     if selector.received_to:

@@ -1,0 +1,147 @@
+"""Two rows that contradict each other: opened, withdrawn by the source itself, decided, and what they mean for a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
+
+from worker.db.identity import Word, is_withdrawn
+from worker.db.schema import Conflict, Image, Receipt
+from worker.db.sql import fitted
+from worker.db.states import ConflictEnd, ConflictKind
+from worker.db.types import now_utc
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+#: Who ends a conflict that its sources end by what they send.
+SOURCE = "source"
+_WITHDRAWN_WHY = "every source of the contradicting objects has since sent them in the study that held them"
+_SAME_WHY = "the objects now name one patient"
+
+
+def open_conflict(session: Session, kind: ConflictKind, held_id: int, claim_id: int, sop_uid: str = "") -> None:
+    """Open a conflict between two rows, unless one is open; the caller holds the locks of both."""
+    pair = {held_id, claim_id}
+    same = select(Conflict.id).where(
+        Conflict.closed_at.is_(None),
+        Conflict.sop_uid == sop_uid,
+        Conflict.held_study_id.in_(pair),
+        Conflict.claim_study_id.in_(pair),
+    )
+    if session.execute(same.limit(1)).first() is None:
+        values = {"kind": kind, "held_study_id": held_id, "claim_study_id": claim_id, "sop_uid": sop_uid}
+        session.execute(insert(Conflict).values(**values, opened_at=now_utc()))
+
+
+def close(session: Session, conflict_id: int, end: ConflictEnd, who: str, why: str) -> None:
+    """End a conflict, or decide a closed one again."""
+    texts = fitted(Conflict, {"who": who, "why": why})
+    _update(session, Conflict.id == conflict_id, closed_at=now_utc(), resolution=end, **texts)
+
+
+def in_doubt(study_id: int) -> ColumnElement[bool]:
+    """SQL: whether a row contradicts another one; what a source has withdrawn stays in doubt where it still counts."""
+    still_counts = (
+        exists()
+        .where(
+            Image.study_id == study_id, Image.is_current, or_(Conflict.sop_uid == "", Image.sop_uid == Conflict.sop_uid)
+        )
+        .correlate(Conflict)
+    )
+    is_open = and_(
+        Conflict.closed_at.is_(None), or_(Conflict.held_study_id == study_id, Conflict.claim_study_id == study_id)
+    )
+    is_withdrawn_here = and_(
+        Conflict.claim_study_id == study_id, Conflict.resolution == ConflictEnd.WITHDRAWN, still_counts
+    )
+    return exists().where(or_(is_open, is_withdrawn_here))
+
+
+def follow_fold(session: Session, gone_id: int, kept_id: int, who: str, why: str) -> None:
+    """Let the conflicts of a row that was folded into another one be the other one's; between the two they are over."""
+    named = or_(Conflict.held_study_id == gone_id, Conflict.claim_study_id == gone_id)
+    for conflict in session.scalars(select(Conflict).where(named).order_by(Conflict.id)).all():
+        ends = {kept_id if end == gone_id else end for end in (conflict.held_study_id, conflict.claim_study_id)}
+        if conflict.closed_at is None and (len(ends) == 1 or _is_open_between(session, ends, conflict.sop_uid)):
+            close(session, conflict.id, ConflictEnd.SAME, who, why or _SAME_WHY)
+        elif len(ends) == 2:
+            swap = {name: kept_id for name in ("held_study_id", "claim_study_id") if getattr(conflict, name) == gone_id}
+            _update(session, Conflict.id == conflict.id, **swap)
+
+
+def _is_open_between(session: Session, ends: set[int], sop_uid: str) -> bool:
+    between = and_(Conflict.held_study_id.in_(ends), Conflict.claim_study_id.in_(ends))
+    found = select(Conflict.id).where(between, Conflict.closed_at.is_(None), Conflict.sop_uid == sop_uid)
+    return session.execute(found.limit(1)).first() is not None
+
+
+@dataclass(slots=True)
+class Review:
+    """What became of conflicts after a row heard of an object."""
+
+    #: Rows whose conflicts changed.
+    touched: set[int] = field(default_factory=set)
+    #: Rows whose film the source took back ...
+    taken_back: set[int] = field(default_factory=set)
+    #: ... and those where it says again what it had taken back.
+    said_again: set[int] = field(default_factory=set)
+
+
+def review(session: Session, study_id: int, sop_uid: str) -> Review:
+    """See after a row heard of an object whether its sources have taken back what contradicts it, or said it again.
+
+    A film is taken back where the held row has the same pixels, so that nothing is lost; else it goes on counting, in
+    doubt, for other pixels are another picture that somebody took.
+    """
+    scope = or_(Conflict.sop_uid == sop_uid, Conflict.sop_uid == "")
+    held = and_(Conflict.held_study_id == study_id, Conflict.closed_at.is_(None))
+    taken_back = and_(Conflict.claim_study_id == study_id, Conflict.resolution == ConflictEnd.WITHDRAWN)
+    found = Review()
+    for conflict in session.scalars(select(Conflict).where(scope, or_(held, taken_back))).all():
+        ends = {conflict.held_study_id, conflict.claim_study_id}
+        is_over = _is_withdrawn(session, conflict)
+        if is_over and conflict.closed_at is None:
+            close(session, conflict.id, ConflictEnd.WITHDRAWN, SOURCE, _WITHDRAWN_WHY)
+            if conflict.kind is ConflictKind.SOP_INSTANCE and _has_same_pixels(session, conflict):
+                found.taken_back.add(conflict.claim_study_id)
+        elif not is_over and conflict.closed_at is not None and not _is_open_between(session, ends, conflict.sop_uid):
+            _update(session, Conflict.id == conflict.id, closed_at=None, resolution=None, who=None, why=None)
+            found.said_again.add(conflict.claim_study_id)
+        else:
+            continue
+        found.touched |= ends
+    return found
+
+
+def _is_withdrawn(session: Session, conflict: Conflict) -> bool:
+    claim, held = (
+        words_in(session, study_id, conflict.sop_uid) for study_id in (conflict.claim_study_id, conflict.held_study_id)
+    )
+    return is_withdrawn(claim, held)
+
+
+def words_in(session: Session, study_id: int, sop_uid: str = "") -> list[tuple[str, Word]]:
+    """Who sent which version of which object of a row, and when; of one SOP Instance UID if it is given."""
+    wanted = [Image.study_id == study_id] + ([Image.sop_uid == sop_uid] if sop_uid else [])
+    rows = session.execute(
+        select(Image.sop_uid, Image.sha256, Receipt.source, Receipt.first_at_ms, Receipt.last_at_ms)
+        .join(Receipt, Receipt.image_id == Image.id)
+        .where(*wanted)
+    ).all()
+    return [(uid, Word(*word)) for uid, *word in rows]
+
+
+def _has_same_pixels(session: Session, conflict: Conflict) -> bool:
+    def pixels(study_id: int) -> set[str]:
+        rows = select(Image.pixel_sha256).where(Image.study_id == study_id, Image.sop_uid == conflict.sop_uid)
+        return set(session.scalars(rows))
+
+    claim = pixels(conflict.claim_study_id)
+    return "" not in claim and claim <= pixels(conflict.held_study_id)
+
+
+def _update(session: Session, condition: ColumnElement[bool], **values: Any) -> None:
+    session.execute(update(Conflict).where(condition).values(**values).execution_options(synchronize_session="fetch"))
