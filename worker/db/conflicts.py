@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, true, update
 
 from worker.db.identity import Word, is_withdrawn
 from worker.db.schema import Conflict, Image, Receipt
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 #: Who ends a conflict that its sources end by what they send.
 SOURCE = "source"
 _WITHDRAWN_WHY = "every source of the contradicting objects has since sent them in the study that held them"
-_SAME_WHY = "the objects now name one patient"
 
 
 def open_conflict(session: Session, kind: ConflictKind, held_id: int, claim_id: int, sop_uid: str = "") -> None:
@@ -60,13 +58,19 @@ def in_doubt(study_id: int) -> ColumnElement[bool]:
     return exists().where(or_(is_open, is_withdrawn_here))
 
 
-def follow_fold(session: Session, gone_id: int, kept_id: int, who: str, why: str) -> None:
-    """Let the conflicts of a row that was folded into another one be the other one's; between the two they are over."""
+def follow_films(
+    session: Session, gone_id: int, kept_id: int, *, who: str, why: str, sop_uid: str | None = None
+) -> None:
+    """Let the conflicts of a row whose films went to another row be the other one's; between the two they are over.
+
+    With `sop_uid` only that film went.
+    """
     named = or_(Conflict.held_study_id == gone_id, Conflict.claim_study_id == gone_id)
-    for conflict in session.scalars(select(Conflict).where(named).order_by(Conflict.id)).all():
+    scope = true() if sop_uid is None else Conflict.sop_uid == sop_uid
+    for conflict in session.scalars(select(Conflict).where(named, scope).order_by(Conflict.id)).all():
         ends = {kept_id if end == gone_id else end for end in (conflict.held_study_id, conflict.claim_study_id)}
         if conflict.closed_at is None and (len(ends) == 1 or _is_open_between(session, ends, conflict.sop_uid)):
-            close(session, conflict.id, ConflictEnd.SAME, who, why or _SAME_WHY)
+            close(session, conflict.id, ConflictEnd.SAME, who, why)
         elif len(ends) == 2:
             swap = {name: kept_id for name in ("held_study_id", "claim_study_id") if getattr(conflict, name) == gone_id}
             _update(session, Conflict.id == conflict.id, **swap)
@@ -78,42 +82,27 @@ def _is_open_between(session: Session, ends: set[int], sop_uid: str) -> bool:
     return session.execute(found.limit(1)).first() is not None
 
 
-@dataclass(slots=True)
-class Review:
-    """What became of conflicts after a row heard of an object."""
-
-    #: Rows whose conflicts changed.
-    touched: set[int] = field(default_factory=set)
-    #: Rows whose film the source took back ...
-    taken_back: set[int] = field(default_factory=set)
-    #: ... and those where it says again what it had taken back.
-    said_again: set[int] = field(default_factory=set)
-
-
-def review(session: Session, study_id: int, sop_uid: str) -> Review:
+def review(session: Session, study_id: int, sop_uid: str) -> set[int]:
     """See after a row heard of an object whether its sources have taken back what contradicts it, or said it again.
 
-    A film is taken back where the held row has the same pixels, so that nothing is lost; else it goes on counting, in
-    doubt, for other pixels are another picture that somebody took.
+    Returns the rows whose conflicts changed. What was taken back goes on counting in its own row, in doubt there alone:
+    a film that somebody took is not lost because its UID belongs to another one.
     """
     scope = or_(Conflict.sop_uid == sop_uid, Conflict.sop_uid == "")
-    held = and_(Conflict.held_study_id == study_id, Conflict.closed_at.is_(None))
-    taken_back = and_(Conflict.claim_study_id == study_id, Conflict.resolution == ConflictEnd.WITHDRAWN)
-    found = Review()
-    for conflict in session.scalars(select(Conflict).where(scope, or_(held, taken_back))).all():
+    named = or_(Conflict.held_study_id == study_id, Conflict.claim_study_id == study_id)
+    undecided = or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN)
+    touched: set[int] = set()
+    for conflict in session.scalars(select(Conflict).where(scope, named, undecided)).all():
         ends = {conflict.held_study_id, conflict.claim_study_id}
         is_over = _is_withdrawn(session, conflict)
         if is_over and conflict.closed_at is None:
             close(session, conflict.id, ConflictEnd.WITHDRAWN, SOURCE, _WITHDRAWN_WHY)
-            if conflict.kind is ConflictKind.SOP_INSTANCE and _has_same_pixels(session, conflict):
-                found.taken_back.add(conflict.claim_study_id)
         elif not is_over and conflict.closed_at is not None and not _is_open_between(session, ends, conflict.sop_uid):
             _update(session, Conflict.id == conflict.id, closed_at=None, resolution=None, who=None, why=None)
-            found.said_again.add(conflict.claim_study_id)
         else:
             continue
-        found.touched |= ends
-    return found
+        touched |= ends
+    return touched
 
 
 def _is_withdrawn(session: Session, conflict: Conflict) -> bool:
@@ -132,15 +121,6 @@ def words_in(session: Session, study_id: int, sop_uid: str = "") -> list[tuple[s
         .where(*wanted)
     ).all()
     return [(uid, Word(*word)) for uid, *word in rows]
-
-
-def _has_same_pixels(session: Session, conflict: Conflict) -> bool:
-    def pixels(study_id: int) -> set[str]:
-        rows = select(Image.pixel_sha256).where(Image.study_id == study_id, Image.sop_uid == conflict.sop_uid)
-        return set(session.scalars(rows))
-
-    claim = pixels(conflict.claim_study_id)
-    return "" not in claim and claim <= pixels(conflict.held_study_id)
 
 
 def _update(session: Session, condition: ColumnElement[bool], **values: Any) -> None:

@@ -100,7 +100,7 @@ class _Placing:
             self._count(film, placed, was_rejected=was_rejected)
         if placed.is_new:
             self._contradict(placed)
-        self._review(placed)
+        placed.touched |= conflicts.review(self._session, placed.study.id, self._sop_uid)
         return placed
 
     def _film(self, known: Version | None) -> _Film:
@@ -187,6 +187,14 @@ class _Placing:
             placed.touched.add(gone.id)
             return
         note_film_gone(self._session, study, placed.study, image_ids, self._arrival.source)
+        conflicts.follow_films(
+            self._session,
+            study.id,
+            placed.study.id,
+            who=conflicts.SOURCE,
+            why=_FOLD_WHY,
+            sop_uid=self._sop_uid,
+        )
         conflicts.open_conflict(self._session, ConflictKind.PATIENT, study.id, placed.study.id)
         placed.left.add(study.id)
 
@@ -203,14 +211,3 @@ class _Placing:
             ends = sorted((first_heard_ms(session, item, self._sop_uid), item) for item in (other, study.id))
             conflicts.open_conflict(session, ConflictKind.SOP_INSTANCE, ends[0][1], ends[1][1], self._sop_uid)
             placed.touched.add(other)
-
-    def _review(self, placed: Placed) -> None:
-        found = conflicts.review(self._session, placed.study.id, self._sop_uid)
-        for study_id in found.taken_back:
-            set_current(self._session, (study_id,), self._sop_uid, None)
-        for study_id in found.said_again:
-            words = [word for _, word in conflicts.words_in(self._session, study_id, self._sop_uid)]
-            if words:
-                set_current(self._session, (study_id,), self._sop_uid, identity.counting(words))
-        placed.touched |= found.touched
-        placed.left |= found.taken_back

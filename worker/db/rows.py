@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, cast, func, insert, or_, select, update
 
-from worker.db.conflicts import follow_fold, words_in
+from worker.db.conflicts import follow_films, words_in
 from worker.db.identity import Patient, Row, counting
 from worker.db.schema import Correction, Image, Study
 from worker.db.sql import fitted, insert_unless_there
@@ -201,7 +201,7 @@ def fold(session: Session, leading: Study, other: Study, cause: Cause) -> Study:
     kept.first_rx_at = min(kept.first_rx_at, gone.first_rx_at)
     kept.last_rx_at = max(kept.last_rx_at, gone.last_rx_at)
     gone.merged_into_id = kept.id
-    follow_fold(session, gone.id, kept.id, cause.who, cause.why)
+    follow_films(session, gone.id, kept.id, who=cause.who, why=cause.why)
     return kept
 
 
