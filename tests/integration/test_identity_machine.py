@@ -78,7 +78,7 @@ def template(tmp_path_factory):
 
 
 def _site(template: Path, folder: Path) -> Site:
-    path = folder / f"{random.getrandbits(64):x}.db"  # noqa: S311 - a name
+    path = folder / f"{random.getrandbits(64):x}.db"
     shutil.copy(template, path)
     site = Site(f"sqlite:///{path}")
     # What is tested is no power cut.
@@ -106,7 +106,7 @@ class Machine(RuleBasedStateMachine):
         judge(self.site)
         self.nothing_is_silently_normal()
         other = _site(self.template, self.folder)
-        for sent in random.Random(len(self.sent)).sample(self.sent, len(self.sent)):  # noqa: S311 - an order
+        for sent in random.Random(len(self.sent)).sample(self.sent, len(self.sent)):
             self._register(other, sent)
         judge(other)
         assert rows(self.site) == rows(other), self.sent
@@ -186,7 +186,9 @@ def _at(sent: Sent, at_ms: int) -> Sent:
 
 def judge(site: Site) -> None:
     """Let a worker do everything that waits."""
-    waiting = site.rows("SELECT task.id, pixel_sha256 FROM task JOIN image ON image.id = image_id WHERE state = 'PENDING'")
+    waiting = site.rows(
+        "SELECT task.id, pixel_sha256 FROM task JOIN image ON image.id = image_id WHERE state = 'PENDING'"
+    )
     by_digest = {_digest(pixels): probability for pixels, probability in PROBABILITY.items()}
     for row in waiting:
         site.finish(row["id"], scored(by_digest[row["pixel_sha256"]]))
@@ -201,7 +203,9 @@ def rows(site: Site) -> list[tuple[Any, ...]]:
     found = []
     for row in site.worklist():
         films = tuple(
-            item["sha256"] for item in counting if (item["study_uid"], item["patient_id"]) == (row["study_uid"], row["patient_id"])
+            item["sha256"]
+            for item in counting
+            if (item["study_uid"], item["patient_id"]) == (row["study_uid"], row["patient_id"])
         )
         found.append((row["study_uid"], row["patient_id"], films, row["ai_status"], row["label"], row["reason"]))
     return sorted(found, key=str)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from dicom_io.errors import DicomIoError
 from dicom_io.quiet import quiet_libraries
 from model.errors import ModelError
-from worker.cli import batches, data, look, measures, models, peers, serve, training
+from worker.cli import batches, conflicts, data, look, measures, models, peers, serve, training
 from worker.cli.output import complain
 from worker.errors import WorkerError
 
@@ -41,6 +41,7 @@ measures.add_to(models.app)
 data.add_to(models.app)
 app.add_typer(models.app, name="model")
 app.add_typer(batches.batch_app, name="batch")
+app.add_typer(conflicts.app, name="conflict")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.bootstrap import open_database, silent_after_ms
+from worker.cli.conflicts import COLUMNS as CONFLICT_COLUMNS
 from worker.cli.explaining import Explain, HowExplained, write_explained
 from worker.cli.output import NOTICE, AsJson, console, opened_once, print_facts, print_json, print_table
 from worker.db import queries
@@ -47,6 +48,15 @@ RESULT_COLUMNS = {
     "is_current": "Current",
     "supersedes_id": "Supersedes",
 }
+CORRECTION_COLUMNS = {
+    "at": "At",
+    "source": "Source",
+    "column_name": "Column",
+    "old_value": "Before",
+    "new_value": "After",
+    "sop_uid": "SOP Instance UID",
+}
+_LISTED = ("results", "corrections", "conflicts")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -98,8 +108,12 @@ def show(
     if as_json:
         print_json(found)
     for detail in () if as_json else found:
-        print_facts((name, value) for name, value in detail.items() if name != "results")
+        print_facts((name, value) for name, value in detail.items() if name not in _LISTED)
         print_table(detail["results"], RESULT_COLUMNS, title="results, newest first")
+        if detail["corrections"]:
+            print_table(detail["corrections"], CORRECTION_COLUMNS, title="corrections, newest first")
+        if detail["conflicts"]:
+            print_table(detail["conflicts"], CONFLICT_COLUMNS, title="conflicts, newest first")
     if explain:
         from worker.explain import explain_stored
 

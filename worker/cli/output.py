@@ -31,6 +31,7 @@ STYLES = {
     "FAILED": "bold red",
     "BAD_INPUT": "red",
     "NOT_APPLICABLE": "yellow",
+    "WITHHELD": "bold yellow",
     "PROVISIONAL": "cyan",
     "RECEIVING": "cyan",
     "QUEUED": "cyan",

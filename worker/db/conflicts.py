@@ -120,7 +120,7 @@ def words_in(session: Session, study_id: int, sop_uid: str = "") -> list[tuple[s
         .join(Receipt, Receipt.image_id == Image.id)
         .where(*wanted)
     ).all()
-    return [(uid, Word(*word)) for uid, *word in rows]
+    return [(uid, Word(sha256, source, first, last)) for uid, sha256, source, first, last in rows]
 
 
 def _update(session: Session, condition: ColumnElement[bool], **values: Any) -> None:
