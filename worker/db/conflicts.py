@@ -69,7 +69,9 @@ def follow_films(
     scope = true() if sop_uid is None else Conflict.sop_uid == sop_uid
     for conflict in session.scalars(select(Conflict).where(named, scope).order_by(Conflict.id)).all():
         ends = {kept_id if end == gone_id else end for end in (conflict.held_study_id, conflict.claim_study_id)}
-        if conflict.closed_at is None and (len(ends) == 1 or _is_open_between(session, ends, conflict.sop_uid)):
+        is_undecided = conflict.closed_at is None or conflict.resolution is ConflictEnd.WITHDRAWN
+        is_double = conflict.closed_at is None and _is_open_between(session, ends, conflict.sop_uid)
+        if is_undecided and (len(ends) == 1 or is_double):
             close(session, conflict.id, ConflictEnd.SAME, who, why)
         elif len(ends) == 2:
             swap = {name: kept_id for name in ("held_study_id", "claim_study_id") if getattr(conflict, name) == gone_id}

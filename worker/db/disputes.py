@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select, update
 
 from worker.db.answers import recompute
 from worker.db.conflicts import close, words_in
-from worker.db.identity import counting
+from worker.db.identity import Patient, counting
 from worker.db.rows import Cause, fold, patient_of, set_current
-from worker.db.schema import Conflict, Image, Study
+from worker.db.schema import Conflict, Image, Receipt, Study
 from worker.db.states import ConflictEnd, ConflictKind
 from worker.db.types import now_utc
 from worker.db.views import CONFLICTS
@@ -58,6 +59,42 @@ def open_numbers(session: Session, study_uid: str) -> Sequence[int]:
     rows = select(Study.id).where(Study.study_uid == study_uid)
     named = or_(Conflict.held_study_id.in_(rows), Conflict.claim_study_id.in_(rows))
     return session.scalars(select(Conflict.id).where(named, Conflict.closed_at.is_(None)).order_by(Conflict.id)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a conflict: a row, whose it is, and the objects that count in it."""
+
+    study_uid: str
+    patient: Patient
+    sop_uids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A conflict as a PACS can be asked about it."""
+
+    number: int
+    kind: ConflictKind
+    sop_uid: str
+    held: Side
+    claim: Side
+    #: AE titles that sent objects of either side.
+    sources: frozenset[str]
+
+
+def sides(session: Session, number: int) -> Sides:
+    """Both sides of a conflict."""
+    found = session.get_one(Conflict, number)
+    ends = (found.held_study_id, found.claim_study_id)
+    sent = select(Receipt.source).join(Image, Image.id == Receipt.image_id).where(Image.study_id.in_(ends))
+    held, claim = (_side(session, session.get_one(Study, study_id)) for study_id in ends)
+    return Sides(number, found.kind, found.sop_uid, held, claim, frozenset(session.scalars(sent.distinct())))
+
+
+def _side(session: Session, study: Study) -> Side:
+    uids = select(Image.sop_uid).where(Image.study_id == study.id, Image.is_current)
+    return Side(study.study_uid, patient_of(study), frozenset(session.scalars(uids)))
 
 
 def resolve(session: Session, number: int, end: ConflictEnd, *, who: str, why: str) -> Row:

@@ -22,7 +22,7 @@ from worker.db.rows import (
 )
 from worker.db.schema import Image, Study
 from worker.db.states import ConflictKind
-from worker.db.versions import add_version, first_heard_ms, hear, move_film, versions_of, words_of
+from worker.db.versions import add_version, by_age, hear, move_film, versions_of, words_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -80,6 +80,7 @@ class _Placing:
         self._arrival = arrival
         self._sop_uid = arrival.facts.sop_uid
         self._own = {study.id: study for study in locked.own}
+        self._foreign = {study.id for study in locked.foreign}
         self._locked = self._own | {study.id: study for study in locked.foreign}
         self._versions = versions_of(session, self._sop_uid)
 
@@ -195,19 +196,24 @@ class _Placing:
             why=_FOLD_WHY,
             sop_uid=self._sop_uid,
         )
-        conflicts.open_conflict(self._session, ConflictKind.PATIENT, study.id, placed.study.id)
+        self._open(ConflictKind.PATIENT, study.id, placed.study.id)
         placed.left.add(study.id)
 
     def _contradict(self, placed: Placed) -> None:
-        """Open the conflicts of new bytes: with other patients of the study, and with other studies of the object."""
-        study, session = placed.study, self._session
-        others = [item for item in self._own.values() if item.id != study.id and item.n_images]
+        """Open the conflicts of new bytes: with another patient of the study, and with other studies of the object."""
+        study = placed.study
+        others = {item.id for item in self._own.values() if item.id != study.id and item.n_images}
         if not study.n_images and others:
-            conflicts.open_conflict(session, ConflictKind.PATIENT, min(others, key=lambda item: item.side).id, study.id)
-            placed.touched.add(min(others, key=lambda item: item.side).id)
-        for other in sorted({v.study_id for v in self._versions if v.is_current} - self._own.keys() - {study.id}):
-            if self._locked[other].study_uid == study.study_uid:
-                continue
-            ends = sorted((first_heard_ms(session, item, self._sop_uid), item) for item in (other, study.id))
-            conflicts.open_conflict(session, ConflictKind.SOP_INSTANCE, ends[0][1], ends[1][1], self._sop_uid)
+            first = by_age(self._session, others)[0]
+            self._open(ConflictKind.PATIENT, first, study.id)
+            placed.touched.add(first)
+        holding = {version.study_id for version in self._versions if version.is_current}
+        for other in sorted(holding & self._foreign):
+            self._open(ConflictKind.SOP_INSTANCE, other, study.id)
             placed.touched.add(other)
+
+    def _open(self, kind: ConflictKind, one: int, other: int) -> None:
+        """Open a conflict; what came first is held, in whichever order it is registered."""
+        sop_uid = self._sop_uid if kind is ConflictKind.SOP_INSTANCE else ""
+        held, claim = by_age(self._session, (one, other), sop_uid)
+        conflicts.open_conflict(self._session, kind, held, claim, sop_uid)

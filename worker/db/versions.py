@@ -13,6 +13,8 @@ from worker.db.schema import Image, Receipt, Study
 from worker.db.sql import fitted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.orm import Session
 
     from worker.db.arrivals import Arrival
@@ -103,14 +105,14 @@ def words_of(session: Session, image_ids: list[int]) -> list[Word]:
     return [Word(*row) for row in rows]
 
 
-def first_heard_ms(session: Session, study_id: int, sop_uid: str) -> int:
-    """When an object of this SOP Instance UID first came for a row."""
-    first = (
-        select(func.min(Receipt.first_at_ms))
-        .join(Image, Image.id == Receipt.image_id)
-        .where(Image.study_id == study_id, Image.sop_uid == sop_uid)
-    )
-    return session.scalar(first) or 0
+def by_age(session: Session, study_ids: Iterable[int], sop_uid: str = "") -> list[int]:
+    """Rows in the order in which their objects came first; of one SOP Instance UID if it is given."""
+    ids = sorted(study_ids)
+    heard = select(Image.study_id, func.min(Receipt.first_at_ms)).join(Receipt, Receipt.image_id == Image.id)
+    of_object = heard.where(Image.sop_uid == sop_uid) if sop_uid else heard
+    rows = session.execute(of_object.where(Image.study_id.in_(ids)).group_by(Image.study_id)).all()
+    first = {row[0]: row[1] for row in rows}
+    return sorted(ids, key=lambda study_id: (first.get(study_id, 0), study_id))
 
 
 def move_film(session: Session, image_ids: list[int], study_id: int) -> None:
