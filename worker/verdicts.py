@@ -28,7 +28,7 @@ def ask_about(database: Database, by: Retrieval, study_uid: str) -> None:
     """Decide the open conflicts of a study that the PACS is a source of; raises the errors of dicom_io.query."""
     with database.reads() as session:
         sides = [disputes.sides(session, number) for number in disputes.open_numbers(session, study_uid)]
-    sides = [item for item in sides if by.peer.ae_title in item.sources]
+    sides = [item for item in sides if by.peer.aet in item.sources]
     if not sides:
         return
     with association(by.peer, [find_context()], by.caller) as opened:
@@ -38,7 +38,7 @@ def ask_about(database: Database, by: Retrieval, study_uid: str) -> None:
             continue
 
         def decide(session: Session, number: int = number, end: ConflictEnd = end) -> dict[str, Any]:
-            return disputes.resolve(session, number, end, who=f"fetch {by.peer.ae_title}", why=_WHY)
+            return disputes.resolve(session, number, end, who=f"fetch {by.peer.aet}", why=_WHY)
 
         in_transaction(database.sessions, decide)
         logger.info("conflict decided by its source", extra={"action": "conflict", "conflict": number, "end": end})

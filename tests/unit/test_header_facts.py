@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import logging
 import warnings
@@ -27,7 +28,7 @@ from dicom_io.clean import clean_text
 from dicom_io.elements import valid_uid
 from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.facts import Facts
-from dicom_io.header import dataset_sha256, facts_of, identify, read_facts
+from dicom_io.header import dataset_sha256, facts_of, identify, read_facts, read_object
 from tests.films import DX, film, save
 
 if TYPE_CHECKING:
@@ -439,6 +440,22 @@ def test_the_hash_is_over_the_data_set_alone(tmp_path: Path) -> None:
     assert dataset_sha256(first) == dataset_sha256(second)
     ds.PatientID = "P2"
     assert dataset_sha256(save(ds, tmp_path, "three.dcm")) != dataset_sha256(first)
+
+
+def test_the_pixels_have_a_hash_of_their_own_whatever_the_header_and_its_coding(tmp_path: Path) -> None:
+    ds = film()
+    facts, digests = read_object(save(ds, tmp_path, "one.dcm"))
+    assert (facts, digests.dataset) == (read_facts(tmp_path / "one.dcm"), dataset_sha256(tmp_path / "one.dcm"))
+    assert digests.pixels == hashlib.sha256(ds.PixelData).hexdigest()
+    ds.PatientID, ds.IssuerOfPatientID = "P2", "HOSPITAL"
+    facts, corrected = read_object(save(ds, tmp_path, "two.dcm"))
+    assert (facts.patient_id, facts.issuer_of_patient_id) == ("P2", "HOSPITAL")
+    assert corrected.dataset != digests.dataset
+    assert corrected.pixels == digests.pixels
+    ds.PixelData = bytes(len(ds.PixelData))
+    assert read_object(save(ds, tmp_path, "three.dcm"))[1].pixels != digests.pixels
+    del ds.PixelData
+    assert read_object(save(ds, tmp_path, "four.dcm"))[1].pixels == ""
 
 
 @pytest.mark.data
