@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 from dicom_io.reasons import Outcome, Reason
 from model.labels import Band, Label
 from worker.db.conflicts import in_doubt
+from worker.db.identity import Patient
 from worker.db.schema import Batch, Correction, Image, Result, Study, Task
 from worker.db.sql import chunks
 from worker.db.states import FILM, OPEN_TASK_STATES, StudyState
@@ -143,7 +144,7 @@ def recompute(session: Session, study_id: int) -> Answer:
     clock, moment, in_conflict, was_positive = session.execute(
         select(now_ms(), now_utc(), in_doubt(study_id), was_pneumonia(study_id) if not is_positive else false())
     ).one()
-    is_doubtful = in_conflict or found_films.patients > 1
+    is_doubtful = in_conflict or found_films.names_others
     found = answer(
         films,
         ready=clock >= study.ready_at_ms,
@@ -194,8 +195,8 @@ class _Films:
     judged: tuple[FilmResult, ...]
     scored: int
     open_tasks: bool
-    #: How many patients they name.
-    patients: int
+    #: Whether one names another patient than the row does.
+    names_others: bool
 
 
 def _films(session: Session, study: Study) -> _Films:
@@ -214,7 +215,7 @@ def _films(session: Session, study: Study) -> _Films:
         judged=tuple((own | _standing_in(session, study.id, waiting)).values()),
         scored=sum(film.outcome is Outcome.OK for film in own.values()),
         open_tasks=any(is_open for *_, is_open in rows),
-        patients=len({key for _, key, *_ in rows} - {""}),
+        names_others=bool({key for _, key, *_ in rows} - {"", Patient.of(study.patient_id, "").key}),
     )
 
 
