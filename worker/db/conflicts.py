@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, true, update
 
 from worker.db.identity import Word, is_withdrawn
 from worker.db.schema import Conflict, Image, Receipt
@@ -13,6 +13,8 @@ from worker.db.states import ConflictEnd, ConflictKind
 from worker.db.types import now_utc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.orm import Session
 
 #: Who ends a conflict that its sources end by what they send.
@@ -84,6 +86,16 @@ def _is_open_between(session: Session, ends: set[int], sop_uid: str) -> bool:
     return session.execute(found.limit(1)).first() is not None
 
 
+def by_age(session: Session, study_ids: Iterable[int], sop_uid: str = "") -> list[int]:
+    """Rows in the order in which their objects came first; of one SOP Instance UID if it is given."""
+    ids = sorted(study_ids)
+    heard = select(Image.study_id, func.min(Receipt.first_at_ms)).join(Receipt, Receipt.image_id == Image.id)
+    of_object = heard.where(Image.sop_uid == sop_uid) if sop_uid else heard
+    rows = session.execute(of_object.where(Image.study_id.in_(ids)).group_by(Image.study_id)).all()
+    first = {row[0]: row[1] for row in rows}
+    return sorted(ids, key=lambda study_id: (first.get(study_id, 0), study_id))
+
+
 def review(session: Session, study_id: int, sop_uid: str) -> set[int]:
     """See after a row heard of an object whether its sources have taken back what contradicts it, or said it again.
 
@@ -95,6 +107,7 @@ def review(session: Session, study_id: int, sop_uid: str) -> set[int]:
     undecided = or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN)
     touched: set[int] = set()
     for conflict in session.scalars(select(Conflict).where(scope, named, undecided)).all():
+        _put_in_order(session, conflict)
         ends = {conflict.held_study_id, conflict.claim_study_id}
         is_over = _is_withdrawn(session, conflict)
         if is_over and conflict.closed_at is None:
@@ -105,6 +118,13 @@ def review(session: Session, study_id: int, sop_uid: str) -> set[int]:
             continue
         touched |= ends
     return touched
+
+
+def _put_in_order(session: Session, conflict: Conflict) -> None:
+    """Hold what came first, though it may be registered last."""
+    held, claim = by_age(session, (conflict.held_study_id, conflict.claim_study_id), conflict.sop_uid)
+    if held != conflict.held_study_id:
+        _update(session, Conflict.id == conflict.id, held_study_id=held, claim_study_id=claim)
 
 
 def _is_withdrawn(session: Session, conflict: Conflict) -> bool:

@@ -22,7 +22,7 @@ from worker.db.rows import (
 )
 from worker.db.schema import Image, Study
 from worker.db.states import ConflictKind
-from worker.db.versions import add_version, by_age, hear, move_film, versions_of, words_of
+from worker.db.versions import add_version, hear, move_film, versions_of, words_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -204,7 +204,7 @@ class _Placing:
         study = placed.study
         others = {item.id for item in self._own.values() if item.id != study.id and item.n_images}
         if not study.n_images and others:
-            first = by_age(self._session, others)[0]
+            first = conflicts.by_age(self._session, others)[0]
             self._open(ConflictKind.PATIENT, first, study.id)
             placed.touched.add(first)
         holding = {version.study_id for version in self._versions if version.is_current}
@@ -215,5 +215,5 @@ class _Placing:
     def _open(self, kind: ConflictKind, one: int, other: int) -> None:
         """Open a conflict; what came first is held, in whichever order it is registered."""
         sop_uid = self._sop_uid if kind is ConflictKind.SOP_INSTANCE else ""
-        held, claim = by_age(self._session, (one, other), sop_uid)
+        held, claim = conflicts.by_age(self._session, (one, other), sop_uid)
         conflicts.open_conflict(self._session, kind, held, claim, sop_uid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
 from worker.db.arrivals import pixels_of
 from worker.db.identity import Patient, Version, Word
@@ -13,8 +13,6 @@ from worker.db.schema import Image, Receipt, Study
 from worker.db.sql import fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sqlalchemy.orm import Session
 
     from worker.db.arrivals import Arrival
@@ -103,16 +101,6 @@ def words_of(session: Session, image_ids: list[int]) -> list[Word]:
         .where(Image.id.in_(image_ids))
     ).all()
     return [Word(*row) for row in rows]
-
-
-def by_age(session: Session, study_ids: Iterable[int], sop_uid: str = "") -> list[int]:
-    """Rows in the order in which their objects came first; of one SOP Instance UID if it is given."""
-    ids = sorted(study_ids)
-    heard = select(Image.study_id, func.min(Receipt.first_at_ms)).join(Receipt, Receipt.image_id == Image.id)
-    of_object = heard.where(Image.sop_uid == sop_uid) if sop_uid else heard
-    rows = session.execute(of_object.where(Image.study_id.in_(ids)).group_by(Image.study_id)).all()
-    first = {row[0]: row[1] for row in rows}
-    return sorted(ids, key=lambda study_id: (first.get(study_id, 0), study_id))
 
 
 def move_film(session: Session, image_ids: list[int], study_id: int) -> None:
