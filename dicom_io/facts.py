@@ -78,7 +78,7 @@ class Facts(GateFacts):
     ----------
     study_uid, series_uid, sop_uid : str
         UIDs; "" when missing or invalid.
-    patient_id, patient_name, patient_sex, accession_number : str
+    patient_id, issuer_of_patient_id, patient_name, patient_sex, accession_number : str
         As sent; the sex is M, F, O or "".
     patient_birth_date, study_date : datetime.date or None
         None when missing, impossible or a placeholder such as 1900-01-01.
@@ -98,6 +98,7 @@ class Facts(GateFacts):
     series_uid: str = ""
     sop_uid: str = ""
     patient_id: str = ""
+    issuer_of_patient_id: str = ""
     patient_name: str = ""
     patient_birth_date: date | None = None
     patient_sex: str = ""

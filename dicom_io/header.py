@@ -7,14 +7,16 @@ are never read.
 
 from __future__ import annotations
 
-import hashlib
 import io
+import sys
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_io.ages import age_at, age_in_months, age_string, follows_from, is_placeholder
 from dicom_io.clean import clean_text
+from dicom_io.digests import Digests, dataset_sha256, digests_at
 from dicom_io.elements import Elements, valid_uid
 from dicom_io.errors import NotDicom
 from dicom_io.evidence import EVIDENCE_TAGS, derivation_of, is_polarity_in_doubt, is_test_object, species_of
@@ -38,11 +40,22 @@ from dicom_io.terms import (
 if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
+    from typing import BinaryIO
 
-__all__ = ["Facts", "GateFacts", "Identity", "dataset_sha256", "facts_of", "identify", "read_facts", "valid_uid"]
+__all__ = [
+    "Digests",
+    "Facts",
+    "GateFacts",
+    "Identity",
+    "dataset_sha256",
+    "facts_of",
+    "identify",
+    "read_facts",
+    "read_object",
+    "valid_uid",
+]
 
 _NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 255
-_HASH_STEP = 1 << 20
 _MAX_DATE_SPREAD_DAYS = 366
 _INTENTS = ("FOR PRESENTATION", "FOR PROCESSING")
 
@@ -52,6 +65,7 @@ _ACQUISITION_DATETIME = 0x0008002A
 _ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT = 0x00080050, 0x00080060, 0x00080070, 0x00080068
 _STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME = 0x00081030, 0x0008103E, 0x00181030
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE = 0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00101010
+_ISSUER = 0x00100021
 _BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
 _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
 _VIEW_MODIFIERS, _BURNED_IN = 0x00540222, 0x00280301
@@ -65,7 +79,7 @@ _FACT_TAGS = (
             *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),
             *(_ACCESSION, _MODALITY, _MANUFACTURER, _PRESENTATION_INTENT),
             *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME),
-            *(_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE),
+            *(_PATIENT_NAME, _PATIENT_ID, _ISSUER, _BIRTH_DATE, _SEX, _AGE),
             *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
             *(_PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_STORED, _BURNED_IN),
         }
@@ -99,17 +113,49 @@ def read_facts(path: Path) -> Facts:
         If the file cannot be read.
     """
     with path.open("rb") as fp:
-        preface = read_preface(fp)
-        seen = _PixelWatch()
-        syntax = preface.transfer_syntax_uid
-        guessed = syntax or uncompressed_syntax_of(fp)
-        ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS, enough=UID_TAGS)
+        return _read(fp)[0]
+
+
+def read_object(path: Path) -> tuple[Facts, Digests]:
+    """Read the facts and the digests of a file, in one pass over it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    tuple of Facts and Digests
+        What the header says, and what the bytes are known by.
+
+    Raises
+    ------
+    NotDicom, HeaderUnreadable, OSError
+        As ``read_facts``.
+    """
+    with path.open("rb") as fp:
+        facts, offset, pixels = _read(fp)
+        fp.seek(offset)
+        return facts, digests_at(fp, pixels.at, pixels.length)
+
+
+def _read(fp: BinaryIO) -> tuple[Facts, int, _PixelWatch]:
+    """The facts, where the data set begins, and what was seen of the pixels."""
+    preface = read_preface(fp)
+    seen = _PixelWatch(fp)
+    syntax = preface.transfer_syntax_uid
+    guessed = syntax or uncompressed_syntax_of(fp)
+    ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS, enough=UID_TAGS)
     if not syntax and not seen.encapsulated:
         syntax = guessed
     facts = _facts(Elements(ds), preface.meta, syntax, has_pixel_data=seen.has_pixel_data)
     if not preface.is_part10 and not (facts.sop_class_uid or facts.sop_uid or facts.study_uid):
         raise NotDicom
-    return facts
+    if syntax == DeflatedExplicitVRLittleEndian:
+        # Where the pixels begin in a deflated data set is no place in the file.
+        seen.at = None
+    return facts, preface.offset, seen
 
 
 def facts_of(ds: Dataset) -> Facts:
@@ -171,47 +217,21 @@ def identify(data: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
     )
 
 
-def dataset_sha256(path: Path) -> str:
-    """The SHA-256 of a file's data set as stored, without preamble and group 0002.
-
-    The same object has the same hash whether it was pushed or read from a folder. The file is read in pieces.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A DICOM file or a bare data set.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Raises
-    ------
-    NotDicom
-        If the file is neither.
-    OSError
-        If the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as fp:
-        fp.seek(read_preface(fp).offset)
-        while chunk := fp.read(_HASH_STEP):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 class _PixelWatch:
-    """Ends the parse at the pixel data and remembers whether there are any."""
+    """Ends the parse at the pixel data and remembers whether there are any, and where their value stands."""
 
-    def __init__(self) -> None:
+    def __init__(self, fp: BinaryIO) -> None:
+        self._fp = fp
         self.has_pixel_data = False
         self.encapsulated = False
+        self.at: int | None = None
+        self.length = 0
 
     def __call__(self, tag: int, _vr: str | None, length: int) -> bool:
         if tag in PIXEL_TAGS:
             self.has_pixel_data = self.has_pixel_data or length > 0
             self.encapsulated = length == UNDEFINED_LENGTH
+            self.at, self.length = self._fp.tell(), sys.maxsize if self.encapsulated else length
             return True
         return False
 
@@ -228,6 +248,7 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         sop_class_uid=elements.uid(_SOP_CLASS),
         transfer_syntax_uid=syntax,
         patient_id=elements.text(_PATIENT_ID, _ID_LIMIT),
+        issuer_of_patient_id=elements.text(_ISSUER, _ID_LIMIT),
         patient_name=elements.text(_PATIENT_NAME, _NAME_LIMIT),
         patient_birth_date=_date(elements, _BIRTH_DATE),
         patient_sex=_sex(elements),

@@ -31,6 +31,7 @@ _TOO_MUCH = frozenset({0xA700, _CANCEL})
 _LATIN_LIMIT = 64
 _STUDY_DATE, _STUDY_TIME, _ACCESSION, _MODALITY = 0x00080020, 0x00080030, 0x00080050, 0x00080060
 _MODALITIES, _SOP_CLASSES, _PATIENT_ID = 0x00080061, 0x00080062, 0x00100020
+_ISSUER = 0x00100021
 _STUDY_UID, _SERIES_UID, _N_INSTANCES = 0x0020000D, 0x0020000E, 0x00201208
 _SOP_CLASS_UID, _SOP_UID = 0x00080016, 0x00080018
 
@@ -170,6 +171,41 @@ def find_images(opened: Association, study_uid: str) -> tuple[FoundImage, ...]:
             if sop_uid := answer.uid(_SOP_UID):
                 images[sop_uid] = FoundImage(sop_uid, answer.uid(_SOP_CLASS_UID))
     return tuple(images.values())
+
+
+def find_patient(opened: Association, study_uid: str) -> tuple[str, str] | None:
+    """Ask whose a study is.
+
+    Parameters
+    ----------
+    opened : Association
+        With `find_context` accepted.
+    study_uid : str
+        The study.
+
+    Returns
+    -------
+    tuple of str, or None
+        Patient ID and its issuer, "" for one that the PACS does not tell; None if it has no such study, or tells of two
+        patients.
+
+    Raises
+    ------
+    QueryFailed, AssociationLost
+        As `find_images`.
+    """
+    ds = Dataset()
+    ds.QueryRetrieveLevel, ds.StudyInstanceUID = "STUDY", study_uid
+    ds.PatientID = ds.IssuerOfPatientID = ""
+    answers, is_cut_off = _ask(opened, ds)
+    if is_cut_off:
+        raise QueryFailed(_CANCEL)
+    told = {
+        (answer.text(_PATIENT_ID, _LATIN_LIMIT), answer.text(_ISSUER, _LATIN_LIMIT))
+        for answer in answers
+        if answer.uid(_STUDY_UID) == study_uid
+    }
+    return told.pop() if len(told) == 1 else None
 
 
 def find_modalities(opened: Association, study_uid: str) -> tuple[str, ...]:

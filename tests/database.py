@@ -97,21 +97,23 @@ class Site:
         sop: str = "1.2.3.1",
         content: str | None = None,
         quiet_ms: int = 0,
-        arrived_ms: int | None = None,
         **others: Any,
     ) -> Registration:
         """Register one object; each call is other bytes unless `content` says otherwise, under a key of its own."""
         store_key = others.pop("store_key", uuid.uuid4().hex)
+        sent = {name: others.pop(name) for name in ("source", "arrived_ms") if name in others}
+        pixels = others.pop("pixels", "")
         content = content if content is not None else f"{sop} {next(self._bytes)}"
         with self.sessions.begin() as session:
             return register(
                 session,
                 facts=facts_of(study, sop, **others),
                 sha256=hashlib.sha256(content.encode()).hexdigest(),
+                pixel_sha256=hashlib.sha256(pixels.encode()).hexdigest() if pixels else "",
                 store_key=store_key,
                 quiet_ms=quiet_ms,
                 max_wait_ms=900_000,
-                arrived_ms=arrived_ms,
+                **sent,
             )
 
     def claim(self, task_id: int | None, owner: str = "me", lease_ms: int = LEASE_MS) -> Claim | None:
@@ -161,9 +163,9 @@ class Site:
         (value,) = row.values()
         return value
 
-    def study(self, uid: str = "1.2.3") -> Study:
+    def study(self, uid: str = "1.2.3", side: int = 0) -> Study:
         with self.sessions() as session:
-            return session.execute(select(Study).where(Study.study_uid == uid)).scalar_one()
+            return session.execute(select(Study).where(Study.study_uid == uid, Study.side == side)).scalar_one()
 
     def worklist(self, uids: Sequence[str] | None = None) -> list[dict[str, Any]]:
         with self.sessions() as session:

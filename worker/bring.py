@@ -12,7 +12,7 @@ from dicom_io.query import find_context, find_images
 from dicom_io.retrieve import Retrieval, get_study, move_study
 from dicom_io.spool import Spool
 from worker.bootstrap import open_store, study_clock
-from worker.db import holdings
+from worker.db import disputes, holdings
 from worker.ingest import Door
 from worker.registrar import Filing
 
@@ -124,8 +124,8 @@ class Bringer:
         self._inbox = Spool(settings.spool)
         self._spool = Spool(settings.home / "fetch")
         self._spool.sweep_tmp()
-        store, clock = open_store(settings, database), study_clock(settings)
-        filing = Filing(database.sessions, store, clock, priority=holdings.BACKFILL_PRIORITY)
+        self._store = open_store(settings, database)
+        filing = Filing(database.sessions, self._store, study_clock(settings), priority=holdings.BACKFILL_PRIORITY)
         self._door = Door(self._spool, filing)
 
     def register(self) -> None:
@@ -142,9 +142,11 @@ class Bringer:
         return Expected(len(images), frozenset(image.sop_uid for image in images), tuple(classes))
 
     def look(self, study: FoundStudy, expected: Expected) -> Line:
-        """How much SQL holds of a study: PRESENT where that is all, else NOT_TRIED."""
+        """How much there is of a study: PRESENT where that is all and nothing contradicts it, else NOT_TRIED."""
         held = self._held(study.study_uid, expected)
-        fate = Fate.PRESENT if held >= expected.count > 0 else Fate.NOT_TRIED
+        with self._database.reads() as session:
+            is_in_doubt = bool(disputes.open_numbers(session, study.study_uid))
+        fate = Fate.PRESENT if held >= expected.count > 0 and not is_in_doubt else Fate.NOT_TRIED
         return line_of(study, fate, held, expected.count)
 
     def note(self, study: FoundStudy, expected: Expected) -> None:
@@ -153,16 +155,18 @@ class Bringer:
             holdings.note_expected(session, study.study_uid, expected.count)
 
     def count(self, study_uid: str) -> int:
-        """How many images SQL has of a study."""
-        with self._database.reads() as session:
-            return holdings.image_counts(session, [study_uid]).get(study_uid, 0)
+        """How many images SQL has of a study, their originals lying in the store."""
+        return len(self._originals(study_uid))
 
     def _held(self, study_uid: str, expected: Expected) -> int:
-        """How many of the objects that the PACS has SQL has too."""
-        if expected.sop_uids is None:
-            return self.count(study_uid)
+        """How many of the objects that the PACS has are here too."""
+        held = self._originals(study_uid)
+        return len(held if expected.sop_uids is None else held & expected.sop_uids)
+
+    def _originals(self, study_uid: str) -> set[str]:
         with self._database.reads() as session:
-            return len(holdings.sop_uids(session, study_uid) & expected.sop_uids)
+            found = holdings.originals(session, study_uid)
+        return {item.sop_uid for item in found if self._store.exists(item.store_key)}
 
     def bring(self, study: FoundStudy, expected: Expected) -> Line:
         """Retrieve a study and say what became of it; raises the errors of dicom_io.retrieve."""

@@ -34,6 +34,7 @@ from worker.db import holdings
 from worker.errors import DatabaseUnavailable, SettingsError
 from worker.logs import error_class
 from worker.loops import Loop
+from worker.originals import is_intact
 from worker.peers import caller_of, peer_with_title
 from worker.setbacks import Setbacks
 
@@ -205,18 +206,20 @@ class CommitmentBook(Loop):
         if missing and waited_s < (GRACE_S if is_inbox_empty else INBOX_S):
             return None
         absent = FailureReason.NO_SUCH_OBJECT if is_inbox_empty else FailureReason.PROCESSING_FAILURE
-        reasons = {item: self._reason(item, stored.get(item.sop_uid), absent) for item in references}
+        reasons = {item: self._reason(item, stored.get(item.sop_uid, []), absent) for item in references}
         return Verdict(
             tuple(item for item, reason in reasons.items() if reason is None),
             tuple(Failure(item, reason) for item, reason in reasons.items() if reason is not None),
         )
 
-    def _reason(self, item: Reference, held: holdings.Stored | None, absent: FailureReason) -> FailureReason | None:
-        if held is None:
+    def _reason(self, item: Reference, held: list[holdings.Stored], absent: FailureReason) -> FailureReason | None:
+        """Why an object is not safe: its sender may delete its own copy when we say that ours is here and whole."""
+        if not held:
             return absent
-        if held.sop_class_uid != item.sop_class_uid:
+        if any(version.sop_class_uid != item.sop_class_uid for version in held):
             return FailureReason.CLASS_INSTANCE_CONFLICT
-        return None if self._store.exists(held.store_key) else FailureReason.NO_SUCH_OBJECT
+        is_safe = all(is_intact(self._store, version.store_key, version.sha256) for version in held)
+        return None if is_safe else FailureReason.NO_SUCH_OBJECT
 
     def _put_off(self, noted: Noted, error: Exception) -> None:
         facts = {"key": noted.key, "cause": error_class(error), "calling_aet": noted.request.calling_aet}

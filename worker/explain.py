@@ -94,7 +94,7 @@ class _Subject:
 def _image(database: Database, study: str, sop_uid: str | None) -> JudgedImage:
     """The image asked for, else the first of the study; raises UsageError when there is none."""
     with database.reads() as session:
-        studies = [row["study_uid"] for row in queries.study_detail(session, study)]
+        studies = sorted({row["study_uid"] for row in queries.study_detail(session, study)})
         images = judged_images(session, studies)
     if len(studies) > 1 and not sop_uid:
         msg = f"{len(studies)} studies have the accession number {study}: give a Study Instance UID"

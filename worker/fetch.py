@@ -23,11 +23,13 @@ from worker.bootstrap import Database, ensure_active_model, silent_after_ms
 from worker.bring import Bringer, Fate, Line, Plan, line_of
 from worker.db import holdings, queries
 from worker.errors import WorkerError
+from worker.logs import error_class
 from worker.pace import Pace, Queue
 from worker.peers import caller_of
 from worker.progress import noted, progress
 from worker.runfiles import read_port
 from worker.settings import port_file
+from worker.verdicts import ask_about
 from worker.wanted import Question, every_study
 
 if TYPE_CHECKING:
@@ -132,6 +134,7 @@ class Fetch:
         with noted("fetching", len(listing.studies)) as advance:
             for number, study in enumerate(listing.studies, start=1):
                 line = self._next(study, report)
+                self._ask_about(study, report)
                 report.lines.append(line)
                 report.problem = report.problem or self._hopeless(report.lines)
                 images += line.held if line.fate is not Fate.PRESENT else 0
@@ -186,6 +189,17 @@ class Fetch:
         except PeerUnreachable as away:
             report.problem = f"{self._plan.peer}: {away}"
             return line_of(study, Fate.NOT_TRIED, 0, study.n_images)
+
+    def _ask_about(self, study: FoundStudy, report: Report) -> None:
+        """Ask whose a study is that contradicts another one; one that is not answered for stays in doubt."""
+        if report.problem or self._stop.is_set():
+            return
+        try:
+            self._patiently(lambda: ask_about(self._database, self._by, study.study_uid))
+        except (PeerUnreachable, QueryFailed) as error:
+            logger.warning(
+                "the PACS does not say whose the study is", extra={"action": "conflict", "cause": error_class(error)}
+            )
 
     def _brought(self, study: FoundStudy, expected: Expected) -> Line:
         line = self._bringer.look(study, expected)

@@ -193,7 +193,7 @@ class Door:
         except SpoolError:
             raise
         except (DicomIoError, DataError, IntegrityError):
-            self._filing.discard(key)
+            self._filing.discard(key, self._spool.path(key))
             self._set_aside(key, name)
             return
         self._spool.remove(key)
@@ -221,7 +221,8 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path], *, wra
     skipped = Skipped()
     files = gather(paths, skipped, WANTED | {Kind.PICTURE} if wrap else WANTED)
     ensure_active_model(settings, database)
-    filing = Filing(database.sessions, open_store(settings, database), study_clock(settings))
+    # What a file says of its sender was true of another system: who ingests it has sent it here.
+    filing = Filing(database.sessions, open_store(settings, database), study_clock(settings), source="")
     spool = Spool(settings.home / "ingest", holds=True)
     with Wrapper(settings, spool) as wrapper:
         door = Door(spool, filing, wrapper.wrap if wrap else None)

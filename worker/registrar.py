@@ -11,14 +11,15 @@ import math
 import os
 import socket
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.exc import DataError, IntegrityError
 
 from dicom_io.errors import DicomIoError, SpoolError, SpoolFull
-from dicom_io.header import dataset_sha256, read_facts
+from dicom_io.header import read_facts, read_object
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
 from dicom_io.spool import NotAFile, SourceUnreadable, Spool
@@ -26,10 +27,11 @@ from dicom_io.store import StoreAway
 from worker.arrivals import Arrivals
 from worker.db import inboxes
 from worker.db.engine import in_transaction, reading
-from worker.db.registry import Registration, add_refusals, push_ready, register
+from worker.db.registry import Registration, add_refusals, is_on_record, push_ready, register, restore_original
 from worker.errors import DatabaseUnavailable
 from worker.logs import error_class
 from worker.loops import Loop
+from worker.originals import is_intact
 from worker.setbacks import Setbacks
 
 if TYPE_CHECKING:
@@ -70,25 +72,42 @@ class OpenStudies(Protocol):
 
 
 class Filing:
-    """Puts one object on record: its copy in the store first, its rows second."""
+    """Puts one object on record: its copy in the store first, its rows second.
 
-    def __init__(self, sessions: sessionmaker[Session], store: Store, clock: StudyClock, *, priority: int = 0) -> None:
+    `source` is who sends what is filed here, where the file meta information of an object does not say so.
+    """
+
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        store: Store,
+        clock: StudyClock,
+        *,
+        priority: int = 0,
+        source: str | None = None,
+    ) -> None:
         self._sessions = sessions
         self._store = store
         self._clock = clock
         self._priority = priority
+        self._source = source
 
     def file(self, source: Path, key: str, arrived_ms: int | None = None) -> Registration:
-        """File an object under ``key``; doing so again is harmless, and a duplicate's second copy is removed."""
+        """File an object under ``key``; doing so again is harmless.
+
+        The second copy of known bytes goes only when the first one really lies in the store; else it takes its place.
+        """
         self._store.file(source, key)
-        facts, digest = read_facts(source), dataset_sha256(source)
+        facts, digests = read_object(source)
 
         def write(session: Session) -> Registration:
             return register(
                 session,
                 facts=facts,
-                sha256=digest,
+                sha256=digests.dataset,
+                pixel_sha256=digests.pixels,
                 store_key=key,
+                source=self._source,
                 quiet_ms=self._clock.quiet_ms,
                 max_wait_ms=self._clock.max_wait_ms,
                 arrived_ms=arrived_ms,
@@ -96,12 +115,31 @@ class Filing:
             )
 
         entry = in_transaction(self._sessions, write)
-        if entry.store_key != key:
+        if entry.is_duplicate and entry.store_key != key:
+            return self._keep_one(entry, key, digests.dataset)
+        return entry
+
+    def _keep_one(self, entry: Registration, key: str, sha256: str) -> Registration:
+        is_needed = not is_intact(self._store, entry.store_key, sha256)
+        kept = key if is_needed else entry.store_key
+        if is_needed or entry.lacked_original:
+
+            def restore(session: Session) -> int | None:
+                return restore_original(session, entry.image_id, kept, key)
+
+            task_id = in_transaction(self._sessions, restore)
+            entry = replace(entry, store_key=kept, task_id=task_id or entry.task_id)
+        if not is_needed:
             self._store.remove(key)
         return entry
 
-    def discard(self, key: str) -> None:
-        """Take back the copy of an object that cannot be registered."""
+    def discard(self, key: str, source: Path) -> None:
+        """Take back the copy of an object that cannot be registered, unless an earlier attempt put it on record."""
+        with suppress(DicomIoError):
+            sop_uid = read_facts(source).sop_uid
+            with self._sessions() as session:
+                if is_on_record(session, sop_uid, key):
+                    return
         self._store.remove(key)
 
 
@@ -258,7 +296,7 @@ class Registrar(Loop):
         is_at_fault = not (isinstance(error, SpoolError) and self._spool.is_readable(key))
         if tries >= TRIES and self._filed > before and is_at_fault:
             try:
-                filing.discard(key)
+                filing.discard(key, self._spool.path(key))
                 self._set_aside(key, error)
             except SpoolError:
                 self._left_out.add(key)
@@ -280,7 +318,7 @@ class Registrar(Loop):
             # The store is full or away: the entry stays in the spool until it is back.
             raise
         except (DicomIoError, DataError) as error:
-            filing.discard(key)
+            filing.discard(key, self._spool.path(key))
             self._set_aside(key, error)
             return
         self._filed += 1

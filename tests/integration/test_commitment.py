@@ -185,7 +185,7 @@ def test_every_way_to_fail_has_its_reason(ward: Ward, tmp_path: Path, monkeypatc
         ward.send(one, tmp_path)
     ward.register()
     with ward.filing._sessions() as session:
-        key = holdings.stored(session, [lost.sop_uid])[lost.sop_uid].store_key
+        key = holdings.stored(session, [lost.sop_uid])[lost.sop_uid][0].store_key
     Store(ward.settings.store).remove(key)
     never = new_uid()
     assert ward.ask([(CR, good.sop_uid), (DX, other_class.sop_uid), (CR, lost.sop_uid), (CR, never)]) == 0

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.database import BOTH, fresh_site, scored
-from worker.db import inboxes, queue
+from worker.db import holdings, inboxes, queue
 from worker.db.answers import recompute
 from worker.db.inboxes import Published
 from worker.db.queue import Lane
@@ -249,3 +249,29 @@ def test_a_study_that_cannot_be_decided_keeps_no_other_from_its_answer(
     monkeypatch.setattr("worker.db.queue.recompute", undecidable)
     site.settle()
     assert [shown(site, study)[0] for study in ("1.1", "1.2")] == ["PROVISIONAL", "FINAL"]
+
+
+def test_a_version_that_comes_after_the_clock_was_set_back_is_the_newer_one(site: Site) -> None:
+    first = site.receive(content="one", patient_id="P1", accession_number="A1", source="PACS", pixels="a")
+    site.finish(first.task_id, scored(0.1))
+    site.change(
+        f"UPDATE receipt SET first_at_ms = first_at_ms + {TWO_HOURS_MS}, last_at_ms = last_at_ms + {TWO_HOURS_MS}"
+    )
+    site.change(f"UPDATE study SET columns_at_ms = columns_at_ms + {TWO_HOURS_MS}")
+    second = site.receive(content="two", patient_id="P1", accession_number="A2", source="PACS", pixels="b")
+    site.finish(second.task_id, scored(0.9))
+    row = site.entry()
+    assert (row["label"], row["accession_number"]) == ("PNEUMONIA", "A2")
+
+
+def test_finished_studies_of_a_source_that_can_be_asked_are_asked_about_once(site: Site) -> None:
+    site.finish(site.receive("1.1", "1.1.1", calling_aet="PACS").task_id, scored(0.1))
+    site.finish(site.receive("1.2", "1.2.1", calling_aet="OTHER").task_id, scored(0.1))
+    site.receive("1.3", "1.3.1", calling_aet="PACS", quiet_ms=60_000)
+    with site.sessions.begin() as session:
+        (found,) = holdings.uncounted(session, ["PACS"], 10)
+        holdings.note_expected(session, found.study_uid, 2)
+    assert (found.study_uid, found.source) == ("1.1", "PACS")
+    with site.sessions.begin() as session:
+        assert holdings.uncounted(session, ["PACS"], 10) == []
+    assert site.entry("1.1")["completeness"] == "SHORT"

@@ -76,8 +76,14 @@ def test_other_bytes_of_one_sop_uid_are_both_kept_and_the_newest_counts(site):
         {"id": second.image_id, "is_current": True, "revision": 2},
     ]
     row = site.entry()
-    assert (row["ai_status"], row["revision"], row["n_images"], row["label"]) == ("RECEIVING", 2, 1, None)
+    assert (row["ai_status"], row["revision"], row["n_images"], row["n_scored"]) == ("RECEIVING", 2, 1, 0)
     assert row["finished_at"] is None
+    # Until the new bytes are judged the finding of the old ones stands, flagged.
+    assert (row["label"], row["flags"]) == ("PNEUMONIA", ["CORRECTION_PENDING"])
+    site.change("UPDATE study SET ready_at_ms = 0")
+    site.finish(second.task_id, scored(0.1))
+    row = site.entry()
+    assert (row["label"], row["flags"]) == ("NORMAL", ["ANSWER_LOWERED"])
 
 
 def test_other_bytes_begin_a_revision_even_while_the_study_is_received(site):
@@ -112,16 +118,18 @@ def test_a_late_film_does_not_hide_an_earlier_finding(site):
     )
 
 
-def test_a_sop_uid_in_another_study_moves_there(site):
-    """An archive corrects a film that was filed under the wrong patient: the old study no longer answers by it."""
-    first = site.receive(study="1.2.3", sop="1.5", content="wrong patient")
+def test_a_sop_uid_in_another_study_takes_nothing_away_from_the_first(site):
+    """A device that repeats UIDs, or a stranger: both films are judged, and neither study says NORMAL in this doubt."""
+    first = site.receive(study="1.2.3", sop="1.5", content="first patient", patient_id="P1")
     site.finish(first.task_id, scored(0.9))
-    second = site.receive(study="1.2.4", sop="1.5", content="right patient")
-    old, new = site.entry("1.2.3"), site.entry("1.2.4")
-    assert (old["ai_status"], old["label"], old["n_images"], old["revision"]) == ("NOT_APPLICABLE", None, 0, 2)
-    assert (new["n_images"], new["revision"]) == (1, 2)
-    assert site.value("SELECT count(*) FROM image WHERE sop_uid = '1.5'") == 2
-    assert second.is_new_image
+    site.finish(site.receive(study="1.2.4", sop="1.5", content="other", patient_id="P2").task_id, scored(0.1))
+    held, claim = site.entry("1.2.3"), site.entry("1.2.4")
+    assert (held["ai_status"], held["label"], held["probability"], held["n_images"]) == ("FINAL", "PNEUMONIA", 0.9, 1)
+    assert held["flags"] == ["IDENTITY_CONFLICT"]
+    assert (claim["ai_status"], claim["label"], claim["reason"]) == ("WITHHELD", None, "IDENTITY_CONFLICT")
+    (conflict,) = site.rows("SELECT * FROM conflicts")
+    assert (conflict["kind"], conflict["sop_uid"], conflict["closed_at"]) == ("SOP_INSTANCE", "1.5", None)
+    assert (conflict["held_patient_id"], conflict["claim_patient_id"]) == ("P1", "P2")
 
 
 def test_every_object_pushes_the_quiet_time_up_to_the_longest_wait(site):
@@ -164,11 +172,14 @@ def test_a_finished_study_is_not_reopened_by_an_open_association(site):
     assert site.study().ready_at_ms == ready_at_ms
 
 
-def test_blank_patient_fields_are_filled_by_a_later_object(site):
-    site.receive(sop="1.1", patient_id="", accession_number="A1")
-    site.receive(sop="1.2", patient_id="P1", accession_number="OTHER")
+def test_columns_follow_the_newest_object_which_blanks_nothing_and_fills_blanks(site):
+    site.receive(sop="1.1", patient_id="", accession_number="A1", patient_name="N^N")
+    site.receive(sop="1.2", patient_id="P1", accession_number="A2", patient_name="")
     study = site.study()
-    assert (study.patient_id, study.accession_number) == ("P1", "A1")
+    assert (study.patient_id, study.accession_number, study.patient_name) == ("P1", "A2", "N^N")
+    assert site.rows("SELECT column_name, old_value, new_value FROM correction") == [
+        {"column_name": "accession_number", "old_value": "A1", "new_value": "A2"}
+    ]
 
 
 def test_texts_longer_than_their_column_are_cut_and_not_refused(site):
@@ -283,13 +294,14 @@ def _arrive_in(url: str, study: str, content: str) -> None:
     engine.dispose()
 
 
-def test_one_sop_uid_in_several_studies_at_once_counts_in_one(site):
+def test_one_sop_uid_in_several_studies_at_once_is_in_conflict_in_each(site):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(_arrive_in, [site.url] * 4, [f"1.2.{number}" for number in range(4)], "abcd"))
     assert site.value("SELECT count(*) FROM study") == 4
-    assert site.value("SELECT count(*) FROM image") == 4
-    assert site.value("SELECT count(*) FROM image WHERE is_current") == 1
-    assert sorted(row["n_images"] for row in site.worklist()) == [0, 0, 0, 1]
+    assert site.value("SELECT count(*) FROM image WHERE is_current") == 4
+    assert site.value("SELECT count(*) FROM conflict WHERE kind = 'SOP_INSTANCE'") == 6
+    assert [row["n_images"] for row in site.worklist()] == [1, 1, 1, 1]
+    assert all("IDENTITY_CONFLICT" in row["flags"] for row in site.worklist())
 
 
 def _refusal(uid: str, at: str = "2026-01-01T00:00:00+00:00") -> RefusalRecord:

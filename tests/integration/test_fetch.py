@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from dicom_io.peer import parse_peer
 from dicom_io.query import STUDY_ROOT_FIND, StudyKeys
 from dicom_io.retrieve import STUDY_ROOT_GET
 from dicom_io.spool import Spool
+from dicom_io.store import Store
 from tests.listening import LOCAL
 from tests.objects import CR, new_uid
 from tests.pacs import pacs
@@ -27,7 +29,9 @@ from tests.sites import make_study, new_site
 from tests.waiting import wait_until
 from worker.bootstrap import open_database
 from worker.bring import Plan
+from worker.db import disputes
 from worker.fetch import CannotFetch, Fetch, Listing
+from worker.registrar import Filing, StudyClock
 from worker.settings import load_settings
 from worker.wanted import Question, Wanted, questions
 
@@ -120,6 +124,46 @@ def test_a_study_is_found_by_its_uid_and_brought_once(archive: tuple[Pacs, list[
         (line,) = fetch.fetch(listing).lines
         assert line.fate == "PRESENT"
         assert fetch.queued() == 2
+
+
+def test_a_study_whose_originals_are_gone_is_fetched_again(archive: tuple[Pacs, list[MadeStudy]]) -> None:
+    server, made = archive
+    with fetching(server.address) as fetch:
+        listing = fetch.ask(questions(Wanted(study_uids=(made[1].uid,))))
+        fetch.fetch(listing)
+        settings = load_settings()
+        shutil.rmtree(settings.store)
+        (line,) = fetch.fetch(listing).lines
+        assert (line.fate, line.held) == ("COMPLETE", 1)
+        assert sum(path.is_file() for path in settings.store.rglob("*.dcm")) == 1
+
+
+@pytest.mark.parametrize("changes", [{"StudyInstanceUID": "1.2.3"}, {"PatientID": "OTHER"}])
+def test_a_conflict_ends_when_the_pacs_answers_for_one_side_alone(
+    archive: tuple[Pacs, list[MadeStudy]], changes: dict[str, str], tmp_path: Path
+) -> None:
+    server, made = archive
+    with fetching(server.address) as fetch:
+        listing = fetch.ask(questions(Wanted(study_uids=(made[1].uid,))))
+        fetch.fetch(listing)
+        stranger = dcmread(made[1].files[0])
+        for keyword, value in {**changes, "PixelData": bytes(len(stranger.PixelData))}.items():
+            setattr(stranger, keyword, value)
+        stranger.save_as(tmp_path / "stranger.dcm")
+        settings = load_settings()
+        database = open_database(settings)
+        filing = Filing(database.sessions, Store(settings.store), StudyClock(0, 1000), source="STRANGER")
+        filing.file(tmp_path / "stranger.dcm", "0" * 32)
+        with database.reads() as session:
+            (conflict,) = disputes.conflicts(session)
+        assert (conflict["held_study_uid"], conflict["resolution"]) == (made[1].uid, None)
+        fetch.fetch(listing)
+        with database.reads() as session:
+            assert disputes.conflicts(session) == []
+            ended = disputes.conflict(session, conflict["conflict_id"])
+        assert (ended["resolution"], ended["who"]) == ("HELD", "fetch OLDPACS")
+        assert ended["claim_ai_status"] != "FINAL"
+        database.dispose()
 
 
 def test_got_studies_stand_in_sql_behind_live_work(archive: tuple[Pacs, list[MadeStudy]], database_url: str) -> None:

@@ -118,6 +118,45 @@ def test_the_second_copy_of_the_same_bytes_goes_and_the_first_stays(bench: Bench
     assert bench.spool.keys() == []
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut off", "another object"])
+def test_the_second_copy_stays_where_the_first_is_not_what_sql_says(bench: Bench, tmp_path: Path, damage: str) -> None:
+    made = Made()
+    first = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    original = bench.store.path(first)
+    content = original.read_bytes()
+    original.unlink()
+    if damage == "cut off":
+        original.write_bytes(content[:-100])
+    elif damage == "another object":
+        Made().write(original)
+    second = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(second, 2)]
+    assert bench.store.path(second).read_bytes() == content
+    third = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key FROM image") == [(second,)]
+    assert not bench.store.exists(third)
+
+
+def test_what_is_on_record_is_not_discarded_with_an_entry_that_fails_later(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    filing = bench.filing()
+    filing.file(bench.spool.path(key), key)
+    filing.discard(key, bench.spool.path(key))
+    assert bench.store.exists(key)
+
+
+def test_an_ingested_file_is_not_said_to_come_from_the_sender_it_names(bench: Bench, tmp_path: Path) -> None:
+    path = Made().write(tmp_path / "exported.dcm")
+    ensure_active_model(bench.settings, bench.database)
+    Filing(bench.database.sessions, bench.store, StudyClock(0, 1000), source="").file(path, "0" * 32)
+    bench.put(Made(), tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT source FROM receipt ORDER BY id") == [("",), ("TEST",)]
+
+
 def test_what_cannot_be_read_is_set_aside_on_disk_and_on_record(bench: Bench, tmp_path: Path) -> None:
     broken = tmp_path / "broken.dcm"
     broken.write_bytes(b"this was never an object")

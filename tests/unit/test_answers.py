@@ -48,7 +48,7 @@ FINISHED = [
     pytest.param(
         [NO_FILM, LATERAL], (StudyState.NOT_APPLICABLE, None, None, Reason.LATERAL_VIEW), id="the most telling refusal"
     ),
-    pytest.param([], (StudyState.NOT_APPLICABLE, None, None, None), id="no image is left"),
+    pytest.param([], (StudyState.NOT_APPLICABLE, None, None, Reason.IDENTITY_CONFLICT), id="no image is left"),
     pytest.param(
         [ok(0.8, 0.9), ok(0.6, 0.5)],
         (StudyState.FINAL, Label.PNEUMONIA, 0.6, None),

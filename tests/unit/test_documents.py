@@ -13,33 +13,11 @@ from dicom_io.rules import RULES
 from dicom_io.status import StoreStatus
 from dicom_io.syntaxes import CODINGS
 from worker.cli.command import app
+from worker.db.views import WORKLIST
 from worker.environment import PREFIX
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-WORKLIST_COLUMNS = [
-    "study_uid",
-    "accession_number",
-    "patient_id",
-    "study_date",
-    "ai_status",
-    "label",
-    "probability",
-    "threshold",
-    "reason",
-    "flags",
-    "model_name",
-    "model_version",
-    "revision",
-    "n_images",
-    "n_scored",
-    "received_at",
-    "finished_at",
-    "waiting_s",
-    "priority_rank",
-    "notice",
-    "band",
-]
 
 
 def text_of(name: str) -> str:
@@ -96,7 +74,7 @@ def test_the_conformance_statement_lists_exactly_the_codings_that_are_decoded() 
     assert set(re.findall(r"\| (1\.2\.840\.10008\.1\.2[0-9.]*) \|", table)) == set(CODINGS)
 
 
-@pytest.mark.parametrize("column", WORKLIST_COLUMNS)
+@pytest.mark.parametrize("column", WORKLIST.columns.keys())
 def test_every_worklist_column_is_in_the_readme(column: str) -> None:
     assert f"`{column}`" in text_of("README.md")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import logging
 import warnings
@@ -28,7 +29,7 @@ from dicom_io.elements import valid_uid
 from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.facts import Facts
 from dicom_io.film import film_of_dicom
-from dicom_io.header import dataset_sha256, facts_of, identify, read_facts
+from dicom_io.header import dataset_sha256, facts_of, identify, read_facts, read_object
 from dicom_io.part10 import data_set_offset, read_preface
 from tests.films import DX, film, ramp, save
 
@@ -541,6 +542,22 @@ def test_a_data_set_that_keeps_file_meta_information_at_its_start_is_unreadable(
     deflated_or_endless = bytes.fromhex("0200 1000 ffffffff") + bytes(200)
     with pytest.raises(HeaderUnreadable):
         data_set_offset(deflated_or_endless, syntax)
+
+
+def test_the_pixels_have_a_hash_of_their_own_whatever_the_header_and_its_coding(tmp_path: Path) -> None:
+    ds = film()
+    facts, digests = read_object(save(ds, tmp_path, "one.dcm"))
+    assert (facts, digests.dataset) == (read_facts(tmp_path / "one.dcm"), dataset_sha256(tmp_path / "one.dcm"))
+    assert digests.pixels == hashlib.sha256(ds.PixelData).hexdigest()
+    ds.PatientID, ds.IssuerOfPatientID = "P2", "HOSPITAL"
+    facts, corrected = read_object(save(ds, tmp_path, "two.dcm"))
+    assert (facts.patient_id, facts.issuer_of_patient_id) == ("P2", "HOSPITAL")
+    assert corrected.dataset != digests.dataset
+    assert corrected.pixels == digests.pixels
+    ds.PixelData = bytes(len(ds.PixelData))
+    assert read_object(save(ds, tmp_path, "three.dcm"))[1].pixels != digests.pixels
+    del ds.PixelData
+    assert read_object(save(ds, tmp_path, "four.dcm"))[1].pixels == ""
 
 
 @pytest.mark.data

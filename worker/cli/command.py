@@ -13,7 +13,20 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from dicom_io.errors import DicomIoError
 from dicom_io.quiet import quiet_libraries
 from model.errors import ModelError
-from worker.cli import batches, data, listeners, look, measures, models, peers, reruns, serve, status, training
+from worker.cli import (
+    batches,
+    conflicts,
+    data,
+    listeners,
+    look,
+    measures,
+    models,
+    peers,
+    reruns,
+    serve,
+    status,
+    training,
+)
 from worker.cli.output import complain
 from worker.cli.verbs import Verbs
 from worker.errors import WorkerError
@@ -41,6 +54,7 @@ data.add_to(models.app)
 app.add_typer(models.app, name="model")
 app.add_typer(reruns.batch_app, name="batch")
 app.add_typer(listeners.app, name="listener")
+app.add_typer(conflicts.app, name="conflict")
 
 
 def _say_version(value: bool) -> None:

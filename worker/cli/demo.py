@@ -22,7 +22,7 @@ from worker.bootstrap import Database, make_home, open_database
 from worker.cli.look import answer_of
 from worker.cli.output import complain, console, print_table
 from worker.db import queries
-from worker.db.states import StudyState
+from worker.db.states import TERMINAL_STATES, StudyState
 from worker.errors import UsageError, WorkerError
 from worker.peers import caller_of
 from worker.progress import progress
@@ -45,7 +45,6 @@ DEMO_SUFFIX = "-demo"
 DEMO_MARK = "demo"
 HOLDS_STUDIES = ("auscult.db", "spool", "store", "ingest", "fetch")
 EXAMPLE = "SELECT study_uid, ai_status, label, probability FROM worklist"
-TERMINAL = frozenset({"FINAL", "NOT_APPLICABLE", "FAILED"})
 COLUMNS = {
     "patient_id": "Patient ID",
     "ai_status": "Status",
@@ -163,7 +162,7 @@ def wait_judged(
         while not supervisor.stopping.is_set():
             with database.reads() as session:
                 states = queries.states_of(session, study_uids)
-            done = sum(state in TERMINAL for state in states.values())
+            done = sum(state in TERMINAL_STATES for state in states.values())
             advance(done)
             if done == len(study_uids):
                 return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated
 
 import typer
 
 from worker.bootstrap import open_database
-from worker.cli.output import AsJson, complain, login, opened_once, print_json, print_table
+from worker.cli.output import AsCsv, AsJson, complain, login, opened_once, print_answer, print_table
 from worker.cli.verbs import Verbs
 from worker.db import inboxes
 
@@ -25,15 +25,13 @@ COLUMNS = {
 
 
 @app.command("list")
-def listener_list(as_json: AsJson = False) -> None:
+def listener_list(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List every listener: LIVE, CLOSED (ended in order), SILENT or RETIRED."""
     database = open_database(opened_once())
     with database.reads() as session:
         rows = [asdict(row) for row in inboxes.inboxes(session)]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(rows, COLUMNS)
+    keys = [column.name for column in fields(inboxes.InboxRow)]
+    print_answer(rows, rows, lambda: print_table(rows, COLUMNS), keys, as_json=as_json, as_csv=as_csv)
 
 
 @app.command("retire")

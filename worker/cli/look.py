@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.bootstrap import open_database
+from worker.cli.conflicts import COLUMNS as CONFLICT_COLUMNS
 from worker.cli.explaining import Explain, HowExplained, write_explained
 from worker.cli.output import (
     NOTICE,
@@ -43,6 +44,15 @@ RESULT_COLUMNS = {
     "batch_id": "Batch",
     "is_current": "Current",
 }
+CORRECTION_COLUMNS = {
+    "at": "At",
+    "source": "Source",
+    "column_name": "Column",
+    "old_value": "Before",
+    "new_value": "After",
+    "sop_uid": "SOP Instance UID",
+}
+_LISTED = ("results", "corrections", "conflicts")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -107,7 +117,7 @@ def show(
 def _show_studies(found: list[dict[str, Any]]) -> None:
     """Each study, then each of its films: all of the result that counts, and a line for each other one."""
     for detail in found:
-        print_facts((name, value) for name, value in detail.items() if name != "results")
+        print_facts((name, value) for name, value in detail.items() if name not in _LISTED)
         for sop_uid in dict.fromkeys(result["sop_uid"] for result in detail["results"]):
             results = [result for result in detail["results"] if result["sop_uid"] == sop_uid]
             console().print()
@@ -115,6 +125,10 @@ def _show_studies(found: list[dict[str, Any]]) -> None:
                 print_facts((name, value) for name, value in current.items() if value is not None)
             rows = [{**result, "answer": answer_of(result)} for result in results]
             print_table(rows, RESULT_COLUMNS, title=f"results of {sop_uid}, newest first")
+        if detail["corrections"]:
+            print_table(detail["corrections"], CORRECTION_COLUMNS, title="corrections, newest first")
+        if detail["conflicts"]:
+            print_table(detail["conflicts"], CONFLICT_COLUMNS, title="conflicts, newest first")
 
 
 def answer_of(row: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ STYLES = {
     "FAILED": "bold red",
     "BAD_INPUT": "red",
     "NOT_APPLICABLE": "yellow",
+    "WITHHELD": "bold yellow",
     "PROVISIONAL": "cyan",
     "RECEIVING": "cyan",
     "QUEUED": "cyan",

@@ -107,13 +107,20 @@ def _look(settings: Settings) -> tuple[dict[str, Any], list[Found]]:
         counts, listeners, work, others, database_found = told
         report |= counts
         findings += [database_found, *health.of_work(work), *_listeners(listeners)]
-    if answers["port"] is not None:
+    if answers["port"] is not None and _has_listener_here(told):
         findings.append(
             _answered(answers, "port", Probe.LISTENER_PORT, "The listener of this machine does not answer.")
         )
     report["broker"] = "answers" if all(f.level is Level.OK for f in findings if f.probe is Probe.BROKER) else "away"
     own = [Found(HERE, each.probe, each.level, each.value, each.sentence) for each in findings]
     return report, own + others
+
+
+def _has_listener_here(told: Any) -> bool:
+    """Whether the port of the data folder is one of this machine: containers may share the folder and nothing else."""
+    if isinstance(told, Exception):
+        return False
+    return any(row.state == "LIVE" and row.host == socket.gethostname() for row in told[1])
 
 
 def _answered(answers: dict[str, Any], name: str, probe: Probe, silence: str) -> Finding:
@@ -170,6 +177,7 @@ def _own_port(settings: Settings) -> Finding | None:
     from dataclasses import replace
 
     from dicom_io.echo import echo
+    from dicom_io.link import Stage
     from dicom_io.peer import Peer
     from worker.peers import caller_of
 
@@ -182,8 +190,14 @@ def _own_port(settings: Settings) -> Finding | None:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
     title = settings.allowed_aets[0] if settings.allowed_aets else settings.ae_title
     caller = replace(caller_of(settings, aet=title), timeout_s=ANSWER_S, answer_s=ANSWER_S)
-    problem = echo(Peer(settings.ae_title, host, port, is_tls=settings.tls is not None), caller).problem
-    if not problem:
+    answer = echo(Peer(settings.ae_title, host, port, is_tls=settings.tls is not None), caller)
+    if answer.is_answered:
         return Finding(Probe.LISTENER_PORT)
+    if Stage.CONNECTED in {step.stage for step in answer.steps}:
+        sentence = (
+            f"The listener at {host} port {port} takes connections, but did not answer C-ECHO: does this shell have its "
+            "settings (TLS, AE titles)?"
+        )
+        return Finding(Probe.LISTENER_PORT, Level.WARN, port, sentence)
     sentence = f"The listener at {host} port {port} does not answer C-ECHO: restart it."
     return Finding(Probe.LISTENER_PORT, Level.FAIL, port, sentence)

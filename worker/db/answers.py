@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Exists, and_, exists, select
+from sqlalchemy import ColumnElement, Exists, and_, exists, false, or_, select
 from sqlalchemy.orm import aliased
 
 from dicom_io.reasons import Outcome, Reason
 from model.labels import Band, Label
 from worker.db import inboxes
-from worker.db.schema import Image, Result, Study, Task
-from worker.db.states import OPEN_TASK_STATES, StudyState
+from worker.db.conflicts import in_doubt
+from worker.db.identity import Patient
+from worker.db.schema import Batch, Correction, Image, Result, Study, Task
+from worker.db.sql import chunks
+from worker.db.states import FILM, OPEN_TASK_STATES, StudyState
 from worker.db.types import now_ms, now_utc
 
 if TYPE_CHECKING:
@@ -108,7 +111,8 @@ def _unanswered(state: StudyState, films: Sequence[FilmResult]) -> Answer:
     """Give the most telling reason; an image that ended without any result is an error of ours."""
     reasons = [(film.reason or Reason.INTERNAL_ERROR, film.model_id) for film in films]
     if not reasons:
-        return Answer(state)
+        # Every row had a film: none counts any more because another study or patient has it.
+        return Answer(state, reason=Reason.IDENTITY_CONFLICT)
     reason, model_id = max(reasons, key=lambda item: _telling(item[0]))
     return Answer(state, reason=reason, model_id=model_id)
 
@@ -124,6 +128,15 @@ def lock_study(session: Session, study_id: int) -> Study:
     return session.execute(statement, execution_options={"populate_existing": True}).scalar_one()
 
 
+def lock_study_of_image(session: Session, image_id: int) -> Study:
+    """Take the lock of the study that an image belongs to now; it may go to another one as long as none is held."""
+    while True:
+        study_id = session.execute(select(Image.study_id).where(Image.id == image_id)).scalar_one()
+        study = lock_study(session, study_id)
+        if session.execute(select(Image.study_id).where(Image.id == image_id)).scalar_one() == study_id:
+            return study
+
+
 def recompute(session: Session, study_id: int, standing: Standing | None = None) -> Answer:
     """Decide and store a study's answer, in the transaction that changed what it follows from.
 
@@ -132,18 +145,31 @@ def recompute(session: Session, study_id: int, standing: Standing | None = None)
     study = lock_study(session, study_id)
     session.flush()
     standing = standing or inboxes.standing(session)
-    clock, moment = session.execute(select(now_ms(), now_utc())).one()
-    films, open_tasks = _films(session, study)
+    found_films = _films(session, study)
+    films = list(found_films.judged)
+    is_positive = any(film.label is Label.PNEUMONIA for film in films)
+    clock, moment, in_conflict, was_positive = session.execute(
+        select(now_ms(), now_utc(), in_doubt(study_id), was_pneumonia(study_id) if not is_positive else false())
+    ).one()
     ready = clock >= study.ready_at_ms and standing.is_registered(study.ready_at_ms)
-    doubts = [Reason.LISTENER_SILENT] if ready and standing.is_silent(study.ready_at_ms) else []
-    found = answer(films, ready=ready, open_tasks=open_tasks, doubts=doubts)
+    doubts = {
+        Reason.IDENTITY_CONFLICT: in_conflict or found_films.names_others,
+        Reason.LISTENER_SILENT: ready and standing.is_silent(study.ready_at_ms),
+    }
+    found = answer(
+        films,
+        ready=ready,
+        open_tasks=found_films.open_tasks,
+        doubts=[reason for reason, speaks_against in doubts.items() if speaks_against],
+        lowered=was_positive,
+    )
     changed = found != _stored(study)
     study.state, study.label = found.state, found.label
     study.probability, study.threshold = found.probability, found.threshold
     study.reason, study.flags, study.model_id = found.reason, found.flags, found.model_id
     study.band = found.band
     study.n_images = len(films)
-    study.n_scored = sum(film.outcome is Outcome.OK for film in films)
+    study.n_scored = found_films.scored
     if not found.state.is_terminal:
         study.finished_at = None
     elif changed or study.finished_at is None:
@@ -173,9 +199,20 @@ def has_open_task() -> Exists:
     return exists().where(task.image_id == Image.id, is_live, task.state.in_(OPEN_TASK_STATES)).correlate(Image)
 
 
-def _films(session: Session, study: Study) -> tuple[list[FilmResult], bool]:
+@dataclass(frozen=True, slots=True)
+class _Films:
+    """The films of a row as its answer takes them."""
+
+    judged: tuple[FilmResult, ...]
+    scored: int
+    open_tasks: bool
+    #: Whether one names another patient than the row does.
+    names_others: bool
+
+
+def _films(session: Session, study: Study) -> _Films:
     rows = session.execute(
-        select(Result, Task.revision, has_open_task())
+        select(Image.sop_uid, Image.patient_key, Result, Task.revision, has_open_task())
         .select_from(Image)
         .outerjoin(Result, and_(Result.image_id == Image.id, Result.is_current))
         .outerjoin(Task, Task.id == Result.task_id)
@@ -183,8 +220,47 @@ def _films(session: Session, study: Study) -> tuple[list[FilmResult], bool]:
         .order_by(Image.id)
         .execution_options(populate_existing=True)
     ).all()
-    films = [_film(result, is_new=revision == study.revision) for result, revision, _ in rows]
-    return films, any(is_open for *_, is_open in rows)
+    own = {uid: _film(result, is_new=revision == study.revision) for uid, _, result, revision, _ in rows}
+    waiting = [uid for uid, film in own.items() if film.outcome is None or film.outcome in _FAILURES]
+    return _Films(
+        judged=tuple((own | _standing_in(session, study.id, waiting)).values()),
+        scored=sum(film.outcome is Outcome.OK for film in own.values()),
+        open_tasks=any(is_open for *_, is_open in rows),
+        names_others=bool({key for _, key, *_ in rows} - {"", Patient.of(study.patient_id, "").key}),
+    )
+
+
+def _standing_in(session: Session, study_id: int, sop_uids: Sequence[str]) -> dict[str, FilmResult]:
+    """Of films whose counting version is not judged, the PNEUMONIA of the last version that was: flagged, it goes on."""
+    found: dict[str, FilmResult] = {}
+    for some in chunks(sop_uids):
+        rows = session.execute(
+            select(Image.sop_uid, Result)
+            .join(Result, and_(Result.image_id == Image.id, Result.is_current))
+            .where(
+                Image.study_id == study_id,
+                ~Image.is_current,
+                Image.sop_uid.in_(some),
+                Result.outcome.not_in(_FAILURES),
+            )
+            .order_by(Image.received_at, Image.id)
+        ).all()
+        found.update((uid, _film(result, is_new=False)) for uid, result in rows)
+    flag = str(Reason.CORRECTION_PENDING)
+    return {
+        uid: replace(film, flags=(*film.flags, flag)) for uid, film in found.items() if film.label is Label.PNEUMONIA
+    }
+
+
+def was_pneumonia(study_id: int) -> ColumnElement[bool]:
+    """SQL: whether a result that counts or counted, of any version of a film that is or was in this row, says so."""
+    gone = select(Correction.image_id).where(Correction.study_id == study_id, Correction.column_name == FILM)
+    counts = or_(Result.batch_id.is_(None), Result.batch_id.in_(select(Batch.id).where(~Batch.keep_current)))
+    return exists(
+        select(Result.id)
+        .join(Image, Image.id == Result.image_id)
+        .where(Result.label == Label.PNEUMONIA, counts, or_(Image.study_id == study_id, Image.id.in_(gone)))
+    )
 
 
 def _film(result: Result | None, *, is_new: bool) -> FilmResult:

@@ -13,14 +13,14 @@ from sqlalchemy import select, update
 
 from dicom_io.facts import GateFacts
 from dicom_io.reasons import Outcome, Reason
-from worker.db.answers import lock_study, recompute
+from worker.db.answers import lock_study_of_image, recompute
 from worker.db.engine import in_transaction
-from worker.db.registry import GATE_COLUMNS
 from worker.db.results import ResultRow, Subject, failed_row, record
 from worker.db.schema import Batch, Image, Model, Study, Task
 from worker.db.sql import fitted, is_claimable
 from worker.db.states import TaskState
 from worker.db.types import now_ms, now_utc
+from worker.db.versions import GATE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -239,7 +239,7 @@ def _with_study(sessions: sessionmaker[Session], claim: Claim, work: Callable[[S
     """Run `work` under the study's lock: two films that finish together must see each other's result."""
 
     def locked(session: Session) -> T:
-        lock_study(session, claim.image.study_id)
+        lock_study_of_image(session, claim.image.image_id)
         return work(session)
 
     return in_transaction(sessions, locked)
@@ -252,7 +252,7 @@ def _end(session: Session, claim: Claim, row: ResultRow, **values: object) -> bo
         record(session, Subject(claim.task_id, image.image_id, claim.model_id, claim.batch_id, claim.keep_current), row)
         if not claim.keep_current:
             # What never counts changes no answer, be it a shadow's or a re-run's that keeps the current results.
-            recompute(session, image.study_id)
+            recompute(session, lock_study_of_image(session, image.image_id).id)
     return ended
 
 

@@ -27,10 +27,12 @@ ASKED_WITHIN = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object that is on record, and where its original lies."""
+    """A version of an object that is on record, and where its original should lie."""
 
+    sop_uid: str
     sop_class_uid: str
     store_key: str
+    sha256: str
 
 
 def any_image(session: Session) -> bool:
@@ -38,35 +40,24 @@ def any_image(session: Session) -> bool:
     return session.execute(select(Image.id).limit(1)).first() is not None
 
 
-def stored(session: Session, uids: Sequence[str]) -> dict[str, Stored]:
-    """Those of these SOP Instance UIDs that are on record, in their current version."""
-    found: dict[str, Stored] = {}
+_STORED = (Image.sop_uid, Image.sop_class_uid, Image.store_key, Image.sha256)
+
+
+def stored(session: Session, uids: Sequence[str]) -> dict[str, list[Stored]]:
+    """What is on record of these SOP Instance UIDs: the versions that count, of one that counts nowhere all of them."""
+    counting: dict[str, list[Stored]] = {}
+    others: dict[str, list[Stored]] = {}
     for some in chunks(uids):
-        rows = session.execute(
-            select(Image.sop_uid, Image.sop_class_uid, Image.store_key).where(Image.is_current, Image.sop_uid.in_(some))
-        ).all()
-        found.update((uid, Stored(sop_class, key)) for uid, sop_class, key in rows)
-    return found
+        rows = session.execute(select(Image.is_current, *_STORED).where(Image.sop_uid.in_(some))).all()
+        for is_current, *columns in rows:
+            (counting if is_current else others).setdefault(columns[0], []).append(Stored(*columns))
+    return others | counting
 
 
-def image_counts(session: Session, study_uids: Sequence[str]) -> dict[str, int]:
-    """How many current images there are of each of these studies; those without any are left out."""
-    counts: dict[str, int] = {}
-    for some in chunks(study_uids):
-        rows = session.execute(
-            select(Study.study_uid, func.count())
-            .join(Image, Image.study_id == Study.id)
-            .where(Image.is_current, Study.study_uid.in_(some))
-            .group_by(Study.study_uid)
-        ).all()
-        counts.update((uid, count) for uid, count in rows)
-    return counts
-
-
-def sop_uids(session: Session, study_uid: str) -> set[str]:
-    """The SOP Instance UIDs of a study's current images."""
-    rows = select(Image.sop_uid).join(Study, Study.id == Image.study_id).where(Study.study_uid == study_uid)
-    return set(session.execute(rows.where(Image.is_current)).scalars())
+def originals(session: Session, study_uid: str) -> list[Stored]:
+    """The objects of a study that count, whichever patients they name."""
+    rows = select(*_STORED).join(Study, Study.id == Image.study_id).where(Study.study_uid == study_uid)
+    return [Stored(*row) for row in session.execute(rows.where(Image.is_current)).all()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +74,8 @@ class Uncounted:
 def uncounted(session: Session, sources: Sequence[str], limit: int) -> list[Uncounted]:
     """Studies of these sources that ended within the last hour, the newest first."""
     since = session.execute(select(now_utc())).scalar_one() - ASKED_WITHIN
-    newest = select(func.max(Image.id)).where(Image.study_id == Study.id, Image.is_current).scalar_subquery()
+    of_study = select(func.max(Image.id)).where(Image.study_id == Study.id, Image.is_current)
+    newest = of_study.correlate(Study).scalar_subquery()
     rows = session.execute(
         select(Study.id, Study.study_uid, Study.revision, Image.calling_aet)
         .join(Image, Image.id == newest)
@@ -118,7 +110,7 @@ def open_live_tasks(session: Session) -> int:
 
 def put_behind(session: Session, study_uid: str) -> None:
     """Let what waits of a study be done after live work."""
-    study_ids = select(Study.id).where(Study.study_uid == study_uid).scalar_subquery()
+    study_ids = select(Study.id).where(Study.study_uid == study_uid)
     session.execute(
         update(Study)
         .where(Study.study_uid == study_uid)
@@ -128,7 +120,7 @@ def put_behind(session: Session, study_uid: str) -> None:
     session.execute(
         update(Task)
         .where(
-            Task.image_id.in_(select(Image.id).where(Image.study_id == study_ids)),
+            Task.image_id.in_(select(Image.id).where(Image.study_id.in_(study_ids))),
             Task.batch_id.is_(None),
             Task.state == TaskState.PENDING,
             Task.priority < BACKFILL_PRIORITY,
@@ -140,6 +132,4 @@ def put_behind(session: Session, study_uid: str) -> None:
 
 def release(session: Session, study_uid: str) -> None:
     """Let a study count as complete now: the system that sent it has no more of it."""
-    study_id = session.execute(select(Study.id).where(Study.study_uid == study_uid)).scalar_one_or_none()
-    if study_id is not None:
-        release_studies(session, [study_id])
+    release_studies(session, session.scalars(select(Study.id).where(Study.study_uid == study_uid)).all())

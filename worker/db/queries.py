@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, func, or_, select
+from sqlalchemy import RowMapping, ScalarSelect, func, or_, select
 
 from model.labels import Label
+from worker.db import disputes
 from worker.db.queue import settle_studies
-from worker.db.schema import Result, Study, Task
+from worker.db.schema import Correction, Image, Result, Study, Task
 from worker.db.selection import known
 from worker.db.sql import chunks
 from worker.db.states import OPEN_STATES, StudyState, TaskState
@@ -66,12 +67,31 @@ def study_detail(session: Session, key: str) -> list[Row]:
     """The studies of this Study Instance UID, accession number or Patient ID, each with `results`, the newest first."""
     keys = (WORKLIST.c.study_uid, WORKLIST.c.accession_number, WORKLIST.c.patient_id)
     named = select(WORKLIST).where(or_(*(column == key for column in keys)))
-    studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at)).mappings())
+    studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
     for study in studies:
-        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.study_uid == study["study_uid"])
+        row = select(Study.id).where(Study.study_uid == study["study_uid"], Study.side == study["side"])
+        of_row = (
+            select(Result.id).join(Image, Image.id == Result.image_id).where(Image.study_id == row.scalar_subquery())
+        )
+        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.result_id.in_(of_row))
         found = session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings()
         study["results"] = [_result(row) for row in _rows(found)]
+        study["corrections"] = _corrections(session, row.scalar_subquery())
+        study["conflicts"] = disputes.of_study(session, study["study_uid"], study["side"])
     return studies
+
+
+def _corrections(session: Session, study_id: ScalarSelect[int]) -> list[Row]:
+    columns = (
+        Correction.at,
+        Correction.source,
+        Correction.column_name,
+        Correction.old_value,
+        Correction.new_value,
+        Image.sop_uid,
+    )
+    rows = select(*columns).outerjoin(Image, Image.id == Correction.image_id).where(Correction.study_id == study_id)
+    return _rows(session.execute(rows.order_by(Correction.id.desc())).mappings())
 
 
 def _result(row: Row) -> Row:
@@ -121,11 +141,13 @@ def _rows(found: Iterable[RowMapping]) -> list[Row]:
 
 
 def states_of(session: Session, study_uids: Sequence[str]) -> dict[str, StudyState]:
-    """The state of each of these studies that is known."""
+    """The state of each of these studies that is known; of one that names several patients one that is still open."""
     states: dict[str, StudyState] = {}
     for some in chunks(study_uids):
-        rows = session.execute(select(Study.study_uid, Study.state).where(Study.study_uid.in_(some))).all()
-        states.update((uid, state) for uid, state in rows)
+        rows = session.execute(
+            select(Study.study_uid, Study.state).where(Study.study_uid.in_(some), Study.merged_into_id.is_(None))
+        ).all()
+        states.update((uid, state) for uid, state in sorted(rows, key=lambda row: row[1].is_terminal, reverse=True))
     return states
 
 

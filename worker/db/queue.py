@@ -15,12 +15,12 @@ from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_
 
 from dicom_io.reasons import Reason
 from worker.db import inboxes
-from worker.db.answers import has_open_task, lock_study, recompute
+from worker.db.answers import has_open_task, lock_study_of_image, recompute
 from worker.db.results import Subject, failed_row, record
 from worker.db.schema import Batch, Image, Study, Task
 from worker.db.sql import is_claimable
 from worker.db.states import BatchKind, StudyState, TaskState
-from worker.db.types import now_ms, now_utc
+from worker.db.types import CLOCK_SLACK_MS, now_ms, now_utc
 from worker.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ GRACE_MAX_MS = 600_000
 #: Doubling more often than this changes nothing: every grace is cut at its maximum long before.
 _MAX_DOUBLINGS = 20
 _BURY_LIMIT = 500
-#: Clocks of two processes, and of a database and its standby, may differ by so much without having been set.
-CLOCK_SLACK_MS = 5_000
 #: No attempt waits longer for its next one.
 LONGEST_BACKOFF_MS = 900_000
 IS_OPEN = text("task.state IN ('PENDING', 'CLAIMED')")
@@ -114,7 +112,7 @@ def bury_lost(session: Session, max_attempts: int) -> int:
         Task.state == TaskState.PENDING,
     )
     found = session.execute(
-        select(Task.id, Image.study_id)
+        select(Task.id, Task.image_id)
         .join(Image, Image.id == Task.image_id)
         .where(IS_OPEN, Task.attempts >= max_attempts, lost)
         .order_by(Image.study_id, Task.id)
@@ -122,13 +120,13 @@ def bury_lost(session: Session, max_attempts: int) -> int:
     ).all()
     is_lost = and_(Task.attempts >= max_attempts, lost)
     return sum(
-        _one_of_many(session, study_id, partial(_bury, session, task_id, study_id, is_lost))
-        for task_id, study_id in found
+        _one_of_many(session, image_id, partial(_bury, session, task_id, image_id, is_lost))
+        for task_id, image_id in found
     )
 
 
-def _bury(session: Session, task_id: int, study_id: int, still_lost: ColumnElement[bool]) -> bool:
-    lock_study(session, study_id)
+def _bury(session: Session, task_id: int, image_id: int, still_lost: ColumnElement[bool]) -> bool:
+    study_id = lock_study_of_image(session, image_id).id
     before = session.execute(
         select(Task.state, Task.error_code, Task.image_id, Task.model_id, Task.batch_id, Batch.keep_current)
         .outerjoin(Batch, Batch.id == Task.batch_id)

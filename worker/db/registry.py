@@ -1,26 +1,27 @@
 """Step 3 of the flow in SQL: an object becomes rows for its study, its image and its task.
 
-Any number of registrars may work at once, in any order: the study's row is locked first, and unique keys decide the
-rest. A SOP Instance UID is one image in the whole database, as the standard has it: other bytes under the same UID,
-in the same study or in another one (an archive's correction), make the older bytes an earlier version.
+Any number of registrars may work at once, in any order: the rows that an object may change are locked first,
+`placing` decides under those locks from what is on record, and unique keys guard the rest.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import case, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import case, select, update
 
-from worker.db.answers import lock_study, recompute
-from worker.db.models import in_use
-from worker.db.schema import Image, Refusal, Study, Task
-from worker.db.shadow import shadow_batch
+from worker.db.answers import lock_study_of_image, recompute
+from worker.db.arrivals import Arrival
+from worker.db.placing import Placed, place
+from worker.db.rows import clocks, lock_rows
+from worker.db.schema import Image, Receipt, Refusal, Study
 from worker.db.sql import chunks, fitted, insert_unless_there
-from worker.db.states import OPEN_STATES, StudyState, TaskState
-from worker.db.types import now_ms, now_utc
+from worker.db.states import OPEN_STATES, StudyState
+from worker.db.types import now_ms
+from worker.db.versions import put_behind
+from worker.db.work import Tasks, insert_tasks, lacked_original, live_task, retry_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,41 +31,15 @@ if TYPE_CHECKING:
     from dicom_io.header import Facts
     from dicom_io.journal import RefusalRecord
 
-__all__ = ["Registration", "add_refusals", "push_ready", "register", "release_studies"]
-
-KIND_SCORE = "SCORE"
-#: How much later than the live work and the re-runs of the same study a shadow's task comes.
-SHADOW_DELAY = 100
-#: Columns of an image that are facts of its header under the same name.
-GATE_COLUMNS = (
-    "sop_class_uid",
-    "transfer_syntax_uid",
-    "modality",
-    "body_part",
-    "view_position",
-    "age_months",
-    "rows",
-    "columns",
-    "presentation_intent",
-    "number_of_frames",
-    "has_pixel_data",
-    "species",
-    "derivation",
-    "is_test_object",
-    "burned_in_annotation",
-    "polarity_in_doubt",
-)
-_IMAGE_COLUMNS = ("series_uid", "sop_uid", "calling_aet", "peer", *GATE_COLUMNS)
-_STUDY_COLUMNS = (
-    "patient_id",
-    "patient_name",
-    "patient_birth_date",
-    "patient_sex",
-    "accession_number",
-    "study_date",
-    "study_description",
-)
-_ATTEMPTS = 5
+__all__ = [
+    "Registration",
+    "add_refusals",
+    "is_on_record",
+    "push_ready",
+    "register",
+    "release_studies",
+    "restore_original",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +55,13 @@ class Registration:
     revision: int
     #: The task of the shadow model, when the image is new and there is a shadow.
     shadow_task_id: int | None
-    #: Where the image's original lies; another key than the one just filed means that that copy is not needed.
+    #: Where the image's original should lie.
     store_key: str
+    #: Whether these bytes were received before and not judged for want of the original.
+    lacked_original: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """An object on its way into the tables."""
-
-    facts: Facts
-    sha256: str
-    store_key: str
-    quiet_ms: int
-    max_wait_ms: int
-    priority: int
-    clock_ms: int
-    arrived_ms: int
-    at: datetime
-
-    @property
-    def ready_at_ms(self) -> int:
-        """When a study counts as complete whose last object this is."""
-        return min(self.arrived_ms + self.quiet_ms, self.clock_ms + self.max_wait_ms)
-
-
-def register(  # noqa: PLR0913 - one named value each for what an object is and how its study waits
+def register(  # noqa: PLR0913 - one named value each for what an object is, who sent it and how its study waits
     session: Session,
     *,
     facts: Facts,
@@ -112,202 +69,109 @@ def register(  # noqa: PLR0913 - one named value each for what an object is and 
     store_key: str,
     quiet_ms: int,
     max_wait_ms: int,
+    pixel_sha256: str = "",
+    source: str | None = None,
     received_at: datetime | None = None,
     arrived_ms: int | None = None,
     priority: int = 0,
 ) -> Registration:
     """Write the rows of one object in the caller's transaction; the same bytes again are only counted.
 
-    `arrived_ms`: when it was acknowledged, on the database's clock, from which its quiet time runs; by default now.
-    The model of its task is the one that is active in this very transaction; raises `NoActiveModel` without one.
+    `source`: who sent it, by default the AE title in its file meta information; `arrived_ms`: when it was acknowledged,
+    on the database's clock, from which its quiet time runs, by default now. The model of its task is the one that is
+    active in this very transaction; raises `NoActiveModel` without one.
     """
-    clock, moment = session.execute(select(now_ms(), now_utc())).one()
-    at = received_at or moment
-    came = clock if arrived_ms is None else min(arrived_ms, clock)
-    arrival = _Arrival(facts, sha256, store_key, quiet_ms, max_wait_ms, priority, clock, came, at)
-    study = _study(session, arrival)
-    known = session.execute(
-        select(Image.id, Image.store_key).where(Image.sop_uid == facts.sop_uid, Image.sha256 == sha256)
-    ).one_or_none()
-    if known:
-        return _count_again(session, study, arrival, known.id, known.store_key)
-    return _add(session, study, arrival)
-
-
-def _study(session: Session, arrival: _Arrival) -> Study:
-    """Find or make the study's row and lock it; of several that make it at once one succeeds and the others wait."""
-    facts = arrival.facts
-    values = {name: getattr(facts, name) for name in _STUDY_COLUMNS} | {
-        "study_uid": facts.study_uid,
-        "first_rx_at": arrival.at,
-        "last_rx_at": arrival.at,
-        "revision_at": arrival.at,
-        "ready_at_ms": arrival.ready_at_ms,
-        "force_at_ms": arrival.clock_ms + arrival.max_wait_ms,
-        "revision": 1,
-        "state": StudyState.RECEIVING,
-        "flags": (),
-        "n_images": 0,
-        "n_scored": 0,
-        "priority": arrival.priority,
-        "side": 0,
-        "issuer_of_patient_id": "",
-        "columns_at_ms": arrival.clock_ms,
-        "quiet_ms": arrival.quiet_ms,
-        "max_wait_ms": arrival.max_wait_ms,
-    }
-    insert_unless_there(session, Study, [values], "study_uid", "side")
-    study_id = session.execute(select(Study.id).where(Study.study_uid == facts.study_uid, Study.side == 0)).scalar_one()
-    study = lock_study(session, study_id)
-    for name in _STUDY_COLUMNS:
-        # The first object may have been one without them; what is there is not overwritten.
-        if not getattr(study, name):
-            setattr(study, name, fitted(Study, {name: getattr(facts, name)})[name])
+    clock, moment = clocks(session, facts.sop_uid)
+    arrival = Arrival(
+        facts=facts,
+        sha256=sha256,
+        pixel_sha256=pixel_sha256,
+        store_key=store_key,
+        source=fitted(Receipt, {"source": facts.calling_aet if source is None else source})["source"],
+        quiet_ms=quiet_ms,
+        max_wait_ms=max_wait_ms,
+        priority=priority,
+        clock_ms=clock,
+        arrived_ms=clock if arrived_ms is None else min(arrived_ms, clock),
+        at=received_at or moment,
+    )
+    locked = lock_rows(session, arrival)
+    put_behind(session, arrival)
+    placed = place(session, arrival, locked)
+    study = placed.study
     study.first_rx_at = min(study.first_rx_at, arrival.at)
     study.last_rx_at = max(study.last_rx_at, arrival.at)
-    return study
-
-
-def _count_again(session: Session, study: Study, arrival: _Arrival, image_id: int, store_key: str) -> Registration:
-    """Count the same bytes; a study that still waits goes on waiting, a finished one is left alone.
-
-    A spool entry that is registered again after a crash between commit and removal comes under the key it already has:
-    it was received once.
-    """
-    if store_key != arrival.store_key:
-        session.execute(update(Image).where(Image.id == image_id).values(rx_count=Image.rx_count + 1))
-    if not study.state.is_terminal:
+    if placed.is_changed and (study.state.is_terminal or placed.is_displacing):
+        _begin_revision(study, arrival)
+    elif placed.is_changed or not study.state.is_terminal:
+        # The same bytes again: a study that still waits goes on waiting, a finished one is left alone.
         _push(study, arrival)
-    task_id = session.execute(
-        select(Task.id).where(Task.image_id == image_id, Task.batch_id.is_(None)).order_by(Task.id.desc()).limit(1)
-    ).scalar_one_or_none()
-    session.flush()
-    return Registration(
-        study.id,
-        image_id,
-        task_id,
-        is_new_image=False,
-        is_duplicate=True,
-        revision=study.revision,
-        shadow_task_id=None,
-        store_key=store_key,
-    )
+    tasks = _work(session, placed, arrival)
+    return _settled(session, placed, arrival, tasks)
 
 
-def _push(study: Study, arrival: _Arrival) -> None:
+def _begin_revision(study: Study, arrival: Arrival) -> None:
+    study.revision += 1
+    study.revision_at = arrival.at
+    study.force_at_ms = arrival.clock_ms + arrival.max_wait_ms
+    study.ready_at_ms = arrival.ready_at_ms
+    study.n_expected = None
+
+
+def _push(study: Study, arrival: Arrival) -> None:
     study.ready_at_ms = min(max(study.ready_at_ms, arrival.ready_at_ms), study.force_at_ms)
 
 
-def _add(session: Session, study: Study, arrival: _Arrival) -> Registration:
-    image_id, displaced = _insert_image(session, study, arrival)
-    if study.state.is_terminal or displaced is not None:
-        study.revision += 1
-        study.revision_at = arrival.at
-        study.force_at_ms = arrival.clock_ms + arrival.max_wait_ms
-        study.ready_at_ms = arrival.ready_at_ms
-        study.n_expected = None
-    else:
-        _push(study, arrival)
-    task_id, shadow_task_id = _insert_tasks(session, study, arrival, image_id)
-    recompute(session, study.id)
-    if displaced is not None and displaced != study.id:
-        _answer_anew(session, displaced, arrival)
+def _work(session: Session, placed: Placed, arrival: Arrival) -> Tasks:
+    """The tasks of a new image; of known bytes the live task they have had since they first came."""
+    if not placed.is_new:
+        return Tasks(live_task(session, placed.image_id))
+    session.execute(update(Image).where(Image.id == placed.image_id).values(revision=placed.study.revision))
+    return insert_tasks(session, placed.study, placed.image_id, arrival.priority)
+
+
+def _settled(session: Session, placed: Placed, arrival: Arrival, tasks: Tasks) -> Registration:
+    """Decide for every row that changed, in the order of their locks."""
+    study = placed.study
+    session.flush()
+    for study_id in placed.left - {study.id}:
+        session.execute(
+            update(Study)
+            .where(Study.id == study_id)
+            .values(revision=Study.revision + 1, revision_at=arrival.at, n_expected=None)
+            .execution_options(synchronize_session=False)
+        )
+    changed = placed.left | placed.touched | ({study.id} if placed.is_changed or study.id in placed.touched else set())
+    for study_id in sorted(changed):
+        recompute(session, study_id)
+    store_key = session.scalar(select(Image.store_key).where(Image.id == placed.image_id))
     return Registration(
         study.id,
-        image_id,
-        task_id,
-        is_new_image=True,
-        is_duplicate=False,
+        placed.image_id,
+        tasks.live_id,
+        is_new_image=placed.is_new,
+        is_duplicate=not placed.is_new,
         revision=study.revision,
-        shadow_task_id=shadow_task_id,
-        store_key=arrival.store_key,
+        shadow_task_id=tasks.shadow_id,
+        store_key=store_key or arrival.store_key,
+        lacked_original=not placed.is_new and lacked_original(session, placed.image_id),
     )
 
 
-def _insert_image(session: Session, study: Study, arrival: _Arrival) -> tuple[int, int | None]:
-    """Insert the image as the current one of its SOP UID; also the study whose image it displaced, if any.
+def restore_original(session: Session, image_id: int, store_key: str, key: str) -> int | None:
+    """Let an image name the copy of its original that really is in the store, and judge it again if it was not judged.
 
-    Two studies that receive the same SOP UID at the same moment hold different locks: the unique index lets one in, the
-    other looks again.
+    `key`: of the arrival. Returns the task that judges it, None where nothing had failed.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with session.begin_nested():
-                displaced = _displace(session, study, arrival.facts.sop_uid)
-                bump = study.state.is_terminal or displaced is not None
-                values = _image_values(study, arrival) | {"revision": study.revision + bump}
-                return session.execute(insert(Image).values(values).returning(Image.id)).scalar_one(), displaced
-        except IntegrityError:
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError
+    study = lock_study_of_image(session, image_id)
+    session.execute(update(Image).where(Image.id == image_id).values(store_key=store_key))
+    return retry_failed(session, study, image_id, key)
 
 
-def _displace(session: Session, study: Study, sop_uid: str) -> int | None:
-    """Make the current image of this SOP UID an earlier version; returns its study."""
-    found = session.execute(
-        select(Image.id, Image.study_id).where(Image.sop_uid == sop_uid, Image.is_current)
-    ).one_or_none()
-    if found is None:
-        return None
-    if found.study_id != study.id:
-        lock_study(session, found.study_id)
-    session.execute(update(Image).where(Image.id == found.id).values(is_current=False))
-    return int(found.study_id)
-
-
-def _answer_anew(session: Session, study_id: int, arrival: _Arrival) -> None:
-    """Decide again for a study whose image now belongs to another one."""
-    study = lock_study(session, study_id)
-    study.revision += 1
-    study.revision_at = arrival.at
-    recompute(session, study_id)
-
-
-def _image_values(study: Study, arrival: _Arrival) -> dict[str, Any]:
-    values = {name: getattr(arrival.facts, name) for name in _IMAGE_COLUMNS}
-    return fitted(Image, values) | {
-        "study_id": study.id,
-        "sha256": arrival.sha256,
-        "store_key": arrival.store_key,
-        "rx_count": 1,
-        "is_current": True,
-        "received_at": arrival.at,
-        "patient_key": "",
-        "issuer_of_patient_id": "",
-        "pixel_sha256": "",
-    }
-
-
-def _insert_tasks(session: Session, study: Study, arrival: _Arrival, image_id: int) -> tuple[int, int | None]:
-    """Add the live task of the active model, and that of the shadow if there is one."""
-    models = in_use(session)
-    task_id = _insert_task(session, study, arrival, image_id, models.active_id)
-    if models.shadow_id is None:
-        return task_id, None
-    batch_id = shadow_batch(session, models.shadow_id)
-    return task_id, _insert_task(session, study, arrival, image_id, models.shadow_id, batch_id)
-
-
-def _insert_task(
-    session: Session, study: Study, arrival: _Arrival, image_id: int, model_id: int, batch_id: int | None = None
-) -> int:
-    values = {
-        "kind": KIND_SCORE,
-        "image_id": image_id,
-        "model_id": model_id,
-        "batch_id": batch_id,
-        "revision": study.revision,
-        "idem_key": f"score:{image_id}:{model_id}" + (f":{batch_id}" if batch_id else ""),
-        "state": TaskState.PENDING,
-        "priority": arrival.priority + (SHADOW_DELAY if batch_id else 0),
-        "attempts": 0,
-        "not_before_ms": 0,
-        "lease_token": 0,
-        "hint_count": 0,
-        "created_at": now_utc(),
-    }
-    return session.execute(insert(Task).values(values).returning(Task.id)).scalar_one()
+def is_on_record(session: Session, sop_uid: str, store_key: str) -> bool:
+    """Whether an image names this copy as its original."""
+    named = select(Image.id).where(Image.sop_uid == sop_uid, Image.store_key == store_key)
+    return session.execute(named.limit(1)).first() is not None
 
 
 def push_ready(session: Session, study_uids: Sequence[str]) -> None:

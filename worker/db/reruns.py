@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session, aliased
 
 from dicom_io.reasons import Outcome
 from worker.db.models import check_usable
-from worker.db.registry import KIND_SCORE
 from worker.db.schema import Batch, Image, Model, Result, Study, Task
 from worker.db.selection import Selector, parts
 from worker.db.sql import fitted, is_claimable
 from worker.db.states import OPEN_TASK_STATES, TaskState
 from worker.db.types import now_utc
+from worker.db.work import KIND_SCORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

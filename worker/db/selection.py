@@ -187,7 +187,8 @@ def _conditions(selector: Selector) -> list[ColumnElement[bool]]:
         (Study.label, known(selector.labels, Label)),
         (Image.calling_aet, selector.senders),
     )
-    conditions: list[ColumnElement[bool]] = [column.in_(values) for column, values in columns if values]
+    conditions: list[ColumnElement[bool]] = [Study.merged_into_id.is_(None)]
+    conditions += [column.in_(values) for column, values in columns if values]
     conditions += _of_times(selector)
     if selector.scored_by:
         conditions.append(_was_scored_by(selector.scored_by))

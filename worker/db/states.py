@@ -70,6 +70,10 @@ class ConflictEnd(StrEnum):
     SAME = "SAME"
 
 
+#: What `correction.column_name` says of a film that went to the row of another patient.
+FILM = "film"
+
+
 class BatchKind(StrEnum):
     """Why a batch's tasks are made."""
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=StrEnum)
 
+#: A stored moment may be so far ahead of the database's clock without that clock having been set back.
+CLOCK_SLACK_MS = 5_000
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC; refuses naive values, since SQLite drops the zone and would read them back hours wrong."""

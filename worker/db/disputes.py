@@ -1,0 +1,180 @@
+"""Conflicts for people: listed from the public view, and decided by who knows which side is right, with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, or_, select, update
+
+from worker.db.answers import recompute
+from worker.db.conflicts import close, words_in
+from worker.db.identity import Patient, counting
+from worker.db.rows import Cause, fold, patient_of, set_current
+from worker.db.schema import Conflict, Image, Receipt, Study
+from worker.db.states import ConflictEnd, ConflictKind
+from worker.db.types import now_utc
+from worker.db.views import CONFLICTS
+from worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+Row = dict[str, Any]
+#: Ends that only a source brings about.
+_BY_COMMAND = (ConflictEnd.HELD, ConflictEnd.CLAIM, ConflictEnd.BOTH, ConflictEnd.SAME)
+
+
+def conflicts(session: Session, *, decided: bool = False) -> list[Row]:
+    """The conflicts in the order they were found: those that leave a row in doubt, or all."""
+    statement = select(CONFLICTS).order_by(CONFLICTS.c.conflict_id)
+    if not decided:
+        in_doubt = or_(CONFLICTS.c.closed_at.is_(None), CONFLICTS.c.resolution == ConflictEnd.WITHDRAWN)
+        statement = statement.where(in_doubt)
+    return [dict(row) for row in session.execute(statement).mappings()]
+
+
+def conflict(session: Session, number: int) -> Row:
+    """One conflict with both its sides; raises `UsageError` where there is none of that number."""
+    found = session.execute(select(CONFLICTS).where(CONFLICTS.c.conflict_id == number)).mappings().one_or_none()
+    if found is None:
+        raise _unknown(number)
+    return dict(found)
+
+
+def of_study(session: Session, study_uid: str, side: int) -> list[Row]:
+    """The conflicts of a row, the newest first."""
+    of_row = [
+        and_(CONFLICTS.c[f"{end}_study_uid"] == study_uid, CONFLICTS.c[f"{end}_side"] == side)
+        for end in ("held", "claim")
+    ]
+    rows = select(CONFLICTS).where(or_(*of_row)).order_by(CONFLICTS.c.conflict_id.desc())
+    return [dict(row) for row in session.execute(rows).mappings()]
+
+
+def open_numbers(session: Session, study_uid: str) -> Sequence[int]:
+    """The open conflicts that concern a study."""
+    rows = select(Study.id).where(Study.study_uid == study_uid)
+    named = or_(Conflict.held_study_id.in_(rows), Conflict.claim_study_id.in_(rows))
+    return session.scalars(select(Conflict.id).where(named, Conflict.closed_at.is_(None)).order_by(Conflict.id)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a conflict: a row, whose it is, and the objects that count in it."""
+
+    study_uid: str
+    patient: Patient
+    sop_uids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A conflict as a PACS can be asked about it."""
+
+    number: int
+    kind: ConflictKind
+    sop_uid: str
+    held: Side
+    claim: Side
+    #: AE titles that sent objects of either side.
+    sources: frozenset[str]
+
+
+def sides(session: Session, number: int) -> Sides:
+    """Both sides of a conflict."""
+    found = session.get_one(Conflict, number)
+    ends = (found.held_study_id, found.claim_study_id)
+    sent = select(Receipt.source).join(Image, Image.id == Receipt.image_id).where(Image.study_id.in_(ends))
+    held, claim = (_side(session, session.get_one(Study, study_id)) for study_id in ends)
+    return Sides(number, found.kind, found.sop_uid, held, claim, frozenset(session.scalars(sent.distinct())))
+
+
+def _side(session: Session, study: Study) -> Side:
+    uids = select(Image.sop_uid).where(Image.study_id == study.id, Image.is_current)
+    return Side(study.study_uid, patient_of(study), frozenset(session.scalars(uids)))
+
+
+def resolve(session: Session, number: int, end: ConflictEnd, *, who: str, why: str) -> Row:
+    """Decide a conflict, or decide it differently; raises `UsageError` where that cannot be.
+
+    HELD: the contradicting objects do not count; CLAIM: those that were there first do not; BOTH: each for itself;
+    SAME: one patient, one row. What an earlier decision left out and this one does not counts again.
+    """
+    found = session.get(Conflict, number)
+    if found is None:
+        raise _unknown(number)
+    both = {found.held_study_id, found.claim_study_id}
+    locked = select(Study).where(Study.id.in_(both)).order_by(Study.id).with_for_update(key_share=True)
+    studies = {item.id: item for item in session.scalars(locked.execution_options(populate_existing=True))}
+    session.refresh(found)
+    _check(found, end, list(studies.values()))
+    before = f"; before: {found.resolution} by {found.who}: {found.why}" if found.resolution else ""
+    was_decided = found.resolution in _BY_COMMAND
+    held, claim = studies[found.held_study_id], studies[found.claim_study_id]
+    close(session, number, end, who, f"{why}{before}")
+    if end is ConflictEnd.SAME:
+        _make_one(session, held, claim, Cause(who, why))
+    else:
+        losing = {ConflictEnd.HELD: claim, ConflictEnd.CLAIM: held}.get(end)
+        for study in (held, claim):
+            _let_count(session, study, found.sop_uid, counts=study is not losing, is_again=was_decided)
+    for study_id in sorted(both):
+        recompute(session, study_id)
+    return conflict(session, number)
+
+
+def _check(found: Conflict, end: ConflictEnd, studies: list[Study]) -> None:
+    if end not in _BY_COMMAND:
+        msg = f"{end.lower()} is what a source does; say one of held, claim, both, same"
+        raise UsageError(msg)
+    if any(study.merged_into_id is not None for study in studies) or len(studies) != 2:
+        msg = f"conflict {found.id} is over: its films are one study"
+        raise UsageError(msg)
+    if end is ConflictEnd.SAME and found.kind is not ConflictKind.PATIENT:
+        msg = f"conflict {found.id} is between two studies: 'same' is for two patients under one Study Instance UID"
+        raise UsageError(msg)
+
+
+def _make_one(session: Session, held: Study, claim: Study, cause: Cause) -> None:
+    """One patient under two IDs: the films of both name the one who was there first from now on.
+
+    This is where a patient merge that becomes known in another way would come in.
+    """
+    patient = patient_of(held)
+    session.execute(
+        update(Image)
+        .where(Image.study_id == claim.id)
+        .values(patient_key=patient.key, issuer_of_patient_id=patient.issuer)
+        .execution_options(synchronize_session=False)
+    )
+    kept = fold(session, held, claim, cause)
+    _begin_revision(kept)
+    session.flush()
+
+
+def _let_count(session: Session, study: Study, sop_uid: str, *, counts: bool, is_again: bool) -> None:
+    """Take films out of a row's answer, or back into it after an earlier decision took them out."""
+    films = select(Image.sop_uid, Image.is_current).where(Image.study_id == study.id)
+    rows = session.execute(films.where(Image.sop_uid == sop_uid) if sop_uid else films).all()
+    counting_now = {uid for uid, is_current in rows if is_current}
+    changed = {uid for uid, _ in rows} - counting_now if counts and is_again else set()
+    if not counts:
+        changed = counting_now
+    for uid in sorted(changed):
+        words = [word for _, word in words_in(session, study.id, uid)]
+        set_current(session, (study.id,), uid, counting(words) if counts else None)
+    if changed:
+        _begin_revision(study)
+        session.flush()
+
+
+def _begin_revision(study: Study) -> None:
+    study.revision += 1
+    study.revision_at = now_utc()
+
+
+def _unknown(number: int) -> UsageError:
+    return UsageError(f"no conflict {number}: `auscult conflict list --all` has their numbers")

@@ -1,0 +1,130 @@
+"""The versions of an object: what is on record of a SOP Instance UID, who sent which, and the row of a new one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, insert, select, update
+
+from worker.db.arrivals import pixels_of
+from worker.db.identity import Patient, Version, Word
+from worker.db.rows import patient_of
+from worker.db.schema import Image, Receipt, Study
+from worker.db.sql import fitted
+from worker.db.types import CLOCK_SLACK_MS
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from worker.db.arrivals import Arrival
+
+#: Columns of an image that are facts of its header under the same name.
+GATE_COLUMNS = (
+    "sop_class_uid",
+    "transfer_syntax_uid",
+    "modality",
+    "body_part",
+    "view_position",
+    "age_months",
+    "rows",
+    "columns",
+    "presentation_intent",
+    "number_of_frames",
+    "has_pixel_data",
+    "species",
+    "derivation",
+    "is_test_object",
+    "burned_in_annotation",
+    "polarity_in_doubt",
+)
+_IMAGE_COLUMNS = ("series_uid", "sop_uid", "issuer_of_patient_id", "peer", *GATE_COLUMNS)
+
+
+def versions_of(session: Session, sop_uid: str) -> list[Version]:
+    """Every version of an object on record, in whichever study."""
+    rows = session.execute(
+        select(Image, Study).join(Study, Study.id == Image.study_id).where(Image.sop_uid == sop_uid).order_by(Image.id),
+        execution_options={"populate_existing": True},
+    ).all()
+    return [_version(image, study) for image, study in rows]
+
+
+def _version(image: Image, study: Study) -> Version:
+    # Of an image from before these columns nothing is known but the row it is in.
+    is_known = image.patient_key or image.pixel_sha256 or not image.has_pixel_data
+    patient = Patient(image.patient_key, image.issuer_of_patient_id) if is_known else patient_of(study)
+    pixels = pixels_of(image.pixel_sha256, has_pixel_data=image.has_pixel_data)
+    return Version(image.id, study.id, study.study_uid, patient, pixels, image.sha256, image.is_current)
+
+
+def add_version(session: Session, study: Study, arrival: Arrival) -> int:
+    """Put new bytes on record; whether they count is decided next."""
+    values = fitted(Image, {name: getattr(arrival.facts, name) for name in _IMAGE_COLUMNS}) | {
+        "study_id": study.id,
+        "sha256": arrival.sha256,
+        "calling_aet": arrival.source,
+        "store_key": arrival.store_key,
+        "revision": study.revision,
+        "rx_count": 1,
+        "is_current": False,
+        "received_at": arrival.at,
+        "patient_key": arrival.patient.key,
+        "pixel_sha256": arrival.pixel_sha256,
+    }
+    return session.execute(insert(Image).values(values).returning(Image.id)).scalar_one()
+
+
+def hear(session: Session, image_id: int, arrival: Arrival, *, is_new: bool) -> None:
+    """Note that a source sent a version; a spool entry that is registered again was received once."""
+    source = arrival.source
+    if not is_new and session.scalar(select(Image.store_key).where(Image.id == image_id)) == arrival.store_key:
+        return
+    heard = session.scalar(select(Receipt).where(Receipt.image_id == image_id, Receipt.source == source))
+    if heard is None:
+        at = {"first_at_ms": arrival.arrived_ms, "last_at_ms": arrival.arrived_ms, "last_key": arrival.store_key}
+        session.execute(insert(Receipt).values(image_id=image_id, source=source, **at))
+    elif heard.last_key != arrival.store_key:
+        heard.first_at_ms = min(heard.first_at_ms, arrival.arrived_ms)
+        if arrival.arrived_ms >= heard.last_at_ms:
+            heard.last_at_ms, heard.last_key = arrival.arrived_ms, arrival.store_key
+        session.flush()
+    else:
+        return
+    if not is_new:
+        _change(session, image_id, rx_count=Image.rx_count + 1)
+
+
+def put_behind(session: Session, arrival: Arrival) -> None:
+    """Let what was heard of an object before the database's clock was set back come before what arrives now."""
+    versions = select(Image.id).where(Image.sop_uid == arrival.facts.sop_uid)
+    newest = session.scalar(select(func.max(Receipt.last_at_ms)).where(Receipt.image_id.in_(versions)))
+    if newest is None or newest <= arrival.clock_ms + CLOCK_SLACK_MS:
+        return
+    by_ms = newest - arrival.arrived_ms + 1
+    session.execute(
+        update(Receipt)
+        .where(Receipt.image_id.in_(versions))
+        .values(first_at_ms=Receipt.first_at_ms - by_ms, last_at_ms=Receipt.last_at_ms - by_ms)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def words_of(session: Session, image_ids: list[int]) -> list[Word]:
+    """What the sources said of these versions."""
+    rows = session.execute(
+        select(Image.sha256, Receipt.source, Receipt.first_at_ms, Receipt.last_at_ms)
+        .join(Receipt, Receipt.image_id == Image.id)
+        .where(Image.id.in_(image_ids))
+    ).all()
+    return [Word(*row) for row in rows]
+
+
+def move_film(session: Session, image_ids: list[int], study_id: int) -> None:
+    """Let these versions of a film, none of which is current, belong to another row."""
+    _change(session, *image_ids, study_id=study_id)
+
+
+def _change(session: Session, *image_ids: int, **values: Any) -> None:
+    session.execute(
+        update(Image).where(Image.id.in_(image_ids)).values(**values).execution_options(synchronize_session=False)
+    )

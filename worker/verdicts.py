@@ -1,0 +1,71 @@
+"""A PACS is asked about conflicts over what it has sent; where it answers for one side alone, that side is right."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from dicom_io.association import association
+from dicom_io.query import find_context, find_images, find_patient
+from worker.db import disputes
+from worker.db.engine import in_transaction
+from worker.db.identity import Patient
+from worker.db.states import ConflictEnd, ConflictKind
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+    from sqlalchemy.orm import Session
+
+    from dicom_io.retrieve import Retrieval
+    from worker.bootstrap import Database
+
+logger = logging.getLogger(__name__)
+
+_WHY = "the PACS that sent these objects answers for this side alone"
+
+
+def ask_about(database: Database, by: Retrieval, study_uid: str) -> None:
+    """Decide the open conflicts of a study that the PACS is a source of; raises the errors of dicom_io.query."""
+    with database.reads() as session:
+        sides = [disputes.sides(session, number) for number in disputes.open_numbers(session, study_uid)]
+    sides = [item for item in sides if by.peer.aet in item.sources]
+    if not sides:
+        return
+    with association(by.peer, [find_context()], by.caller) as opened:
+        verdicts = [(item.number, _verdict(opened, item)) for item in sides]
+    for number, end in verdicts:
+        if end is None:
+            continue
+
+        def decide(session: Session, number: int = number, end: ConflictEnd = end) -> dict[str, Any]:
+            return disputes.resolve(session, number, end, who=f"fetch {by.peer.aet}", why=_WHY)
+
+        in_transaction(database.sessions, decide)
+        logger.info("conflict decided by its source", extra={"action": "conflict", "conflict": number, "end": end})
+
+
+def _verdict(opened: Association, sides: disputes.Sides) -> ConflictEnd | None:
+    """Which side the PACS answers for; None where it answers for both, for neither, or still has what would be lost."""
+    if sides.kind is ConflictKind.SOP_INSTANCE:
+        has = [
+            sides.sop_uid in {image.sop_uid for image in find_images(opened, side.study_uid)}
+            for side in (sides.held, sides.claim)
+        ]
+        return _only(has)
+    told = find_patient(opened, sides.held.study_uid)
+    if told is None or not told[0]:
+        return None
+    patient = Patient.of(*told)
+    end = _only([patient.is_same(side.patient) for side in (sides.held, sides.claim)])
+    if end is None:
+        return None
+    winner, loser = (sides.held, sides.claim) if end is ConflictEnd.HELD else (sides.claim, sides.held)
+    listed = {image.sop_uid for image in find_images(opened, sides.held.study_uid)}
+    return end if not (loser.sop_uids & listed) - winner.sop_uids else None
+
+
+def _only(answers: list[bool]) -> ConflictEnd | None:
+    held, claim = answers
+    if held == claim:
+        return None
+    return ConflictEnd.HELD if held else ConflictEnd.CLAIM
