@@ -74,7 +74,7 @@ def tensors_fit(details: Iterable[dict[str, Any]]) -> bool:
 def network_fits(path: Path) -> bool:
     """Whether a network for Keras fits into memory, by the sizes of its archive's members and of the weights in it.
 
-    False also for a file that is not such a network at all. Needs h5py, which comes with Keras.
+    A file that is not such a network at all fits: Keras says what is wrong with it. Needs h5py, which comes with Keras.
     """
     import h5py  # type: ignore[import-untyped]
 
@@ -87,7 +87,9 @@ def network_fits(path: Path) -> bool:
                 weights.visititems(
                     lambda _, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None
                 )
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile):
+    except zipfile.BadZipFile:
+        return True
+    except (OSError, KeyError, ValueError, RuntimeError):
         return False
     return sum(sizes) <= MAX_NETWORK_BYTES
 

@@ -32,6 +32,8 @@ RESTART_PAUSE_S = 1.0
 #: again. One that has run before has lost something from outside that may come back: it is tried for ever.
 TOO_SOON_S = 5.0
 GIVE_UP_AFTER = 5
+#: A start alone may take many seconds on a busy machine.
+WELL_AFTER_S = 60.0
 LONGEST_PAUSE_S = 60.0
 STOP_TIMEOUT_S = 60.0
 #: More than any child says when it is ready: a port number.
@@ -67,7 +69,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_ends: int = 0
-    #: Whether it has ever run for longer than a moment.
+    #: Whether it has ever run for longer than any start takes.
     was_well: bool = False
     #: When to start it again; None while it runs.
     due: float | None = None
@@ -131,7 +133,7 @@ class Child:
         """Count an end and set the time of the next start: at once, after quick ends in a row after a growing pause."""
         now = time.monotonic()
         is_quick = now - self.started < TOO_SOON_S
-        self.was_well = self.was_well or not is_quick
+        self.was_well = self.was_well or now - self.started >= WELL_AFTER_S
         self.quick_ends = self.quick_ends + 1 if is_quick else 0
         pause = 2.0 ** min(self.quick_ends - 2, 10) if self.was_well and self.quick_ends > 1 else 0.0
         self.due = now + min(pause, LONGEST_PAUSE_S)

@@ -111,7 +111,7 @@ def _props(folder: Path) -> Path:
     broken = {**marked, 0x7FE00010: (b"OB", b"\xff\x4f\xff\x51Zqstray^Mary")}
     Made(changes=marked).write(folder / "a-odd.dcm")
     Made(changes=broken, transfer_syntax_uid=JPEG_2000).write(folder / "b-broken.dcm")
-    Made(changes=odd).write(folder / "b-part.dcm")
+    Made(changes=odd | {0x00185101: (b"CS", b"LATERAL")}).write(folder / "b-side.dcm")
     Made(changes={**marked, 0x0020000D: (b"UI", NAME)}).write(folder / "c-study.dcm")
     Made(changes={**marked, 0x0020000E: (b"UI", NAME)}).write(folder / "d-series.dcm")
     for name in ("e-first.dcm", "f-killed.dcm"):
@@ -224,7 +224,7 @@ def marked_columns(rows: Sequence[dict[str, Any]]) -> set[str]:
 def test_the_scene_was_played_to_its_end(scene: Scene) -> None:
     outcomes = {(row["outcome"], row["reason_code"]) for row in scene.rows["result"]}
     assert scene.statuses == [0, 0, 0, 0xC211, 0xC212, 0]
-    assert outcomes == {("OK", None), ("BAD_INPUT", "DECODE_FAILED"), ("NOT_APPLICABLE", "NOT_CHEST")}
+    assert outcomes == {("OK", None), ("BAD_INPUT", "DECODE_FAILED"), ("NOT_APPLICABLE", "LATERAL_VIEW")}
     assert {row["reason_code"] for row in scene.rows["refusal"]} == {"INVALID_STUDY_UID", "INVALID_SERIES_UID"}
     assert {row["ai_status"] for row in scene.rows["worklist"]} <= set(TERMINAL)
     assert len([row for row in scene.rows["result"] if row["batch_id"]]) == 5

@@ -58,7 +58,7 @@ def test_a_large_picture_with_nothing_coded_costs_no_more_than_a_large_picture()
 
 def test_fragments_of_any_kind_end_in_time() -> None:
     ended = bounded(ends_of_fragments, memory=128 * MIB, seconds=5)
-    good = {"good", "a fragment for each two bytes", "100000 empty fragments", "a table of a million offsets"}
+    good = {"good", "a fragment for each two bytes", "a table of a million offsets"}
     assert {name for name, end in ended.value.items() if not end} == {*good, "no delimiter"}
     assert set(ended.value.values()) <= {"", FAILED, str(Reason.UNREADABLE), str(Reason.NO_PIXEL_DATA)}
 

@@ -21,7 +21,7 @@ from worker.errors import UsageError
 
 #: What changes something, serves, or prints one text has no rows to print.
 WITHOUT_ROWS = {
-    "demo", "up", "listen", "work", "migrate", "model activate", "model retire", "model export", "model import",
+    "demo", "up", "listen", "work", "migrate", "conflict show", "conflict resolve", "listener retire", "model activate", "model retire", "model export", "model import",
     "model show", "model train",
 }  # fmt: skip
 

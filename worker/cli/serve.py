@@ -67,8 +67,10 @@ def work(processes: Processes = None) -> None:
         run_workers(settings, processes)
         return
     from worker.app import run_worker
+    from worker.bootstrap import check_first_start
     from worker.up import check_start
 
+    check_first_start(settings)
     check_start(settings)
     run_worker(settings)
 
