@@ -28,10 +28,8 @@ from worker.errors import UsageError
 
 #: What fits 80 columns; `auscult show` has the rest of a study, --json and --csv the rest of the list.
 WORKLIST_COLUMNS = {
-    "priority_rank": "#",
     "accession_number": "Accession",
     "patient_id": "Patient ID",
-    "study_date": "Study date",
     "ai_status": "Status",
     "answer": "Answer",
     "flags": "Flags",

@@ -51,6 +51,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to the questi
 #: A spreadsheet takes a text that begins so for a formula: such a cell gets an apostrophe before it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+#: A table breaks no cell of a column whose cells are all as short as this: NOT_APPLICABLE is.
+UNBROKEN = 14
+
 STYLES = {
     "PNEUMONIA": "bold red",
     "NORMAL": "green",
@@ -185,10 +188,13 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], t
     table = Table(
         title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
     )
-    for heading in columns.values():
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in columns))
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    for number, heading in enumerate(columns.values()):
+        # A code broken in two reads as two: only what is long gives way.
+        longest = max((len(row[number]) for row in cells), default=0)
+        table.add_column(heading, overflow="fold", no_wrap=longest <= UNBROKEN)
+    for row in cells:
+        table.add_row(*row)
     console().print(table)
 
 
