@@ -94,15 +94,12 @@ class Dispatcher(Loop):
         return len(tasks)
 
     def mend(self) -> None:
-        """Bury tasks whose last attempt died and settle the studies that became complete.
-
-        The listener of this process says first that it lives: after an outage of the database it is not silent.
-        """
+        """Bury tasks whose last attempt died and settle the studies that became complete."""
         self.each(*self._mends)
 
     @property
     def _mends(self) -> tuple[Callable[[], None], ...]:
-        return (*((self._beat,) if self._beat else ()), self._rewind, self._bury, self._settle)
+        return self._rewind, self._bury, self._settle
 
     def _rewind(self) -> None:
         with self._sessions.begin() as session:
@@ -117,6 +114,9 @@ class Dispatcher(Loop):
             logger.warning("tasks given up after their last attempt", extra={"action": "bury", "tasks": buried})
 
     def _settle(self) -> None:
+        """Settle; the listener of this process says first that it lives, for it may hold objects of these studies."""
+        if self._beat:
+            self._beat()
         with self._sessions.begin() as session:
             settled = queue.settle_studies(session, SETTLE_LIMIT)
         if settled:

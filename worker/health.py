@@ -69,10 +69,13 @@ def _scarce(free: int, size: int, warn: tuple[float, int], stop: tuple[float, in
     return Level.WARN if free <= least(*warn) else Level.OK
 
 
-def spool(oldest_s: float, waiting: int) -> Finding:
-    """How long the oldest acknowledged object has waited to be registered."""
-    level = level_of(oldest_s, SPOOL_WARN_S, SPOOL_FAIL_S)
-    sentence = f"{waiting} acknowledged objects wait to be registered, the oldest for {oldest_s:.0f} s."
+def spool(oldest_s: float, waiting: int, put_off: int = 0) -> Finding:
+    """How long the oldest acknowledged object has waited to be registered, and how many failed so far."""
+    level = worst([level_of(oldest_s, SPOOL_WARN_S, SPOOL_FAIL_S), Level.WARN if put_off else Level.OK])
+    sentence = (
+        f"{waiting} acknowledged objects wait to be registered, the oldest for {oldest_s:.0f} s; {put_off} of them failed "
+        "and are tried again: the log says why."
+    )
     return Finding(Probe.SPOOL, level, oldest_s, "" if level is Level.OK else sentence)
 
 

@@ -193,7 +193,7 @@ class Door:
         except SpoolError:
             raise
         except (DicomIoError, DataError, IntegrityError):
-            self._filing.discard(key, self._spool.path(key))
+            self._filing.discard(key)
             self._set_aside(key, name)
             return
         self._spool.remove(key)

@@ -90,6 +90,7 @@ class ListenerProcess:
         """Serve until SIGTERM or SIGINT; raises at the start, and only then, what a person has to put right."""
         on_stop(self._stop.set)
         self._check_now()
+        self._open_inbox()
         self._bind()
         for loop in (*self._loops, self._monitor):
             loop.start()
@@ -171,7 +172,7 @@ class ListenerProcess:
         return [
             lambda: health.accepting(is_well=self.listener.is_accepting),
             lambda: health.broker(publisher),
-            lambda: health.spool(self._registrar.oldest_s, len(spool.keys())),
+            lambda: health.spool(self._registrar.oldest_s, len(spool.keys()), self._registrar.put_off),
             lambda: health.quarantine(spool.quarantined()),
             lambda: health.given_up(count_given_up(settings)),
             lambda: health.disk(Probe.SPOOL_DISK, settings.spool),
@@ -182,6 +183,15 @@ class ListenerProcess:
     def _registered(self) -> None:
         """New tasks are in SQL: the dispatcher hints at them."""
         self._dispatcher.wake()
+
+    def _open_inbox(self) -> None:
+        """Before the first object can be acknowledged: from now on this listener may hold some."""
+        try:
+            self._registrar.beat()
+        except (DatabaseUnavailable, SpoolError, SQLAlchemyError) as error:
+            logger.warning(
+                "the start of this listener could not be noted yet", extra={"action": "away"}, exc_info=error
+            )
 
     def _close_inbox(self) -> None:
         try:

@@ -11,7 +11,6 @@ import math
 import os
 import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy.exc import DataError, IntegrityError
 
 from dicom_io.errors import DicomIoError, SpoolError, SpoolFull
-from dicom_io.header import read_facts, read_object
+from dicom_io.header import read_object
 from dicom_io.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
 from dicom_io.reasons import Reason
 from dicom_io.spool import NotAFile, SourceUnreadable, Spool
@@ -52,6 +51,8 @@ IDLE_S = 1.0
 PUBLISH_S = (1.0, 5.0)
 #: An entry that failed so often, while others were filed, is at fault itself and is set aside.
 TRIES = 5
+#: Failures of the only entry that fails, when nothing was filed beside it; until then it holds up studies.
+TRIES_ALONE = 20
 #: When so many entries in a row fail, it is not they: the turn ends, and the next one begins with those behind them.
 MOST_IN_A_ROW = 3
 
@@ -133,13 +134,11 @@ class Filing:
             self._store.remove(key)
         return entry
 
-    def discard(self, key: str, source: Path) -> None:
+    def discard(self, key: str) -> None:
         """Take back the copy of an object that cannot be registered, unless an earlier attempt put it on record."""
-        with suppress(DicomIoError):
-            sop_uid = read_facts(source).sop_uid
-            with self._sessions() as session:
-                if is_on_record(session, sop_uid, key):
-                    return
+        with reading(self._sessions)() as session:
+            if is_on_record(session, key):
+                return
         self._store.remove(key)
 
 
@@ -212,9 +211,8 @@ class Registrar(Loop):
         return len(keys) == TAKE
 
     def beat(self) -> None:
-        """Say in SQL that this listener lives."""
-        with self._sessions.begin() as session:
-            inboxes.beat(session, self._inbox)
+        """Say in SQL that this listener lives and may hold objects, whatever keeps it from registering them."""
+        self._publish(None, self._published[1])
 
     def close(self) -> None:
         """Say at an orderly end that nothing is left to register; what is left holds its studies up."""
@@ -239,12 +237,11 @@ class Registrar(Loop):
         since, before = self._published
         now = time.monotonic()
         if now - since >= self._publish_s or bool(waiting) != bool(before):
-            self._publish(len(waiting))
+            self._publish(self._arrivals.registered_until_ms(), len(waiting))
             self._published = (now, len(waiting))
         return keys
 
-    def _publish(self, waiting: int) -> None:
-        until = self._arrivals.registered_until_ms()
+    def _publish(self, until: int | None, waiting: int) -> None:
         said = inboxes.Published(self._inbox, socket.gethostname(), os.getpid(), until, waiting)
         with self._sessions.begin() as session:
             inboxes.publish(session, said)
@@ -292,11 +289,15 @@ class Registrar(Loop):
         tries = self._setbacks.add(key)
         before = self._filed_before.setdefault(key, self._filed)
         facts = {"key": key, "cause": error_class(error), "tries": tries}
+        is_readable = self._spool.is_readable(key)
         # Where the store fails with an entry that can be read, the entry waits, however long that takes.
-        is_at_fault = not (isinstance(error, SpoolError) and self._spool.is_readable(key))
-        if tries >= TRIES and self._filed > before and is_at_fault:
+        is_at_fault = not (isinstance(error, SpoolError) and is_readable)
+        # An entry that cannot be read needs no other for a proof, and in a quiet night no other comes.
+        is_alone = tries >= TRIES_ALONE and len(self._setbacks) == 1
+        is_proven = self._filed > before or not is_readable or is_alone
+        if tries >= TRIES and is_at_fault and is_proven:
             try:
-                filing.discard(key, self._spool.path(key))
+                filing.discard(key)
                 self._set_aside(key, error)
             except SpoolError:
                 self._left_out.add(key)
@@ -318,7 +319,7 @@ class Registrar(Loop):
             # The store is full or away: the entry stays in the spool until it is back.
             raise
         except (DicomIoError, DataError) as error:
-            filing.discard(key, self._spool.path(key))
+            filing.discard(key)
             self._set_aside(key, error)
             return
         self._filed += 1

@@ -144,8 +144,29 @@ def test_what_is_on_record_is_not_discarded_with_an_entry_that_fails_later(bench
     key = bench.put(Made(), tmp_path)
     filing = bench.filing()
     filing.file(bench.spool.path(key), key)
-    filing.discard(key, bench.spool.path(key))
+    filing.discard(key)
     assert bench.store.exists(key)
+
+
+def test_an_original_on_record_stays_when_its_spool_entry_is_found_damaged(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    bench.filing().file(bench.spool.path(key), key)
+    # As on two file systems: what a power cut does to the entry, it does not do to the copy.
+    bench.spool.path(key).unlink()
+    bench.spool.path(key).write_bytes(bytes(4096))
+    bench.registrar().turn()
+    assert bench.store.exists(key)
+    assert bench.spool.quarantined() == 1
+
+
+def test_a_listener_that_cannot_register_anything_says_all_the_same_that_it_may_hold_objects(bench: Bench) -> None:
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.close()
+    until = bench.rows("SELECT registered_until_ms FROM inbox")
+    again = bench.registrar()
+    again.beat()
+    assert bench.rows("SELECT registered_until_ms FROM inbox WHERE closed_at IS NULL") == until
 
 
 def test_an_ingested_file_is_not_said_to_come_from_the_sender_it_names(bench: Bench, tmp_path: Path) -> None:

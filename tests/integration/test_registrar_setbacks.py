@@ -18,7 +18,7 @@ from dicom_io.store import MARKER, Store, StoreAway
 from tests.database import Site, fresh_site
 from tests.objects import Made
 from tests.permissions import permissions_hold
-from worker.registrar import MOST_IN_A_ROW, TRIES, Filing, Registrar, StudyClock
+from worker.registrar import MOST_IN_A_ROW, TRIES, TRIES_ALONE, Filing, Registrar, StudyClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,6 +131,25 @@ def test_an_unreadable_entry_lets_later_ones_go_first_and_is_set_aside_in_the_en
     assert registrar.put_off == 0
     inbox.turns(registrar, 1)
     assert inbox.site.rows("SELECT reason FROM refused") == [{"reason": Reason.REGISTRATION_FAILED}]
+
+
+def test_an_unreadable_entry_needs_no_other_to_be_set_aside(inbox: Inbox) -> None:
+    bad = inbox.put()
+    inbox.spool.path(bad).chmod(0)
+    registrar = inbox.registrar()
+    with permissions_hold():
+        inbox.turns(registrar, TRIES)
+    assert inbox.quarantined == [bad]
+
+
+def test_the_only_entry_that_fails_holds_up_studies_for_a_while_and_not_for_ever(inbox: Inbox) -> None:
+    refuse(inbox, "true")
+    bad = inbox.put()
+    registrar = inbox.registrar()
+    inbox.turns(registrar, TRIES_ALONE - 1)
+    assert inbox.quarantined == []
+    inbox.turns(registrar, 1)
+    assert inbox.quarantined == [bad]
 
 
 def test_an_entry_that_becomes_readable_is_filed(inbox: Inbox) -> None:

@@ -87,16 +87,6 @@ def publish(session: Session, said: Published) -> None:
         insert_unless_there(session, Inbox, [values | first], "uid")
 
 
-def beat(session: Session, uid: str) -> None:
-    """Say that a listener lives, and nothing of how far it is."""
-    session.execute(
-        update(Inbox)
-        .where(Inbox.uid == uid)
-        .values(heartbeat_at=now_utc())
-        .execution_options(synchronize_session=False)
-    )
-
-
 def close(session: Session, uid: str) -> None:
     """Note the orderly end of a listener whose spool is empty: it holds up nothing until it starts again."""
     session.execute(

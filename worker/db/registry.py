@@ -168,10 +168,9 @@ def restore_original(session: Session, image_id: int, store_key: str, key: str) 
     return retry_failed(session, study, image_id, key)
 
 
-def is_on_record(session: Session, sop_uid: str, store_key: str) -> bool:
-    """Whether an image names this copy as its original."""
-    named = select(Image.id).where(Image.sop_uid == sop_uid, Image.store_key == store_key)
-    return session.execute(named.limit(1)).first() is not None
+def is_on_record(session: Session, store_key: str) -> bool:
+    """Whether an image names this copy as its original; the copy's own header may be damaged by now."""
+    return session.execute(select(Image.id).where(Image.store_key == store_key).limit(1)).first() is not None
 
 
 def push_ready(session: Session, study_uids: Sequence[str]) -> None:
