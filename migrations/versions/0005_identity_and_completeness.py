@@ -1,7 +1,8 @@
 """Whose film is it, and when is a study complete: versions by source, conflicts, corrections, inboxes; WITHHELD.
 
 Existing images get one receipt each, from their sender at the moment they came; of their patient and pixels nothing is
-known beyond the study's row. SQLite cannot change a CHECK, so `study` is copied there with its changed definition.
+known beyond the study's row. A film that the release before moved to another study, because its SOP Instance UID came
+there, counts in both again: the conflict is on record, and the dispatcher decides both answers again. SQLite cannot change a CHECK, so `study` is copied there with its changed definition.
 Going back, a withheld study fails (it was never NORMAL), and the rows of other patients keep their films under a
 marked Study Instance UID, since the older schema has one row for each.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
+from worker.db.types import NOW_UTC
 from worker.db.views import create_view, drop_view
 
 revision = "0005"
@@ -92,6 +94,9 @@ COLUMNS = (
 )
 CURRENT_BEFORE = "the newest bytes of this SOP Instance UID"
 CURRENT_AFTER = "the version of this SOP Instance UID that counts in its study"
+#: Columns of a study's answer, which a study that is decided again has not.
+ANSWER = ("label", "probability", "threshold", "band", "reason", "finished_at")
+CONFLICT = ("kind", "held_study_id", "claim_study_id", "sop_uid", "opened_at")
 RECEIPT = ("image_id", "source", "first_at_ms", "last_at_ms", "last_key")
 EPOCH_MS = {
     "postgresql": "CAST(floor(extract(epoch FROM received_at) * 1000) AS BIGINT)",
@@ -115,6 +120,7 @@ def upgrade() -> None:
     _conflict()
     _correction()
     _inbox()
+    _give_back_films()
     _create_views(AFTER)
 
 
@@ -188,6 +194,31 @@ def _copy_study(texts: dict[str, str]) -> None:
     connection.exec_driver_sql("ALTER TABLE study_new RENAME TO study")
     for index in indexes:
         connection.exec_driver_sql(index)
+
+
+def _give_back_films() -> None:
+    connection = op.get_bind()
+    image = sa.table("image", *(sa.column(name) for name in ("id", "study_id", "sop_uid", "is_current")))
+    films = sa.select(image.c.study_id, image.c.sop_uid, sa.func.max(image.c.id).label("newest"))
+    films = films.group_by(image.c.study_id, image.c.sop_uid).subquery()
+    current = sa.alias(image)
+    counts_here = sa.exists().where(
+        current.c.study_id == films.c.study_id, current.c.sop_uid == films.c.sop_uid, current.c.is_current
+    )
+    lost = connection.execute(
+        sa.select(films.c.newest, films.c.study_id, films.c.sop_uid, current.c.study_id.label("taker"))
+        .join(current, sa.and_(current.c.sop_uid == films.c.sop_uid, current.c.is_current))
+        .where(~counts_here.correlate(films))
+    ).all()
+    study = sa.table("study", *(sa.column(name) for name in ("id", "state", *ANSWER)))
+    conflict = sa.table("conflict", *(sa.column(name) for name in CONFLICT))
+    moment = sa.literal_column(NOW_UTC[connection.dialect.name])
+    for newest, study_id, sop_uid, taker in lost:
+        connection.execute(sa.update(image).where(image.c.id == newest).values(is_current=True))
+        row = {"kind": "SOP_INSTANCE", "held_study_id": study_id, "claim_study_id": taker, "sop_uid": sop_uid}
+        connection.execute(sa.insert(conflict).values(**row, opened_at=moment))
+        doubted = study.c.id.in_((study_id, taker))
+        connection.execute(sa.update(study).where(doubted).values(state="PROVISIONAL", **dict.fromkeys(ANSWER)))
 
 
 def _receipt() -> None:

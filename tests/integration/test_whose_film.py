@@ -10,7 +10,7 @@ import pytest
 
 from dicom_io.reasons import Reason
 from tests.database import BOTH, facts_of, fresh_site, refused, scored
-from worker.db import disputes
+from worker.db import disputes, inboxes
 from worker.db.engine import in_transaction, make_engine, session_factory
 from worker.db.registry import register, restore_original
 from worker.db.states import ConflictEnd
@@ -269,3 +269,41 @@ def test_patients_that_arrive_at_once_under_one_study_uid_have_a_row_each(every_
 @pytest.fixture
 def every_site(request, tmp_path):
     yield from fresh_site(request, tmp_path)
+
+
+def test_a_third_patient_of_a_study_contradicts_each_of_the_others(site) -> None:
+    site.finish(site.receive("1.1", "1.1.1", patient_id="ANN").task_id, scored(0.1))
+    site.finish(site.receive("1.1", "1.1.2", patient_id="BEN").task_id, scored(0.1))
+    with site.sessions.begin() as session:
+        disputes.resolve(session, 1, ConflictEnd.BOTH, who="ada", why="two children")
+    site.finish(site.receive("1.1", "1.1.3", patient_id="CAT").task_id, scored(0.9))
+    site.settle()
+    assert [(row["patient_id"], row["ai_status"]) for row in sorted(site.worklist(), key=lambda row: row["side"])] == [
+        ("ANN", "WITHHELD"),
+        ("BEN", "WITHHELD"),
+        ("CAT", "FINAL"),
+    ]
+
+
+def test_a_decision_does_not_bring_back_what_another_decision_took_out(site) -> None:
+    site.finish(site.receive("1.1", "1.9", patient_id="ANN").task_id, scored(0.1))
+    site.finish(site.receive("1.1", "1.1.2", patient_id="ANN").task_id, scored(0.1))
+    site.finish(site.receive("1.2", "1.9", patient_id="ANN").task_id, scored(0.9))
+    with site.sessions.begin() as session:
+        disputes.resolve(session, 1, ConflictEnd.CLAIM, who="ada", why="it is of 1.2")
+    site.finish(site.receive("1.1", "1.1.3", patient_id="BEN").task_id, scored(0.1))
+    with site.sessions.begin() as session:
+        disputes.resolve(session, 2, ConflictEnd.CLAIM, who="ada", why="BEN")
+        disputes.resolve(session, 2, ConflictEnd.BOTH, who="ada", why="two children")
+    counting = site.rows("SELECT sop_uid FROM image WHERE is_current AND study_id = 1")
+    assert counting == [{"sop_uid": "1.1.2"}]
+
+
+def test_a_version_registered_late_does_not_shorten_the_wait(site) -> None:
+    with site.sessions.begin() as session:
+        now = inboxes.clock(session)
+    sent = {"patient_id": "1", "source": "PACS", "quiet_ms": 30_000}
+    site.receive("1.1", "1.1.1", content="a", arrived_ms=now - 20_000, **sent)
+    site.receive("1.1", "1.1.2", content="b", arrived_ms=now, **sent)
+    site.receive("1.1", "1.1.1", content="a2", arrived_ms=now - 15_000, **sent)
+    assert site.study("1.1").ready_at_ms == now + 30_000

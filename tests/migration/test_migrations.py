@@ -337,6 +337,35 @@ def test_what_0004_held_survives_0005_there_back_and_there_again(engine):
         assert held(engine) == before
 
 
+def test_a_film_that_the_release_before_moved_to_another_study_counts_in_both_again(engine):
+    with_rows(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for statement in ROWS_OF_0001:
+            connection.execute(text(statement))
+    with_rows(engine, command.upgrade, "0004")
+    columns = {table: list(held(engine)[table][0]) for table in ("study", "image")}
+    with engine.begin() as connection:
+        for table, changes in (
+            ("study", {"id": 2, "study_uid": "'1.3'"}),
+            ("image", {"id": 2, "study_id": 2, "sha256": "'other'"}),
+        ):
+            names = columns[table]
+            values = ", ".join(str(changes.get(name, name)) for name in names)
+            connection.execute(text(f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {table}"))
+            if table == "study":
+                connection.execute(text("UPDATE image SET is_current = false"))
+        connection.execute(text("UPDATE image SET is_current = true WHERE id = 2"))
+    with_rows(engine, command.upgrade, "0005")
+    assert [
+        (row["study_id"], bool(row["is_current"]))
+        for row in sorted(rows_of(engine, "image"), key=lambda row: row["id"])
+    ] == [(1, True), (2, True)]
+    assert [(row["held_study_id"], row["claim_study_id"], row["kind"]) for row in rows_of(engine, "conflict")] == [
+        (1, 2, "SOP_INSTANCE")
+    ]
+    assert [(row["ai_status"], row["label"]) for row in rows_of(engine, "worklist")] == [("PROVISIONAL", None)] * 2
+
+
 def test_a_withheld_study_and_another_patient_of_a_study_survive_the_way_back_from_0005(engine):
     with_rows(engine, command.upgrade, "0001")
     with engine.begin() as connection:

@@ -160,7 +160,8 @@ def _let_count(session: Session, study: Study, sop_uid: str, *, counts: bool, is
     films = select(Image.sop_uid, Image.is_current).where(Image.study_id == study.id)
     rows = session.execute(films.where(Image.sop_uid == sop_uid) if sop_uid else films).all()
     counting_now = {uid for uid, is_current in rows if is_current}
-    changed = {uid for uid, _ in rows} - counting_now if counts and is_again else set()
+    left_out = {uid for uid, _ in rows} - counting_now - _left_out_elsewhere(session, study.id, sop_uid)
+    changed = left_out if counts and is_again else set()
     if not counts:
         changed = counting_now
     for uid in sorted(changed):
@@ -169,6 +170,15 @@ def _let_count(session: Session, study: Study, sop_uid: str, *, counts: bool, is
     if changed:
         _begin_revision(study)
         session.flush()
+
+
+def _left_out_elsewhere(session: Session, study_id: int, sop_uid: str) -> set[str]:
+    """The objects that decisions about another conflict took out of a row."""
+    lost = or_(
+        and_(Conflict.held_study_id == study_id, Conflict.resolution == ConflictEnd.CLAIM),
+        and_(Conflict.claim_study_id == study_id, Conflict.resolution == ConflictEnd.HELD),
+    )
+    return set(session.scalars(select(Conflict.sop_uid).where(lost, Conflict.sop_uid.not_in(("", sop_uid)))))
 
 
 def _begin_revision(study: Study) -> None:

@@ -203,10 +203,10 @@ class _Placing:
         """Open the conflicts of new bytes: with another patient of the study, and with other studies of the object."""
         study = placed.study
         others = {item.id for item in self._own.values() if item.id != study.id and item.n_images}
-        if not study.n_images and others:
-            first = conflicts.by_age(self._session, others)[0]
-            self._open(ConflictKind.PATIENT, first, study.id)
-            placed.touched.add(first)
+        if not study.n_images:
+            for other in conflicts.by_age(self._session, others):
+                self._open(ConflictKind.PATIENT, other, study.id)
+                placed.touched.add(other)
         holding = {version.study_id for version in self._versions if version.is_current}
         for other in sorted(holding & self._foreign):
             self._open(ConflictKind.SOP_INSTANCE, other, study.id)

@@ -114,7 +114,8 @@ def _begin_revision(study: Study, arrival: Arrival) -> None:
     study.revision += 1
     study.revision_at = arrival.at
     study.force_at_ms = arrival.clock_ms + arrival.max_wait_ms
-    study.ready_at_ms = arrival.ready_at_ms
+    # Registered late, it may be older than the object that the study waits for.
+    study.ready_at_ms = min(max(study.ready_at_ms, arrival.ready_at_ms), study.force_at_ms)
     study.n_expected = None
 
 

@@ -203,6 +203,9 @@ def fold(session: Session, leading: Study, other: Study, cause: Cause) -> Study:
     kept.columns_at_ms = newer.columns_at_ms
     kept.first_rx_at = min(kept.first_rx_at, gone.first_rx_at)
     kept.last_rx_at = max(kept.last_rx_at, gone.last_rx_at)
+    # Whichever row still waits for objects, the one row waits as long.
+    kept.force_at_ms = max(kept.force_at_ms, gone.force_at_ms)
+    kept.ready_at_ms = max(kept.ready_at_ms, gone.ready_at_ms)
     gone.merged_into_id = kept.id
     follow_films(session, gone.id, kept.id, who=cause.who, why=cause.why)
     return kept
