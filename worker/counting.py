@@ -85,4 +85,4 @@ class Counter(Loop):
         self._asked.add((study.study_id, study.revision))
         if count:
             with self._sessions.begin() as session:
-                holdings.note_expected(session, study.study_uid, count)
+                holdings.note_expected(session, study.study_uid, count, study.revision)

@@ -13,7 +13,10 @@ from sqlalchemy import select
 
 from worker import health
 from worker.db import probes
+from worker.db.probes import Finding, Probe
+from worker.db.states import Level
 from worker.db.types import now_utc
+from worker.logs import error_class
 from worker.loops import Loop
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
-    from worker.db.probes import Finding
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,20 @@ def seldom(check: Callable[[], Finding], every_s: float) -> Callable[[], Finding
         return last[0][1]
 
     return checked
+
+
+def _found(check: Callable[[], Finding]) -> Finding | None:
+    """What a check found; None where it could not look, which must not silence the others."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - the turn of a loop: one check must not silence the others
+        logger.warning("a probe cannot look", extra={"action": "probe_failed", "cause": error_class(error)})
+        return None
+
+
+def _blind(count: int) -> Finding:
+    level = Level.FAIL if count else Level.OK
+    return Finding(Probe.MONITOR, level, count, f"{count} probes cannot look: the log says why." if count else "")
 
 
 class Monitor(Loop):
@@ -61,7 +77,9 @@ class Monitor(Loop):
 
     def turn(self) -> bool:
         """Look, then write all of it in one transaction: that it is there says that the database takes it."""
-        found = [check() for check in self._checks]
+        looked = [_found(check) for check in self._checks]
+        found = [finding for finding in looked if finding]
+        found.append(_blind(len(looked) - len(found)))
         failing = {loop.name: (loop.failures, loop.cause) for loop in self._watched if loop.failures}
         found.append(health.loops(failing))
         with self._sessions.begin() as session:

@@ -352,8 +352,7 @@ class Registrar(Loop):
     def _push_open(self) -> None:
         studies = self._open.open_studies() if self._open else frozenset()
         if studies:
-            with self._sessions.begin() as session:
-                push_ready(session, sorted(studies))
+            in_transaction(self._sessions, lambda session: push_ready(session, sorted(studies)))
 
     def _book_refusals(self) -> None:
         drained = self._journal.drain()

@@ -32,16 +32,19 @@ def ask_about(database: Database, by: Retrieval, study_uid: str) -> None:
     if not sides:
         return
     with association(by.peer, [find_context()], by.caller) as opened:
-        verdicts = [(item.number, _verdict(opened, item)) for item in sides]
-    for number, end in verdicts:
-        if end is None:
+        verdicts = [(item, _verdict(opened, item)) for item in sides]
+    for item, end in verdicts:
+        # A system that sent the claim alone knows nothing of what it would take out.
+        if end is None or (end is ConflictEnd.CLAIM and by.peer.aet not in item.sources_of_held):
             continue
 
-        def decide(session: Session, number: int = number, end: ConflictEnd = end) -> dict[str, Any]:
-            return disputes.resolve(session, number, end, who=f"fetch {by.peer.aet}", why=_WHY)
+        def decide(session: Session, item: disputes.Sides = item, end: ConflictEnd = end) -> dict[str, Any]:
+            who = f"fetch {by.peer.aet}"
+            return disputes.resolve(session, item.number, end, who=who, why=_WHY, asked=item)
 
-        in_transaction(database.sessions, decide)
-        logger.info("conflict decided by its source", extra={"action": "conflict", "conflict": number, "end": end})
+        row = in_transaction(database.sessions, decide)
+        facts = {"conflict": item.number, "end": row["resolution"]}
+        logger.info("conflict answered by its source", extra={"action": "conflict", **facts})
 
 
 def _verdict(opened: Association, sides: disputes.Sides) -> ConflictEnd | None:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dicom_io.errors import SpoolError
 from model.errors import BundleError
 from worker import health
+from worker.db import probes
+from worker.db.engine import make_engine, session_factory
+from worker.db.migrate import migrate
 from worker.db.probes import Finding, Probe, Work
 from worker.db.states import Level
 from worker.hints import HintPublisher
-from worker.monitor import seldom
+from worker.monitor import Monitor, seldom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,3 +140,18 @@ def test_the_worst_level_counts() -> None:
     assert health.worst([]) is Level.OK
     assert health.worst([Level.WARN, Level.OK]) is Level.WARN
     assert health.worst([Level.WARN, Level.FAIL, Level.OK]) is Level.FAIL
+
+
+def test_a_check_that_cannot_look_silences_no_other(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'site.db'}")
+    migrate(engine)
+    sessions = session_factory(engine)
+
+    def broken() -> Finding:
+        raise SpoolError
+
+    Monitor("listener", sessions, [broken, lambda: Finding(Probe.SPOOL_DISK, Level.FAIL)], []).turn()
+    with sessions() as session:
+        told = {(found.probe, found.level) for found in probes.fresh(session)}
+    engine.dispose()
+    assert {("MONITOR", Level.FAIL), ("SPOOL_DISK", Level.FAIL)} <= told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,7 +107,7 @@ def _look(settings: Settings) -> tuple[dict[str, Any], list[Found]]:
     else:
         counts, listeners, work, others, database_found = told
         report |= counts
-        findings += [database_found, *health.of_work(work), *_listeners(listeners)]
+        findings += [database_found, *health.of_work(work), *_listeners(listeners), *_mute(listeners, others)]
     if answers["port"] is not None and _has_listener_here(told):
         findings.append(
             _answered(answers, "port", Probe.LISTENER_PORT, "The listener of this machine does not answer.")
@@ -159,6 +160,24 @@ def _listeners(rows: list[InboxRow]) -> list[Finding]:
         elif row.state == "LIVE":
             found.append(Finding(Probe.LISTENER, Level.OK, row.waiting))
     return found or [Finding(Probe.LISTENER, Level.WARN, None, _NO_LISTENER)]
+
+
+def _mute(rows: list[InboxRow], others: list[Found]) -> list[Finding]:
+    """Listeners that live, and have been at work for long enough to have written what they found, but have not."""
+    heard = {found.source for found in others}
+    now = datetime.now(UTC)
+    return [
+        Finding(
+            Probe.MONITOR,
+            Level.FAIL,
+            row.listener,
+            f"Listener {row.listener} on {row.host} lives, but writes nothing of what it finds: its log says why.",
+        )
+        for row in rows
+        if row.state == "LIVE"
+        and (now - row.started_at) > probes.STALE_AFTER
+        and f"listener {row.host}:{row.pid}" not in heard
+    ]
 
 
 def _is_running(pid: int) -> bool:

@@ -212,7 +212,7 @@ class _Films:
 
 def _films(session: Session, study: Study) -> _Films:
     rows = session.execute(
-        select(Image.sop_uid, Image.patient_key, Result, Task.revision, has_open_task())
+        select(Image.sop_uid, Image.patient_key, Image.issuer_of_patient_id, Result, Task.revision, has_open_task())
         .select_from(Image)
         .outerjoin(Result, and_(Result.image_id == Image.id, Result.is_current))
         .outerjoin(Task, Task.id == Result.task_id)
@@ -220,13 +220,15 @@ def _films(session: Session, study: Study) -> _Films:
         .order_by(Image.id)
         .execution_options(populate_existing=True)
     ).all()
-    own = {uid: _film(result, is_new=revision == study.revision) for uid, _, result, revision, _ in rows}
+    own = {uid: _film(result, is_new=revision == study.revision) for uid, _, _, result, revision, _ in rows}
+    patient = Patient.of(study.patient_id, study.issuer_of_patient_id)
+    named = {Patient(key, issuer) for _, key, issuer, *_ in rows if key}
     waiting = [uid for uid, film in own.items() if film.outcome is None or film.outcome in _FAILURES]
     return _Films(
         judged=tuple((own | _standing_in(session, study.id, waiting)).values()),
         scored=sum(film.outcome is Outcome.OK for film in own.values()),
         open_tasks=any(is_open for *_, is_open in rows),
-        names_others=bool({key for _, key, *_ in rows} - {"", Patient.of(study.patient_id, "").key}),
+        names_others=not all(other.may_be(patient) for other in named),
     )
 
 

@@ -79,17 +79,22 @@ class Sides:
     sop_uid: str
     held: Side
     claim: Side
-    #: AE titles that sent objects of either side.
+    #: AE titles that sent objects of either side, and those that sent what would be lost if the claim were right.
     sources: frozenset[str]
+    sources_of_held: frozenset[str]
 
 
 def sides(session: Session, number: int) -> Sides:
     """Both sides of a conflict."""
     found = session.get_one(Conflict, number)
     ends = (found.held_study_id, found.claim_study_id)
-    sent = select(Receipt.source).join(Image, Image.id == Receipt.image_id).where(Image.study_id.in_(ends))
+    sent = select(Receipt.source).join(Image, Image.id == Receipt.image_id).distinct()
+    of_held = sent.where(Image.study_id == found.held_study_id)
+    if found.sop_uid:
+        of_held = of_held.where(Image.sop_uid == found.sop_uid)
     held, claim = (_side(session, session.get_one(Study, study_id)) for study_id in ends)
-    return Sides(number, found.kind, found.sop_uid, held, claim, frozenset(session.scalars(sent.distinct())))
+    sources = frozenset(session.scalars(sent.where(Image.study_id.in_(ends))))
+    return Sides(number, found.kind, found.sop_uid, held, claim, sources, frozenset(session.scalars(of_held)))
 
 
 def _side(session: Session, study: Study) -> Side:
@@ -97,11 +102,12 @@ def _side(session: Session, study: Study) -> Side:
     return Side(study.study_uid, patient_of(study), frozenset(session.scalars(uids)))
 
 
-def resolve(session: Session, number: int, end: ConflictEnd, *, who: str, why: str) -> Row:
+def resolve(session: Session, number: int, end: ConflictEnd, *, who: str, why: str, asked: Sides | None = None) -> Row:
     """Decide a conflict, or decide it differently; raises `UsageError` where that cannot be.
 
     HELD: the contradicting objects do not count; CLAIM: those that were there first do not; BOTH: each for itself;
-    SAME: one patient, one row. What an earlier decision left out and this one does not counts again.
+    SAME: one patient, one row. What an earlier decision left out and this one does not counts again. `asked`: what the
+    decision is about; where that has changed meanwhile, or a person has decided, nothing is done.
     """
     found = session.get(Conflict, number)
     if found is None:
@@ -110,6 +116,8 @@ def resolve(session: Session, number: int, end: ConflictEnd, *, who: str, why: s
     locked = select(Study).where(Study.id.in_(both)).order_by(Study.id).with_for_update(key_share=True)
     studies = {item.id: item for item in session.scalars(locked.execution_options(populate_existing=True))}
     session.refresh(found)
+    if asked is not None and (found.closed_at is not None or sides(session, number) != asked):
+        return conflict(session, number)
     _check(found, end, list(studies.values()))
     before = f"; before: {found.resolution} by {found.who}: {found.why}" if found.resolution else ""
     was_decided = found.resolution in _BY_COMMAND

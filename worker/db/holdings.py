@@ -92,14 +92,17 @@ def uncounted(session: Session, sources: Sequence[str], limit: int) -> list[Unco
     return [Uncounted(*row) for row in rows]
 
 
-def note_expected(session: Session, study_uid: str, count: int) -> None:
-    """Note how many objects the source says that a study has."""
-    session.execute(
-        update(Study)
-        .where(Study.study_uid == study_uid)
-        .values(n_expected=count)
-        .execution_options(synchronize_session=False)
-    )
+def note_expected(session: Session, study_uid: str, count: int, revision: int | None = None) -> None:
+    """Note how many objects the source says that a study has, unless it is of another revision by now.
+
+    A study that is several patients' rows stays as it is: nobody has counted each.
+    """
+    sides = select(func.count()).select_from(Study).where(Study.study_uid == study_uid, Study.merged_into_id.is_(None))
+    if session.execute(sides).scalar_one() != 1:
+        return
+    of_study = update(Study).where(Study.study_uid == study_uid, Study.merged_into_id.is_(None))
+    asked = of_study if revision is None else of_study.where(Study.revision == revision)
+    session.execute(asked.values(n_expected=count).execution_options(synchronize_session=False))
 
 
 def open_live_tasks(session: Session) -> int:

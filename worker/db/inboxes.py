@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
 from worker.db.schema import Inbox
 from worker.db.sql import fitted, insert_unless_there
@@ -66,6 +66,7 @@ def publish(session: Session, said: Published) -> None:
     values: dict[str, Any] = {
         "host": said.host,
         "pid": said.pid,
+        "started_at": case((Inbox.pid == said.pid, Inbox.started_at), else_=now_utc()),
         "heartbeat_at": now_utc(),
         "waiting": said.waiting,
         "closed_at": None,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from worker.db import conflicts, identity
-from worker.db.identity import Row
+from worker.db.identity import Row, Version
 from worker.db.rows import (
     Cause,
     Locked,
     add_side,
     fold,
     follow,
+    let_current,
     note_film_gone,
     patient_of,
     row_facts,
@@ -22,13 +23,12 @@ from worker.db.rows import (
 )
 from worker.db.schema import Image, Study
 from worker.db.states import ConflictKind
-from worker.db.versions import add_version, hear, move_film, versions_of, words_of
+from worker.db.versions import add_version, hear, move_film, put_behind, versions_of, words_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from worker.db.arrivals import Arrival
-    from worker.db.identity import Version
 
 _FOLD_WHY = "the objects now name one patient"
 
@@ -83,6 +83,8 @@ class _Placing:
         self._foreign = {study.id for study in locked.foreign}
         self._locked = self._own | {study.id: study for study in locked.foreign}
         self._versions = versions_of(session, self._sop_uid)
+        if self._versions:
+            put_behind(session, arrival)
 
     def run(self) -> Placed:
         arrival = self._arrival
@@ -94,9 +96,12 @@ class _Placing:
         hear(self._session, image_id, arrival, is_new=known is None)
         placed = Placed(home, image_id, known is None)
         if known is None:
-            self._versions = versions_of(self._session, self._sop_uid)
+            new = Version(
+                image_id, home.id, home.study_uid, arrival.patient, arrival.pixels, arrival.sha256, is_current=False
+            )
+            self._versions.append(new)
             film.rows.add(home.id)
-            film.versions.extend(version for version in self._versions if version.image_id == image_id)
+            film.versions.append(new)
         if not (was_rejected and known):
             self._count(film, placed, was_rejected=was_rejected)
         if placed.is_new:
@@ -144,11 +149,12 @@ class _Placing:
         if before == {target.id: winner.sha256}:
             return
         placed.is_changed, placed.is_displacing = True, bool(before)
-        set_current(self._session, film.rows, self._sop_uid, None)
+        if before:
+            set_current(self._session, film.rows, self._sop_uid, None)
         moved = [version.image_id for version in film.versions if version.study_id != target.id]
         if moved:
             move_film(self._session, moved, target.id)
-        set_current(self._session, (target.id,), self._sop_uid, winner.sha256)
+        let_current(self._session, target.id, self._sop_uid, winner.sha256)
         for study_id in sorted(before.keys() - {target.id}):
             self._leave(self._locked[study_id], placed, [v.image_id for v in film.versions if v.study_id == study_id])
         if winner.sha256 == self._arrival.sha256:
@@ -157,6 +163,8 @@ class _Placing:
 
     def _winner(self, film: _Film, *, was_rejected: bool) -> Version:
         by_digest = {version.sha256: version for version in film.versions}
+        if len(by_digest) == 1:
+            return film.versions[0]
         if was_rejected:
             return by_digest[self._arrival.sha256]
         return by_digest[identity.counting(words_of(self._session, [item.image_id for item in film.versions]))]

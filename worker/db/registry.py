@@ -20,7 +20,6 @@ from worker.db.schema import Image, Receipt, Refusal, Study
 from worker.db.sql import chunks, fitted, insert_unless_there
 from worker.db.states import OPEN_STATES, StudyState
 from worker.db.types import now_ms
-from worker.db.versions import put_behind
 from worker.db.work import Tasks, insert_tasks, lacked_original, live_task, retry_failed
 
 if TYPE_CHECKING:
@@ -96,7 +95,6 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
         at=received_at or moment,
     )
     locked = lock_rows(session, arrival)
-    put_behind(session, arrival)
     placed = place(session, arrival, locked)
     study = placed.study
     study.first_rx_at = min(study.first_rx_at, arrival.at)
@@ -145,7 +143,8 @@ def _settled(session: Session, placed: Placed, arrival: Arrival, tasks: Tasks) -
     changed = placed.left | placed.touched | ({study.id} if placed.is_changed or study.id in placed.touched else set())
     for study_id in sorted(changed):
         recompute(session, study_id)
-    store_key = session.scalar(select(Image.store_key).where(Image.id == placed.image_id))
+    of_image = select(Image.store_key).where(Image.id == placed.image_id)
+    store_key = None if placed.is_new else session.scalar(of_image)
     return Registration(
         study.id,
         placed.image_id,
@@ -179,6 +178,9 @@ def push_ready(session: Session, study_uids: Sequence[str]) -> None:
     wanted = now_ms() + Study.quiet_ms
     later = case((wanted < Study.force_at_ms, wanted), else_=Study.force_at_ms)
     for some in chunks(study_uids):
+        # In the order of ids, as everybody locks studies.
+        held = select(Study.id).where(Study.study_uid.in_(some), Study.state.in_(OPEN_STATES)).order_by(Study.id)
+        session.execute(held.with_for_update(key_share=True)).all()
         session.execute(
             update(Study)
             .where(Study.study_uid.in_(some), Study.state.in_(OPEN_STATES), Study.ready_at_ms < later)

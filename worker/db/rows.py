@@ -134,7 +134,8 @@ def follow(session: Session, study: Study, arrival: Arrival, image_id: int) -> N
     # A moment ahead of the clock was written before that was set back.
     was_set_back = study.columns_at_ms > arrival.clock_ms + CLOCK_SLACK_MS
     is_newer = arrival.arrived_ms >= study.columns_at_ms or was_set_back
-    is_only = is_newer and _is_only_object(session, study.id, arrival.facts.sop_uid)
+    would_clear = is_newer and any(getattr(study, name) and not new for name, new in values.items())
+    is_only = would_clear and _is_only_object(session, study.id, arrival.facts.sop_uid)
     is_other = not arrival.patient.may_be(patient_of(study))
     for name, new in values.items():
         old = getattr(study, name)
@@ -227,10 +228,18 @@ def _winners(session: Session, *study_ids: int) -> dict[str, str]:
 
 def set_current(session: Session, study_ids: Iterable[int], sop_uid: str, sha256: str | None) -> None:
     """Let one version of a film count in these rows, or none."""
-    film = update(Image).where(Image.study_id.in_(tuple(study_ids)), Image.sop_uid == sop_uid)
-    session.execute(film.where(Image.is_current).values(is_current=False).execution_options(**_UNSYNCED))
+    ids = tuple(study_ids)
+    film = update(Image).where(Image.study_id.in_(ids), Image.sop_uid == sop_uid, Image.is_current)
+    session.execute(film.values(is_current=False).execution_options(**_UNSYNCED))
     if sha256 is not None:
-        session.execute(film.where(Image.sha256 == sha256).values(is_current=True).execution_options(**_UNSYNCED))
+        for study_id in ids:
+            let_current(session, study_id, sop_uid, sha256)
+
+
+def let_current(session: Session, study_id: int, sop_uid: str, sha256: str) -> None:
+    """Let a version of a film count in a row in which none does."""
+    version = update(Image).where(Image.study_id == study_id, Image.sop_uid == sop_uid, Image.sha256 == sha256)
+    session.execute(version.values(is_current=True).execution_options(**_UNSYNCED))
 
 
 _UNSYNCED: dict[str, Any] = {"synchronize_session": False}

@@ -8,7 +8,6 @@ from sqlalchemy import func, insert, select, update
 
 from worker.db.arrivals import pixels_of
 from worker.db.identity import Patient, Version, Word
-from worker.db.rows import patient_of
 from worker.db.schema import Image, Receipt, Study
 from worker.db.sql import fitted
 from worker.db.types import CLOCK_SLACK_MS
@@ -42,19 +41,29 @@ _IMAGE_COLUMNS = ("series_uid", "sop_uid", "issuer_of_patient_id", "peer", *GATE
 
 def versions_of(session: Session, sop_uid: str) -> list[Version]:
     """Every version of an object on record, in whichever study."""
-    rows = session.execute(
-        select(Image, Study).join(Study, Study.id == Image.study_id).where(Image.sop_uid == sop_uid).order_by(Image.id),
-        execution_options={"populate_existing": True},
-    ).all()
-    return [_version(image, study) for image, study in rows]
+    columns = (
+        Image.id,
+        Image.sha256,
+        Image.is_current,
+        Image.patient_key,
+        Image.issuer_of_patient_id.label("issuer"),
+        Image.pixel_sha256,
+        Image.has_pixel_data,
+        Study.id.label("study_id"),
+        Study.study_uid,
+        Study.patient_id.label("row_patient"),
+        Study.issuer_of_patient_id.label("row_issuer"),
+    )
+    found = select(*columns).join(Study, Study.id == Image.study_id).where(Image.sop_uid == sop_uid).order_by(Image.id)
+    return [_version(row) for row in session.execute(found)]
 
 
-def _version(image: Image, study: Study) -> Version:
+def _version(row: Any) -> Version:
     # Of an image from before these columns nothing is known but the row it is in.
-    is_known = image.patient_key or image.pixel_sha256 or not image.has_pixel_data
-    patient = Patient(image.patient_key, image.issuer_of_patient_id) if is_known else patient_of(study)
-    pixels = pixels_of(image.pixel_sha256, has_pixel_data=image.has_pixel_data)
-    return Version(image.id, study.id, study.study_uid, patient, pixels, image.sha256, image.is_current)
+    is_known = row.patient_key or row.pixel_sha256 or not row.has_pixel_data
+    patient = Patient(row.patient_key, row.issuer) if is_known else Patient.of(row.row_patient, row.row_issuer)
+    pixels = pixels_of(row.pixel_sha256, has_pixel_data=row.has_pixel_data)
+    return Version(row.id, row.study_id, row.study_uid, patient, pixels, row.sha256, row.is_current)
 
 
 def add_version(session: Session, study: Study, arrival: Arrival) -> int:
@@ -79,7 +88,8 @@ def hear(session: Session, image_id: int, arrival: Arrival, *, is_new: bool) -> 
     source = arrival.source
     if not is_new and session.scalar(select(Image.store_key).where(Image.id == image_id)) == arrival.store_key:
         return
-    heard = session.scalar(select(Receipt).where(Receipt.image_id == image_id, Receipt.source == source))
+    of_source = select(Receipt).where(Receipt.image_id == image_id, Receipt.source == source)
+    heard = None if is_new else session.scalar(of_source)
     if heard is None:
         at = {"first_at_ms": arrival.arrived_ms, "last_at_ms": arrival.arrived_ms, "last_key": arrival.store_key}
         session.execute(insert(Receipt).values(image_id=image_id, source=source, **at))
