@@ -129,6 +129,11 @@ def downgrade() -> None:
     for table in ("inbox", "correction", "conflict", "receipt"):
         op.drop_table(table)
     op.execute("UPDATE study SET state = 'FAILED' WHERE state = 'WITHHELD'")
+    # The release before knows no such reason and would stop at it.
+    op.execute(
+        "UPDATE study SET reason = 'INTERNAL_ERROR' WHERE reason IN "
+        "('IDENTITY_CONFLICT', 'CORRECTION_PENDING', 'ANSWER_LOWERED', 'LISTENER_SILENT', 'STORE_UNAVAILABLE')"
+    )
     op.execute("UPDATE study SET study_uid = substr(study_uid, 1, 52) || '#' || id WHERE side <> 0")
     op.execute(
         "UPDATE image SET is_current = false WHERE is_current AND id NOT IN "

@@ -10,7 +10,8 @@ import pytest
 
 from dicom_io.reasons import Reason
 from tests.database import BOTH, facts_of, fresh_site, refused, scored
-from worker.db import disputes, inboxes
+from worker.cli.look import RESULT_COLUMNS, show_studies
+from worker.db import disputes, inboxes, queries
 from worker.db.engine import in_transaction, make_engine, session_factory
 from worker.db.registry import register, restore_original
 from worker.db.states import ConflictEnd
@@ -63,6 +64,17 @@ def test_a_corrected_patient_reaches_the_worklist_with_an_event_that_keeps_both(
         {"column_name": "patient_id", "old_value": "OLD", "new_value": "NEW", "source": "ARCHIVE"},
     ]
     assert ended(site) == []
+
+
+def test_one_result_of_a_corrected_film_is_shown_as_the_current_one(site, capsys):
+    take(site, "OLD", WELL, content="as sent first")
+    take(site, "NEW", WELL)
+    site.settle()
+    with site.sessions() as session:
+        show_studies(queries.study_detail(session, "NEW"))
+    shown = capsys.readouterr().out
+    assert RESULT_COLUMNS["is_current"] in shown
+    assert (shown.count("True"), shown.count("False")) == (3, 1)
 
 
 def test_a_value_that_was_wrong_and_is_blank_now_is_blank_in_the_row(site):
@@ -203,6 +215,42 @@ def test_two_ids_of_one_patient_become_one_row(site):
     assert says(site) == ("A", "FINAL", "PNEUMONIA", ())
     with pytest.raises(UsageError, match="is over"):
         resolve(site, ConflictEnd.HELD)
+
+
+@pytest.mark.parametrize("first", [ConflictEnd.HELD, ConflictEnd.CLAIM, ConflictEnd.BOTH])
+def test_one_patient_after_all_has_every_film_of_both(site, first):
+    take(site, "A", WELL, sop="1.1")
+    take(site, "B", ILL, sop="1.2")
+    resolve(site, first)
+    resolve(site, ConflictEnd.SAME)
+    assert says(site) == ("A", "FINAL", "PNEUMONIA", ())
+    assert site.value("SELECT count(*) FROM image WHERE is_current") == 2
+
+
+@pytest.mark.parametrize("end", [ConflictEnd.SAME, ConflictEnd.BOTH])
+def test_a_later_decision_about_the_same_two_patients_takes_the_earlier_one_back(site, end):
+    take(site, "A", WELL, sop="1.1")
+    take(site, "B", ILL, sop="1.2")
+    resolve(site, ConflictEnd.HELD)
+    take(site, "B", WELL, sop="1.3")
+    resolve(site, end, 2)
+    assert "PNEUMONIA" in {row["label"] for row in site.worklist()}
+    assert site.value("SELECT count(*) FROM image WHERE is_current") == 3
+
+
+@pytest.mark.parametrize(
+    "senders",
+    [
+        [("A", "", ILL), ("", "", ILL), ("", "", WELL)],
+        [("1", "A", ILL), ("1", "", ILL), ("1", "B", WELL)],
+    ],
+    ids=["no Patient ID", "no issuer"],
+)
+def test_an_object_of_nobody_is_no_bridge_to_other_pixels(site, senders):
+    for number, (patient, issuer, probability) in enumerate(senders):
+        take(site, patient, probability, content=f"version {number}", issuer_of_patient_id=issuer)
+    site.settle()
+    assert "PNEUMONIA" in {row["label"] for row in site.worklist()}
 
 
 def test_same_is_not_said_of_two_studies(site):

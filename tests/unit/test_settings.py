@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from worker.addresses import broker_place, database_url, describe
-from worker.cli.demo import query_example
+from worker.cli.demo import DEMO_MARK, demo_settings, query_example
 from worker.errors import SettingsError, WorkerError
 from worker.settings import child_environment, load_settings
 
@@ -296,3 +296,11 @@ def test_a_broker_url_is_brought_to_the_form_that_works(given: str, taken: str) 
     assert load_settings(broker_url=taken).broker == taken
     place = broker_place(taken)
     assert not [secret for secret in ("p%23w", "p%40", "u:", "ssl", "?") if secret in place]
+
+
+def test_a_demo_home_stays_the_demos_home(tmp_path):
+    settings = demo_settings(load_settings(home=tmp_path / "auscult"))
+    assert settings.home == tmp_path / "auscult-demo"
+    settings.home.mkdir()
+    (settings.home / DEMO_MARK).touch()
+    assert demo_settings(load_settings(home=settings.home)).home == settings.home

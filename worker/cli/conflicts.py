@@ -56,6 +56,8 @@ def conflict_list(
         rows = disputes.conflicts(session, decided=everything)
     keys = CONFLICTS.columns.keys()
     print_answer(rows, rows, lambda: print_table(rows, COLUMNS), keys, as_json=as_json, as_csv=as_csv)
+    if not rows:
+        complain("no conflict" if everything else "no conflict leaves a study in doubt")
 
 
 @app.command("show")
@@ -88,7 +90,7 @@ def conflict_resolve(
     who: Annotated[str | None, typer.Option(help="Who decides; default: the user's login name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide a conflict; the same command again decides it differently."""
+    """Decide a conflict; the same command again decides it differently, but `same` is for good."""
     if keep.upper() not in ("HELD", "CLAIM", "BOTH", "SAME"):
         msg = "--keep is one of held, claim, both, same"
         raise UsageError(msg)

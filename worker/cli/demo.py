@@ -96,7 +96,9 @@ def demo_settings(settings: Settings) -> Settings:
 
     Drawn films must never stand in the worklist of a site. Raises UsageError where the folder holds something else.
     """
-    home = settings.home.with_name(settings.home.name + DEMO_SUFFIX)
+    home = settings.home
+    if not (home / DEMO_MARK).exists():
+        home = home.with_name(home.name + DEMO_SUFFIX)
     if not (home / DEMO_MARK).exists() and any((home / name).exists() for name in HOLDS_STUDIES):
         msg = (
             f"{home} holds studies that no demo put there: choose another folder by AUSCULT_HOME, "

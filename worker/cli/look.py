@@ -105,28 +105,33 @@ def show(
         msg = f"no study {study}: give a Study Instance UID, an accession number or a Patient ID of the worklist"
         raise UsageError(msg)
     results = [{"study_uid": detail["study_uid"], **result} for detail in found for result in detail["results"]]
-    print_answer(found, results, partial(_show_studies, found), as_json=as_json, as_csv=as_csv)
+    print_answer(found, results, partial(show_studies, found), as_json=as_json, as_csv=as_csv)
     if explain:
         from worker.explain import explain_stored
 
         write_explained(partial(explain_stored, settings, database, study, image), explain, model, method)
 
 
-def _show_studies(found: list[dict[str, Any]]) -> None:
+def show_studies(found: list[dict[str, Any]]) -> None:
     """Each study, then each of its films: all of the result that counts, and a line for each other one."""
     for detail in found:
         print_facts((name, value) for name, value in detail.items() if name not in _LISTED)
         for sop_uid in dict.fromkeys(result["sop_uid"] for result in detail["results"]):
             results = [result for result in detail["results"] if result["sop_uid"] == sop_uid]
             console().print()
-            for current in (result for result in results if result["is_current"]):
-                print_facts((name, value) for name, value in current.items() if value is not None)
-            rows = [{**result, "answer": answer_of(result)} for result in results]
+            for counting in filter(_counts, results):
+                print_facts((name, value) for name, value in counting.items() if value is not None)
+            rows = [{**result, "is_current": _counts(result), "answer": answer_of(result)} for result in results]
             print_table(rows, RESULT_COLUMNS, title=f"results of {sop_uid}, newest first")
         if detail["corrections"]:
             print_table(detail["corrections"], CORRECTION_COLUMNS, title="corrections, newest first")
         if detail["conflicts"]:
             print_table(detail["conflicts"], CONFLICT_COLUMNS, title="conflicts, newest first")
+
+
+def _counts(result: Mapping[str, Any]) -> bool:
+    """The current result of the version that counts: each version of a film has a current result of its own."""
+    return bool(result["is_current"] and result["image_is_current"])
 
 
 def answer_of(row: Mapping[str, Any]) -> str:

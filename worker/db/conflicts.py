@@ -107,8 +107,9 @@ def review(session: Session, study_id: int, sop_uid: str) -> set[int]:
     undecided = or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN)
     touched: set[int] = set()
     for conflict in session.scalars(select(Conflict).where(scope, named, undecided)).all():
-        _put_in_order(session, conflict)
         ends = {conflict.held_study_id, conflict.claim_study_id}
+        if _put_in_order(session, conflict):
+            touched |= ends
         is_over = _is_withdrawn(session, conflict)
         if is_over and conflict.closed_at is None:
             close(session, conflict.id, ConflictEnd.WITHDRAWN, SOURCE, _WITHDRAWN_WHY)
@@ -120,11 +121,13 @@ def review(session: Session, study_id: int, sop_uid: str) -> set[int]:
     return touched
 
 
-def _put_in_order(session: Session, conflict: Conflict) -> None:
-    """Hold what came first, though it may be registered last."""
+def _put_in_order(session: Session, conflict: Conflict) -> bool:
+    """Hold what came first, though it may be registered last; whether that changed the sides."""
     held, claim = by_age(session, (conflict.held_study_id, conflict.claim_study_id), conflict.sop_uid)
-    if held != conflict.held_study_id:
+    is_new = held != conflict.held_study_id
+    if is_new:
         _update(session, Conflict.id == conflict.id, held_study_id=held, claim_study_id=claim)
+    return is_new
 
 
 def _is_withdrawn(session: Session, conflict: Conflict) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, not_, or_, select, update
 
 from worker.db.answers import recompute
 from worker.db.conflicts import close, words_in
@@ -120,15 +120,14 @@ def resolve(session: Session, number: int, end: ConflictEnd, *, who: str, why: s
         return conflict(session, number)
     _check(found, end, list(studies.values()))
     before = f"; before: {found.resolution} by {found.who}: {found.why}" if found.resolution else ""
-    was_decided = found.resolution in _BY_COMMAND
+    was_decided = _was_decided(session, found)
     held, claim = studies[found.held_study_id], studies[found.claim_study_id]
     close(session, number, end, who, f"{why}{before}")
+    losing = {ConflictEnd.HELD: claim, ConflictEnd.CLAIM: held}.get(end)
+    for study in (held, claim):
+        _let_count(session, study, found, counts=study is not losing, is_again=was_decided)
     if end is ConflictEnd.SAME:
         _make_one(session, held, claim, Cause(who, why))
-    else:
-        losing = {ConflictEnd.HELD: claim, ConflictEnd.CLAIM: held}.get(end)
-        for study in (held, claim):
-            _let_count(session, study, found.sop_uid, counts=study is not losing, is_again=was_decided)
     for study_id in sorted(both):
         recompute(session, study_id)
     return conflict(session, number)
@@ -163,15 +162,14 @@ def _make_one(session: Session, held: Study, claim: Study, cause: Cause) -> None
     session.flush()
 
 
-def _let_count(session: Session, study: Study, sop_uid: str, *, counts: bool, is_again: bool) -> None:
+def _let_count(session: Session, study: Study, about: Conflict, *, counts: bool, is_again: bool) -> None:
     """Take films out of a row's answer, or back into it after an earlier decision took them out."""
     films = select(Image.sop_uid, Image.is_current).where(Image.study_id == study.id)
-    rows = session.execute(films.where(Image.sop_uid == sop_uid) if sop_uid else films).all()
-    counting_now = {uid for uid, is_current in rows if is_current}
-    left_out = {uid for uid, _ in rows} - counting_now - _left_out_elsewhere(session, study.id, sop_uid)
-    changed = left_out if counts and is_again else set()
-    if not counts:
-        changed = counting_now
+    rows = session.execute(films.where(Image.sop_uid == about.sop_uid) if about.sop_uid else films).all()
+    changed = {uid for uid, is_current in rows if is_current}
+    if counts:
+        elsewhere = _left_out_elsewhere(session, study.id, about) if is_again else {""}
+        changed = set() if "" in elsewhere else {uid for uid, _ in rows} - changed - elsewhere
     for uid in sorted(changed):
         words = [word for _, word in words_in(session, study.id, uid)]
         set_current(session, (study.id,), uid, counting(words) if counts else None)
@@ -180,13 +178,25 @@ def _let_count(session: Session, study: Study, sop_uid: str, *, counts: bool, is
         session.flush()
 
 
-def _left_out_elsewhere(session: Session, study_id: int, sop_uid: str) -> set[str]:
-    """The objects that decisions about another conflict took out of a row."""
+def _is_about(about: Conflict) -> ColumnElement[bool]:
+    """A conflict between the same two rows about the same objects: a later film can open another one."""
+    ends = (about.held_study_id, about.claim_study_id)
+    same_rows = and_(Conflict.held_study_id.in_(ends), Conflict.claim_study_id.in_(ends))
+    return and_(same_rows, Conflict.sop_uid == about.sop_uid)
+
+
+def _was_decided(session: Session, about: Conflict) -> bool:
+    decided = select(Conflict.id).where(_is_about(about), Conflict.resolution.in_(_BY_COMMAND))
+    return session.scalar(decided.limit(1)) is not None
+
+
+def _left_out_elsewhere(session: Session, study_id: int, about: Conflict) -> set[str]:
+    """The objects that decisions about other rows or objects took out of a row; "" is the whole row."""
     lost = or_(
         and_(Conflict.held_study_id == study_id, Conflict.resolution == ConflictEnd.CLAIM),
         and_(Conflict.claim_study_id == study_id, Conflict.resolution == ConflictEnd.HELD),
     )
-    return set(session.scalars(select(Conflict.sop_uid).where(lost, Conflict.sop_uid.not_in(("", sop_uid)))))
+    return set(session.scalars(select(Conflict.sop_uid).where(lost, not_(_is_about(about)))))
 
 
 def _begin_revision(study: Study) -> None:

@@ -93,15 +93,15 @@ def films_of(patient: Patient, pixels: str, rows: Sequence[Row], versions: Seque
     """The rows whose films a new object is a version of, in order; none where it contradicts all that are known.
 
     `versions` are those of its SOP Instance UID in these rows. The same pixels are the same film, whomever they name: a
-    correction. Other pixels need the same patient, and no Patient ID is not the same one. An object that is a version of
-    two films shows that these are one.
+    correction. Other pixels need the same patient, and no Patient ID is not the same one, nor is one of unknown issuer
+    the bridge between two. An object that is a version of two films shows that these are one.
     """
     holding = {version.study_id for version in versions}
     found = {row.study_id for row in rows if row.study_id in holding and patient.is_same(row.patient)}
     found |= {
         version.study_id
         for version in versions
-        if patient.is_same(version.patient) or (pixels and version.pixels == pixels)
+        if (patient.key and patient == version.patient) or (pixels and version.pixels == pixels)
     }
     return sorted(found)
 
