@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import platform
 import random
@@ -84,6 +85,16 @@ def _this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
             return _real(self, *arguments)
 
         monkeypatch.setattr(socket.socket, name, guarded)
+
+
+@pytest.fixture(autouse=True)
+def _own_log_levels() -> Iterator[None]:
+    """Undo how quiet a command run in this process has made the log."""
+    loggers = [logging.getLogger(name) for name in ("", "worker", "worker.progress", "dicom_io", "model")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

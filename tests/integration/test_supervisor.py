@@ -87,7 +87,9 @@ def test_a_child_that_has_run_well_is_never_given_up_and_tried_after_growing_pau
     child.process.wait(10)
     # It ran for longer than a moment, this time.
     monkeypatch.setattr(supervisor_module, "TOO_SOON_S", 0.0)
+    monkeypatch.setattr(supervisor_module, "WELL_AFTER_S", 0.0)
     supervisor.check()
+    monkeypatch.setattr(supervisor_module, "WELL_AFTER_S", 1e9)
     monkeypatch.setattr(supervisor_module, "TOO_SOON_S", 1e9)
     pauses = []
     for _ in range(2 * GIVE_UP_AFTER):

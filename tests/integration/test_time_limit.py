@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 # an application's task is registered once in a process
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_pools_parent_takes_back_what_the_child_had_claimed_as_timed_out(
-    database: Database, database_url: str, tmp_path: Path
+    database: Database, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     door = Door(Spool(tmp_path / "spool"), Filing(database.sessions, Store(tmp_path / "store"), StudyClock(0, 60_000)))
     for number in (1, 2):
@@ -39,9 +39,9 @@ def test_the_pools_parent_takes_back_what_the_child_had_claimed_as_timed_out(
     first, second = sorted(door.intake.tasks)
     held = claims.claim(database.sessions, first, f"{socket.gethostname()}:{os.getpid()}:abc", 60_000, 3)
     assert held
-    app = make_app(load_settings(home=tmp_path / "home", database_url=database_url, broker_url="memory://"))
-    publisher = HintPublisher("memory://")
-    with Connection("memory://") as connection, connection.SimpleQueue(LIVE_QUEUE) as waiting:
+    app = make_app(load_settings(home=tmp_path / "home", database_url=database_url, broker_url=redis_url))
+    publisher = HintPublisher(redis_url)
+    with Connection(redis_url) as connection, connection.SimpleQueue(LIVE_QUEUE) as waiting:
         publisher.publish([first, second], LIVE_QUEUE)
         # the hint as a worker's main process has it, while the pool's child holds the first film
         made: Any = app.tasks[TASK_NAME].Request
