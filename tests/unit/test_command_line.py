@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from worker.cli.command import app
+from worker.cli.look import WORKLIST_COLUMNS
 from worker.cli.output import confirm, print_answer, print_csv, print_facts, print_table
 from worker.errors import UsageError
 
@@ -117,6 +118,20 @@ def test_a_table_fits_80_columns_and_loses_nothing(
     assert max(map(len, printed.splitlines())) <= 80
     for char in set(uid):
         assert printed.count(char) >= 2 * uid.count(char)
+
+
+def test_a_worklist_at_80_columns_breaks_no_code_and_shows_no_empty_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    codes = {"ai_status": "NOT_APPLICABLE", "answer": "IDENTITY_CONFLICT", "flags": ["AGE_OUT_OF_RANGE", "NO_AGE"]}
+    rows = [{"accession_number": "ACC-2026-0012345", "patient_id": "P-1-CORRECTED", **codes, "band": None}]
+    print_table(rows, {"band": "Band", **WORKLIST_COLUMNS})
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    for code in ("NOT_APPLICABLE", "IDENTITY_CONFLICT", "AGE_OUT_OF_RANGE", "NO_AGE"):
+        assert code in printed
+    assert "Band" not in printed
 
 
 def test_times_have_a_zone(capsys: pytest.CaptureFixture[str]) -> None:

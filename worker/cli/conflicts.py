@@ -33,13 +33,10 @@ app = Verbs(help="Conflicts about whose film it is: see both sides, decide.")
 Number = Annotated[int, typer.Argument(help="The conflict's number.", show_default=False)]
 COLUMNS = {
     "conflict_id": "#",
-    "kind": "Kind",
-    "held_patient_id": "Held: patient ID",
+    "held_patient_id": "Held",
     "held_ai_status": "Status",
-    "held_label": "Label",
-    "claim_patient_id": "Claim: patient ID",
+    "claim_patient_id": "Claim",
     "claim_ai_status": "Status",
-    "claim_label": "Label",
     "resolution": "Ended",
 }
 

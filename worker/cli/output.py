@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -51,8 +52,12 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to the questi
 #: A spreadsheet takes a text that begins so for a formula: such a cell gets an apostrophe before it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-#: A table breaks no cell of a column whose cells are all as short as this: NOT_APPLICABLE is.
-UNBROKEN = 14
+#: A table breaks no cell of a column whose cells are all as short as this, as IDENTITY_CONFLICT is ...
+UNBROKEN = 17
+#: ... but what the hospital numbers gives way where there is no room for all.
+GIVES_WAY = ("patient_id", "accession_number")
+#: What stands where there is nothing.
+NOTHING = "-"
 
 STYLES = {
     "PNEUMONIA": "bold red",
@@ -184,15 +189,16 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
-    """A table of these columns (key: heading); states and labels in their colour."""
+    """A table of these columns (key: heading) as far as a row has anything there; states and labels in their colour."""
     table = Table(
         title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
     )
-    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-    for number, heading in enumerate(columns.values()):
+    shown = [key for key in columns if not rows or any(_words(row.get(key)) != NOTHING for row in rows)]
+    cells = [[_lines(row.get(key)) for key in shown] for row in rows]
+    for number, key in enumerate(shown):
         # A code broken in two reads as two: only what is long gives way.
-        longest = max((len(row[number]) for row in cells), default=0)
-        table.add_column(heading, overflow="fold", no_wrap=longest <= UNBROKEN)
+        longest = max((cell_len(line.plain) for row in cells for line in row[number].split()), default=0)
+        table.add_column(columns[key], overflow="fold", no_wrap=longest <= UNBROKEN and not key.endswith(GIVES_WAY))
     for row in cells:
         table.add_row(*row)
     console().print(table)
@@ -214,9 +220,16 @@ def _cell(value: Any) -> Text:
     return Text(text, style=STYLES.get(text, ""))
 
 
+def _lines(value: Any) -> Text:
+    """The same, with each member of a list on a line of its own."""
+    if isinstance(value, list | tuple) and value:
+        return Text("\n").join(map(_cell, value))
+    return _cell(value)
+
+
 def _words(value: Any) -> str:
     if value is None or value in ("", [], ()):
-        return "-"
+        return NOTHING
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, datetime):
