@@ -77,7 +77,7 @@ def register_tasks(app: Celery, settings: Settings) -> None:
     worker_process_init.connect(sit_down, weak=False)
     worker_process_shutdown.connect(get_up, weak=False)
 
-    @app.task(name=TASK_NAME, base=_limited(settings))
+    @app.task(name=TASK_NAME, base=_limited(settings), shared=False)
     def score(task_ids: Sequence[int]) -> None:
         for task_id in task_ids:
             try:

@@ -60,6 +60,15 @@ def test_a_lost_broker_is_replaced_and_work_goes_on(up: Running) -> None:
     up.site.wait_terminal(2)
 
 
+@pytest.fixture
+def _hangups_heard() -> Iterator[None]:
+    """A test run under nohup would hand down that it ignores SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hangups_heard")
 def test_a_worker_ends_by_sighup_and_does_not_start_itself_again(up: Running) -> None:
     (worker,) = (process for process in psutil.Process(up.process.pid).children() if "work" in process.cmdline())
     family = [worker, *worker.children()]

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-# an application's task is registered once in a process
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_pools_parent_takes_back_what_the_child_had_claimed_as_timed_out(
     database: Database, database_url: str, redis_url: str, tmp_path: Path
