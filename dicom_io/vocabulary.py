@@ -62,7 +62,6 @@ class Meaning(StrEnum):
 
 Meanings = frozenset[Meaning]
 _NOTHING: Meanings = frozenset()
-_PARTS: Meanings = frozenset({Meaning.CHEST, Meaning.OTHER})
 
 
 @dataclass(slots=True)

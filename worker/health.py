@@ -28,7 +28,7 @@ INODES_WARN, INODES_STOP = (0.10, 100_000), (0.02, 10_000)
 SPOOL_WARN_S, SPOOL_FAIL_S = 60.0, 600.0
 WORK_WARN_S, WORK_FAIL_S = 300.0, 1800.0
 CLOCK_WARN_S, CLOCK_FAIL_S = 5.0, 60.0
-#: A loop may fail once or twice when something else is started anew.
+#: A loop may fail once or twice when something else is started again.
 LOOP_WARN, LOOP_FAIL = 1, 3
 
 
