@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
-"""The one tool a fresh machine needs: it makes the environment, then runs, tests or measures Auscult.
+"""The one tool that a fresh machine needs: it makes the environment, then runs, tests or measures Auscult.
 
     python3 dev.py run [...]            the environment, then `auscult demo [...]`
-    python3 dev.py test [--quick] [...] the checks, then every test; what follows goes to pytest
-    python3 dev.py check                lint, types and import rules alone
+    python3 dev.py test [...]           the checks, then the tests; what follows goes to pytest
+                        [--quick]       only unit tests, without those that need public films
+                        [--proofs]      only the long proofs, of which the tests have a short form
+                        [--coverage]    measures coverage with branches and prints it; takes about twice as long
+    python3 dev.py check                lint, types, import rules and the documentation (build/docs) alone
     python3 dev.py bench [...]          the figures of benchmarks/
+    python3 dev.py faults [...]         rounds of faults at random on real processes: --minutes N, --seed S, --database D
     python3 dev.py env [--pip]          the environment alone; --pip: with pip even where uv is found
+    python3 dev.py audit                known vulnerabilities of what is installed for running, and its bill of materials
     python3 dev.py lock [--upgrade]     uv.lock and the requirements files made from it (needs uv)
 
 The environment is .venv beside this file: by uv where it is found, else by pip, both from locked versions. A second
 run finds it up to date and starts at once. Needs Python 3.11 to 3.13; Ctrl-C ends everything; exit codes pass through.
 """
 
-# Runs before anything is installed, so: standard library only. It must also be read by an older Python as far as
-# the sentence that says which Python is needed.
+# It runs before anything is installed, so it imports only the standard library. An older Python must be able to parse it
+# up to the sentence that says which Python is needed.
 from __future__ import annotations
 
 import hashlib
@@ -29,7 +34,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,15 +46,22 @@ PYTHON = str(VENV / "bin" / "python")
 STAMP = VENV / "auscult-dev.json"
 PYPI = "https://pypi.org/simple"
 RUN, DEV = "run", "dev"
-GROUPS = {RUN: ["build"], DEV: ["build", "lint", "typing", "test"]}
+EXTRAS = ["cpu", "evaluate", "train"]
+GROUPS = {RUN: ["build"], DEV: ["build", "lint", "typing", "test", "docs"]}
 REQUIREMENTS = {RUN: "requirements.txt", DEV: "requirements-dev.txt"}
 SERVE = "requirements-serve.txt"  # what an image without TensorFlow installs
-QUICK = "not (acceptance or integration or tensorflow or slow or data)"
+QUICK = "not (acceptance or integration or tensorflow or slow or data or proof)"
+SUITE, PROOFS = "not proof", "proof"
+# The tests run in as many processes as there are cores: threads of NumPy in each would wait for one another.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# In an environment of their own, because they depend on other versions than Auscult does.
+AUDIT_TOOLS = ("pip-audit==2.10.1", "cyclonedx-bom==7.5.0")
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "codespell": ["codespell"],
     "import rules": ["lint-imports"],
+    "docs": ["mkdocs", "build", "--strict"],  # --quiet would hide the warnings from --strict as well
     "mypy": ["mypy"],
 }
 
@@ -173,7 +185,8 @@ def ensure(level: str, *, by_pip: bool = False) -> None:
 
 def sync_by_uv(uv: str, level: str) -> bool:
     """Bring .venv to the lock with uv; False, and a line that says so, where uv cannot."""
-    command = [uv, "sync", "--frozen", "--python", base_python(), "--extra", "cpu"]
+    command = [uv, "sync", "--frozen", "--python", base_python()]
+    command += [f"--extra={extra}" for extra in EXTRAS]
     command += [f"--group={group}" for group in GROUPS[level]]
     if level == RUN:
         command.append("--inexact")
@@ -294,20 +307,60 @@ def report(name: str, code: int, words: str, seconds: float) -> bool:
 
 def test(arguments: list[str]) -> int:
     """Run the checks and then the tests, also when a check fails: one run tells everything."""
-    quick = "--quick" in arguments
-    chosen = [argument for argument in arguments if argument != "--quick"]
+    which = QUICK if "--quick" in arguments else PROOFS if "--proofs" in arguments else SUITE
+    with_coverage = "--coverage" in arguments
+    chosen = [argument for argument in arguments if argument not in ("--quick", "--proofs", "--coverage")]
     failed = check()
     # A file's tests stay in one process: they share servers, and the processes of two files use ports of their own.
     workers = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
-    command = [PYTHON, "-m", "pytest", "-n", str(workers), "--dist", "loadfile", "--durations", "20"]
+    command = [
+        PYTHON,
+        *(["-m", "coverage", "run"] if with_coverage else []),
+        "-m",
+        "pytest",
+        "-n",
+        str(workers),
+        "--dist",
+        "loadfile",
+        "--durations",
+        "20",
+    ]
     # pytest-xdist gives a file whose process died to a new one, again and again: once is enough to know.
     command += ["--max-worker-restart", "1"]
-    command += ["-m", QUICK, *chosen] if quick else chosen
+    command += ["-m", which, *chosen]
     say(shlex.join(command))
-    code = call(command)
+    code = call(command, env={**os.environ, **ONE_THREAD})
+    if with_coverage:
+        code = code or print_coverage()
     if failed:
         say("the checks failed, see above")
     return code or failed
+
+
+def print_coverage() -> int:
+    """Print the coverage of each file and the functions with the least; return an exit code."""
+    found = ROOT / "build" / "coverage.json"
+    found.parent.mkdir(exist_ok=True)
+    for step in (["combine", "--quiet"], ["report"], ["json", "--quiet", "-o", str(found)]):
+        if code := call([PYTHON, "-m", "coverage", *step]):
+            return code
+    print("\nThe functions with the least coverage, of those with at least 5 statements:")
+    for share, name in least_covered(json.loads(found.read_text("utf-8")))[:10]:
+        print(f"{share:4.0f} %  {name}")
+    return 0
+
+
+def least_covered(report: dict[str, Any]) -> list[tuple[float, str]]:
+    """Return percent and name of each function with at least 5 statements: the least covered first, of these the longest."""
+    functions = {
+        f"{path}: {name}": function["summary"]
+        for path, file in report["files"].items()
+        for name, function in file["functions"].items()
+        if name
+    }
+    chosen = {name: found for name, found in functions.items() if found["num_statements"] >= 5}
+    names = sorted(chosen, key=lambda name: (chosen[name]["percent_covered"], -chosen[name]["num_statements"]))
+    return [(chosen[name]["percent_covered"], name) for name in names]
 
 
 def bench(arguments: list[str]) -> NoReturn:
@@ -317,6 +370,13 @@ def bench(arguments: list[str]) -> NoReturn:
     replace([PYTHON, "-m", "benchmarks", *arguments])
 
 
+def faults(arguments: list[str]) -> NoReturn:
+    """Hurt a site in every way for as long as told; the tests have a short form."""
+    ensure(DEV)
+    os.chdir(ROOT)
+    replace([PYTHON, "-m", "tests.faults", *arguments])
+
+
 def env(arguments: list[str]) -> int:
     """Make the environment with all tools."""
     if set(arguments) - {"--pip"}:
@@ -324,6 +384,56 @@ def env(arguments: list[str]) -> int:
     ensure(DEV, by_pip="--pip" in arguments)
     say(f"ready: {PYTHON}")
     return 0
+
+
+def audit(arguments: list[str]) -> int:
+    """Write build/sbom.cdx.json and build/audit.json; 1 where a package has a known vulnerability."""
+    if arguments:
+        raise DevError(f"audit takes no arguments, not {shlex.join(arguments)}")
+    build = ROOT / "build"
+    tools, sbom, found = build / "audit-tools", build / "sbom.cdx.json", build / "audit.json"
+    python = str(tools / "bin" / "python")
+    wanted = [*AUDIT_TOOLS, "--quiet", "--disable-pip-version-check"]
+    need_ensurepip()
+    if call([base_python(), "-m", "venv", str(tools)]) or call([python, "-m", "pip", "install", *wanted]):
+        raise DevError("the tools of the audit cannot be installed, pip's words are above")
+    for path in (sbom, found):
+        path.unlink(missing_ok=True)
+    requirements = str(ROOT / REQUIREMENTS[RUN])
+    described = ["requirements", requirements, "--output-reproducible", "--output-file", str(sbom)]
+    if call([python, "-m", "cyclonedx_py", *described]):
+        raise DevError("the bill of materials cannot be written, the tool's words are above")
+    say(f"wrote {sbom.relative_to(ROOT)} (CycloneDX)")
+    asked = [
+        "--requirement",
+        requirements,
+        "--require-hashes",
+        "--disable-pip",
+        "--format",
+        "json",
+        "--output",
+        str(found),
+    ]
+    code = call([python, "-m", "pip_audit", *asked])
+    answer = json.loads(found.read_text("utf-8")) if found.exists() else {}
+    return report_audit(answer.get("dependencies", [])) or code
+
+
+def report_audit(packages: list[dict[str, Any]]) -> int:
+    """Print each known vulnerability, and each package that was not looked up; 1 where there is one of either."""
+    skipped = [entry for entry in packages if "skip_reason" in entry]
+    if len(skipped) == len(packages):
+        # Without an answer nothing is known, which is not the same as "nothing was found".
+        raise DevError("PyPI's list of known vulnerabilities gave no answer, so nothing is known: try again online")
+    for entry in packages:
+        for known in entry.get("vulns", ()):
+            fixed = ", ".join(known["fix_versions"]) or "no release"
+            say(f"{entry['name']} {entry['version']}: {known['id']}, fixed in {fixed}")
+    for entry in skipped:
+        say(f"{entry['name']}: not looked up ({entry['skip_reason']})")
+    hurt = sum(bool(entry.get("vulns")) for entry in packages)
+    say(f"{len(packages)} packages: {hurt} with known vulnerabilities, {len(skipped)} not looked up")
+    return 1 if hurt or skipped else 0
 
 
 def lock(arguments: list[str]) -> int:
@@ -338,7 +448,7 @@ def lock(arguments: list[str]) -> int:
     export = [uv, "export", "--no-config", "--frozen", "--quiet", "--no-emit-project", "--no-annotate", "--no-header"]
     targets = {SERVE: ["--group=build"]}
     for level, target in REQUIREMENTS.items():
-        targets[target] = ["--extra=cpu", *(f"--group={group}" for group in GROUPS[level])]
+        targets[target] = [f"--extra={extra}" for extra in EXTRAS] + [f"--group={group}" for group in GROUPS[level]]
     for target, parts in targets.items():
         if code := call([*export, *parts, "--output-file", target], env=clean):
             return code
@@ -351,7 +461,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "bench": bench,
+    "faults": faults,
     "env": env,
+    "audit": audit,
     "lock": lock,
 }
 

@@ -1,4 +1,7 @@
-"""``python3 dev.py bench [film] [network] [ingest] [memory]``: print the figures, all of them by default.
+"""``python3 dev.py bench [film] [network] [ingest] [memory]``: print the figures, all of these by default.
+
+``python3 dev.py bench soak`` runs an hour alone (`benchmarks.soak.run`), ``python3 dev.py bench migrations`` some minutes
+(`benchmarks.migrations`).
 
 Timings on a shared machine are noisy, so two ways are timed in turns within one run and only their ratio is worth
 quoting; the medians beside it say what machine it was.
@@ -25,6 +28,14 @@ SECTIONS: dict[str, Callable[[], None]] = {
 
 def main() -> None:
     """Run the sections named on the command line."""
+    if sys.argv[1:2] == ["soak"]:
+        from benchmarks.soak import run  # its servers come from the tests' packages
+
+        sys.exit(run.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["migrations"]:
+        from benchmarks import migrations  # as above
+
+        sys.exit(migrations.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="dev.py bench", description="Figures of the main path.")
     parser.add_argument("section", nargs="*", metavar="{" + ",".join(SECTIONS) + "}", help="default: all")
     chosen = parser.parse_args().section or list(SECTIONS)

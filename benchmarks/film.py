@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydicom import dcmread
 
-from dicom_io.film import film_of_dicom
-from dicom_io.header import read_facts
-from dicom_io.phantom import demo_studies
-from model.bundle import builtin_folder, find_bundle
-from model.engine import Classifier, open_engine
-from worker.pipeline import judge_film
+from dicom_io.create.phantom import demo_studies
+from dicom_io.film.film import film_of_dicom
+from dicom_io.header.reader import read_facts
+from model.serving.bundle import builtin_folder, find_bundle
+from model.serving.classifier import Classifier
+from model.serving.engine import open_engine
+from worker.judging.pipeline import judge_film
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydicom.dataset import Dataset
 
-    from dicom_io.facts import Facts
+    from dicom_io.header.facts import Facts
 
 ROUNDS = 9
 ROWS, COLUMNS = 2500, 2048

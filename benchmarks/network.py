@@ -6,9 +6,10 @@ import statistics
 import sys
 import time
 
-from dicom_io.phantom import drawn_chests
-from model.bundle import builtin_folder, list_bundles
-from model.engine import Classifier, open_engine
+from dicom_io.create.phantom import drawn_chests
+from model.serving.bundle import builtin_folder, list_bundles
+from model.serving.classifier import Classifier
+from model.serving.engine import open_engine
 
 ROUNDS = 60
 REFERENCE = "notebook-1"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import psutil
 from pydicom.uid import generate_uid
 
-from dicom_io.phantom import demo_studies
-from dicom_io.scu import send
+from dicom_io.client.send import send
+from dicom_io.create.phantom import demo_studies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

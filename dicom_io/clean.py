@@ -1,22 +1,22 @@
-"""Text that every database takes, that shows on every terminal as what it is, and does nothing there."""
+"""Clean text: every database stores it, and every terminal shows it without acting on it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Line ends and blanks of other widths; the ideographic space parts Japanese names and stays.
+# Line ends and spaces of other widths. The ideographic space separates the parts of Japanese names and is kept.
 _BLANKS = re.compile(r"(?!\u3000)\s")
-# Control characters (NUL breaks PostgreSQL text), lone surrogates (they break UTF-8), format characters (bidirectional
-# overrides show a text as another one). The joiners are letters' business in Persian and Indian names.
+# Control characters (PostgreSQL refuses NUL), lone surrogates (UTF-8 cannot hold them) and format characters
+# (bidirectional overrides make a text look like another one). Persian and Indian names need the joiners.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Cf"})
 _JOINERS = frozenset("\u200c\u200d")
-# NFC would also replace the variants of ideographs that Japanese and Korean names are told apart by.
+# NFC would replace the variants of ideographs by which Japanese and Korean names differ.
 _COMPOSED = re.compile("[^\uf900-\ufaff\U0002f800-\U0002fa1f]+")
 
 
 def clean_text(text: str, limit: int) -> str:
-    """Text that every database and terminal takes.
+    """Make a text safe for every database and terminal.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ def clean_text(text: str, limit: int) -> str:
     Returns
     -------
     str
-        The text composed (NFC) and without control and format characters, surrogates and outer blanks, cut to
-        ``limit`` characters. Ideographs keep their variant, which NFC would change.
+        The text composed (NFC), without control and format characters, surrogates and surrounding spaces, cut to
+        ``limit`` characters. Variants of ideographs are kept, although NFC would replace them.
     """
     if text.isascii() and text.isprintable():
         return text.strip()[:limit].rstrip()
@@ -41,5 +41,5 @@ def clean_text(text: str, limit: int) -> str:
 def _is_safe(char: str) -> bool:
     if unicodedata.category(char) in _UNSAFE_CATEGORIES:
         return char in _JOINERS
-    # noncharacters; a code point that is merely unassigned may be an ideograph younger than this Python
+    # noncharacters are left out; an unassigned code point may be an ideograph that is newer than this Python
     return ord(char) & 0xFFFE != 0xFFFE and not "\ufdd0" <= char <= "\ufdef"

@@ -1,22 +1,27 @@
-"""Writing to disk so that it stays: folders and names that survive a power cut, and errors that say what is missing."""
+"""Durable writes: files and folders that survive a power cut, and errors that say whether the disk is full."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import logging
 import os
 import stat
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from dicom_io.errors import SpoolError, SpoolFull
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-#: What a file system answers that cannot sync a folder, or change the mode of one: CIFS, some FUSE.
+#: Errors of file systems that cannot sync a folder, or change its mode (CIFS, some FUSE).
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NO_MODES = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 #: Errors that mean "no room": device, quota, and the limit on a file's size.
@@ -29,19 +34,27 @@ def spool_error(exc: OSError) -> SpoolError:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` with mode 0700 and, if it is new, its name durable.
+    """Make `folder` with mode 0700; its name is durable afterwards, and so are those of the parents that were missing.
 
-    Where the file system decides about modes (CIFS, some FUSE, a mount of another owner) a warning, once per process,
-    says that the mode is not ours.
+    The name of a folder that is there already is synced too: whoever made it may have been killed before that.
+
+    Where the file system decides about modes (CIFS, some FUSE, a mount of another owner) the mode stays as it is, with
+    one warning per process.
 
     Raises
     ------
     OSError
         If the folder cannot be made.
     """
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_parents(folder.parent)
+    is_new = not folder.is_dir()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
         fsync_folder(folder.parent)
+    except PermissionError:
+        # A folder that was made for us where we may not look, as a mount point.
+        if is_new:
+            raise
     if stat.S_IMODE(folder.stat().st_mode) == 0o700:
         return
     try:
@@ -52,11 +65,19 @@ def make_folder(folder: Path) -> None:
         _warn_of_foreign_modes()
 
 
+def _make_parents(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_parents(folder.parent)
+    folder.mkdir(exist_ok=True)
+    fsync_folder(folder.parent)
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the names in `folder` durable.
 
-    Some file systems cannot do that for a folder (CIFS of older kernels, some FUSE): they keep names in their own
-    order, and a warning, once per process, says so. Files are always synced.
+    Some file systems cannot sync a folder (CIFS of older kernels, some FUSE); there it is left out, with one warning per
+    process. Files are always synced.
 
     Raises
     ------
@@ -77,7 +98,7 @@ def fsync_folder(folder: Path) -> None:
 @functools.cache
 def _warn_of_foreign_modes() -> None:
     logger.warning(
-        "the mode of a folder of objects cannot be set to 0700: see to it that its mount keeps others out",
+        "the mode of a folder of objects cannot be set to 0700: make sure that its mount keeps other users out",
         extra={"action": "folder_mode"},
     )
 
@@ -91,8 +112,38 @@ def _warn_of_unsynced_folders() -> None:
     )
 
 
+def remove_file(path: Path) -> int:
+    """Remove a file for good: the folder is synced, so that a power cut does not bring the name back.
+
+    Returns
+    -------
+    int
+        Its size in bytes; 0 where there was none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be removed.
+    """
+    try:
+        size = path.lstat().st_size
+        path.unlink()
+        fsync_folder(path.parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return size
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a file in bytes; 0 where it is missing or cannot be looked at."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
 def write_all(descriptor: int, chunk: bytes | memoryview) -> None:
-    """Write `chunk` whole; a full disk may take part of it before it says so.
+    """Write all of `chunk`; a full disk may accept only part of it before it reports an error.
 
     Raises
     ------
@@ -102,3 +153,164 @@ def write_all(descriptor: int, chunk: bytes | memoryview) -> None:
     rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def create_file(path: Path) -> int:
+    """Create a file with mode 0600 and return its descriptor, open for writing.
+
+    Raises
+    ------
+    OSError
+        If it cannot be created, or exists.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+@contextmanager
+def durable_file(target: Path, through: Path, create: Callable[[Path], int] = create_file) -> Iterator[int]:
+    """Write a file so that a reader sees all of it or nothing, and that it survives a power cut once this returns.
+
+    The order: create `through`, write (the body of the ``with``), fsync, rename to `target`, close, fsync of the folder
+    of `target`. After an error `through` is removed. The caller removes `target` where it must not stay: the error may
+    be that of the folder's fsync.
+
+    Parameters
+    ----------
+    target : Path
+        The file to make or replace.
+    through : Path
+        The temporary name, on the same file system.
+    create : callable, optional
+        Creates `through` and returns its descriptor.
+
+    Yields
+    ------
+    int
+        The descriptor to write to.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    descriptor = create(through)
+    try:
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+            # Renamed before it is closed: closing releases a lock that `create` may have taken.
+            through.rename(target)
+        finally:
+            os.close(descriptor)
+        fsync_folder(target.parent)
+    except BaseException:
+        with suppress(OSError):
+            through.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(target: Path, chunks: Iterable[bytes | memoryview], tmp: Path | None = None) -> None:
+    """Make or replace a file by a `durable_file` with a random temporary name.
+
+    Parameters
+    ----------
+    target : Path
+        The file; its folder must exist.
+    chunks : iterable of bytes-like
+        The content, in order.
+    tmp : Path, optional
+        The folder of the temporary name, for `remove_abandoned`; by default that of `target`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    through = target.with_name(f".{uuid4().hex}.part") if tmp is None else tmp / uuid4().hex
+    with durable_file(target, through, create_locked) as descriptor:
+        for chunk in chunks:
+            write_all(descriptor, chunk)
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Move an entry to another folder of its file system; after a power cut it has one of the two names, or both.
+
+    A rename is one step on journalling file systems, and POSIX does not promise that. So the new name is made and synced
+    first. Where there are no hard links, as for a folder, it is a rename.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved; `source` is there then.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        source.rename(target)
+    fsync_folder(target.parent)
+    source.unlink(missing_ok=True)
+    fsync_folder(source.parent)
+
+
+def create_locked(path: Path) -> int:
+    """Create a file with a lock, by which `remove_abandoned` sees that its writer lives; return its descriptor.
+
+    Raises
+    ------
+    OSError
+        If it cannot be created.
+    """
+    while True:
+        descriptor = create_file(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            # The file system has no locks; `remove_abandoned` removes nothing there either.
+            return descriptor
+        # A sweep between open and lock has removed the name: this file could never be renamed.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
+
+
+def remove_abandoned(folder: Path, older_than_s: float = 0.0, pattern: str = "*") -> int:
+    """Remove the files that ended writers left in a folder of temporary names; return how many.
+
+    A running writer, in this process or another, holds a lock on its file (`create_locked`), so its file is kept. A file
+    that cannot be removed is kept too; it does no harm.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    older_than_s : float, optional
+        Least age in seconds. On a volume that several machines share, a machine may not see the locks of another.
+    pattern : str, optional
+        Of the names, where other files lie there too.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be read.
+    """
+    return sum(_remove_if_abandoned(path, older_than_s) for path in folder.glob(pattern))
+
+
+def _remove_if_abandoned(path: Path, older_than_s: float) -> int:
+    try:
+        # Without waiting: the other end of a FIFO may never be opened.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return 0
+    try:
+        if time.time() - os.fstat(descriptor).st_mtime < older_than_s:
+            return 0
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+    return 1

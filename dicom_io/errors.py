@@ -3,13 +3,13 @@
 ::
 
     DicomIoError
-    ├── NotDicom            the bytes are no DICOM object
+    ├── NotDicom            the bytes are not a DICOM object
     ├── HeaderUnreadable    the header cannot be parsed
-    ├── FilmError           no film can be made; carries the coded reason
-    ├── PolicyError         a policy of the gate's settings means nothing
+    ├── FilmError           no film can be made; has the coded reason
+    ├── PolicyError         a policy of the gate's settings is invalid
     ├── SpoolError          the inbox or the store cannot be written
     │   └── SpoolFull       ... because there is no space left
-    ├── TlsInvalid          a file of the TLS settings is missing or does not fit
+    ├── TlsInvalid          a file of the TLS settings is missing or invalid
     ├── PortBusy            the listener's port is taken
     └── PeerUnreachable     a peer does not answer
 
@@ -55,7 +55,7 @@ class FilmError(DicomIoError):
 
 
 class PolicyError(DicomIoError, ValueError):
-    """A policy of the gate's settings means nothing."""
+    """A policy of the gate's settings is invalid."""
 
 
 class SpoolError(DicomIoError):

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection, and inside the transaction, that worker.db.migrate hands over."""
+"""Alembic's entry: runs on the connection, and inside the transaction, that worker.db.schema.migrate hands over."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from alembic import context
 
-from worker.db.schema import Base
-from worker.db.views import VIEW_NAMES
+from worker.db.schema.study import Base
+from worker.db.schema.views import VIEW_NAMES
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -1,8 +1,9 @@
 """${message}
 
 Rules: it runs in one transaction, on SQLite and PostgreSQL alike; the release before this one keeps working on the new
-schema (add, fill, use, and drop in a later release); a view that looks at a changed table is dropped first and made
-anew afterwards; a changed view is a new file in views/; no lock is held for longer than a second on a big table.
+schema (add, fill, use, and drop in a later release); of dicom_io, model and worker it imports create_view, drop_view and
+NOW_UTC alone, and copies what else it needs; a view that reads a changed table is dropped first and created again
+afterwards; a changed view is a new file in views/; no lock is held for longer than a second on a big table.
 """
 
 from __future__ import annotations

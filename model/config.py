@@ -11,12 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from model.data.spectrum import SMALLEST_PX
 from model.errors import ConfigError
-from model.spectrum import SMALLEST_PX
 
 _NOT_DECISIVE = frozenset({"name", "version", "threshold", "operating_point", "intended_use", "training_data"})
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
+EVEN = "even"
+"""The rule of an operating point that favours neither error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,27 @@ class Augment:
 
 
 @dataclass(frozen=True, slots=True)
+class Framing:
+    """How each training film is framed at random (``framing``), instead of ``Augment``.
+
+    ``smallest`` and ``largest`` are how large the film is shown, 1 being as it is; ``aspect`` is the natural logarithm
+    of the most that its width is stretched against its height; ``border`` is how often, in [0, 1], borders are drawn.
+    """
+
+    rotation_degrees: float
+    smallest: float
+    largest: float
+    aspect: float
+    border: float
+    horizontal_flip: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Restyle:
     """How each training film's style is varied at random (``restyle``).
 
     ``tone`` is how far the tone curve goes, 1 being far; the others are how often, in [0, 1], a film gets another
-    film's spectrum, a border, patches, a blur, or (if none) a sharpening, and noise.
+    film's spectrum, a border, patches, a blur, or (if none) a sharpening, noise, and an equalised contrast (``clahe``).
     """
 
     spectrum: float
@@ -44,22 +62,28 @@ class Restyle:
     sharpen: float
     tone: float
     noise: float
+    clahe: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """Which network and how large: ``notebook``, or ``residual`` with its width, blocks per stage and dropout."""
+    """Which network and how large.
+
+    ``notebook``; ``residual`` with its width and blocks per stage; ``lite0``, which may ``start`` from
+    ``imagenet``'s weights (else from chance).
+    """
 
     kind: str
     width: int = 32
     blocks: tuple[int, ...] = (1, 1, 1, 1)
     dropout: float = 0.0
     precision: str = "float32"
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Some epochs at one input size; a network learns faster from small pictures first."""
+class TrainingStage:
+    """Some epochs at one input size; a network learns faster if it sees small pictures first."""
 
     input_size: int
     epochs: int
@@ -96,15 +120,16 @@ class CosineRule:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """How the threshold is found: the highest at which cross-validated sensitivity reaches ``sensitivity``."""
+class OperatingPointRule:
+    """How calibration and threshold are fitted (``operating_point``): for a sensitivity, or by the rule ``even``."""
 
-    sensitivity: float
+    sensitivity: float | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class IntendedUse:
-    """Whom the network may judge. Ages are completed years, both ends inclusive."""
+    """The patients and films the network is made for. Ages are completed years, both ends inclusive."""
 
     age_years: tuple[int, int]
     projections: tuple[str, ...]
@@ -135,18 +160,19 @@ class TrainingConfig:
     validation_share: float
     keep_best: str
     network: NetworkSpec
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainingStage, ...]
     optimiser: Optimiser
-    augment: Augment
     intended_use: IntendedUse
     training_data: TrainingData
+    augment: Augment | None = None
+    framing: Framing | None = None
     folds: int = 0
     patience: int = 0
     mixup: float = 0.0
     balance: bool = False
     style_bounds: tuple[float, ...] = (0.0,)
     threshold: float | None = None
-    operating_point: OperatingPoint | None = None
+    operating_point: OperatingPointRule | None = None
     plateau: PlateauRule | None = None
     cosine: CosineRule | None = None
     restyle: Restyle | None = None
@@ -214,7 +240,7 @@ def load_config(path: Path) -> TrainingConfig:
     Raises
     ------
     ConfigError
-        If the file cannot be read, is no TOML, lacks a key, has an unknown one or a value out of range.
+        If the file cannot be read, is not TOML, lacks a key, has an unknown one or a value out of range.
     """
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -237,18 +263,19 @@ def _config(fields: dict[str, Any]) -> TrainingConfig:
     youngest, oldest = use.pop("age_years")
     network = dict(fields.pop("network"))
     optional = {
-        "operating_point": OperatingPoint,
+        "operating_point": OperatingPointRule,
         "plateau": PlateauRule,
         "cosine": CosineRule,
+        "augment": Augment,
+        "framing": Framing,
         "restyle": Restyle,
     }
     tables: dict[str, Any] = {key: kind(**fields.pop(key)) for key, kind in optional.items() if key in fields}
     return TrainingConfig(
         style_bounds=tuple(fields.pop("style_bounds", (0.0,))),
         network=NetworkSpec(**{**network, "blocks": tuple(network.get("blocks", (1, 1, 1, 1)))}),
-        stages=tuple(Stage(**stage) for stage in fields.pop("stages")),
+        stages=tuple(TrainingStage(**stage) for stage in fields.pop("stages")),
         optimiser=Optimiser(**fields.pop("optimiser")),
-        augment=Augment(**fields.pop("augment")),
         intended_use=IntendedUse(
             age_years=(int(youngest), int(oldest)),
             projections=tuple(use.pop("projections")),
@@ -269,6 +296,7 @@ def _check(config: TrainingConfig) -> None:
 
 def _training_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
     network, optimiser, restyle = config.network, config.optimiser, config.restyle
+    augment, framing = config.augment, config.framing
     shares = astuple(restyle) if restyle else ()
     return [
         ("there is a stage", bool(config.stages)),
@@ -290,10 +318,21 @@ def _training_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
         ("plateau.patience is at least 1", config.plateau is None or config.plateau.patience >= 1),
         ("plateau.factor is between 0 and 1", config.plateau is None or 0 < config.plateau.factor < 1),
         ("cosine.warm_up_epochs is at least 0", config.cosine is None or config.cosine.warm_up_epochs >= 0),
+        ("there is either augment or framing", (config.augment is None) != (config.framing is None)),
         (
             "augment.zoom and augment.shift are between 0 and 0.5",
-            0 <= config.augment.zoom <= 0.5 and 0 <= config.augment.shift <= 0.5,
+            augment is None or (0 <= augment.zoom <= 0.5 and 0 <= augment.shift <= 0.5),
         ),
+        (
+            "framing.smallest is at least 0.5, framing.largest is not below it, and framing.aspect is from 0 to 1",
+            framing is None or (0.5 <= framing.smallest <= framing.largest and 0 <= framing.aspect <= 1),
+        ),
+        ("framing.border is from 0 to 1", framing is None or 0 <= framing.border <= 1),
+        (
+            "network.start is imagenet, and only for a lite0 network, or is left out",
+            network.start == "" or (network.kind, network.start) == ("lite0", "imagenet"),
+        ),
+        ("a lite0 network computes in float32", network.kind != "lite0" or network.precision == "float32"),
         (
             f"input_size is at least {SMALLEST_PX} where styles count (style_bounds, restyle.spectrum)",
             not _needs_style(config) or min(stage.input_size for stage in config.stages) >= SMALLEST_PX,
@@ -323,6 +362,10 @@ def _result_rules(config: TrainingConfig) -> list[tuple[str, bool]]:
         ),
         ("there is either threshold or operating_point", (config.threshold is None) != (point is None)),
         ("threshold is between 0 and 1", config.threshold is None or 0 < config.threshold < 1),
-        ("operating_point.sensitivity is between 0 and 1", point is None or 0 < point.sensitivity < 1),
+        (
+            f"operating_point has either a sensitivity between 0 and 1 or the rule {EVEN!r}",
+            point is None
+            or (point.rule == EVEN if point.sensitivity is None else not point.rule and 0 < point.sensitivity < 1),
+        ),
         ("intended_use.age_years goes from young to old", 0 <= youngest <= oldest),
     ]

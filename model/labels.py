@@ -1,4 +1,4 @@
-"""The two answers of the network, of which PNEUMONIA is the positive class, and the bands of its probability."""
+"""Labels (PNEUMONIA is the positive class), bands of the probability, and methods of explanation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Label(StrEnum):
-    """What a film is called. The values are written to SQL and read by worklists."""
+    """The label of a film. The values are in SQL, where worklists read them."""
 
     NORMAL = "NORMAL"
     PNEUMONIA = "PNEUMONIA"
@@ -40,3 +40,11 @@ class Band(StrEnum):
     LOW = "LOW"
     INTERMEDIATE = "INTERMEDIATE"
     HIGH = "HIGH"
+
+
+class Method(StrEnum):
+    """How the evidence of a film is found (``explain``). The values are used on the command line and in bundles."""
+
+    HIRESCAM = "hirescam"
+    GRAD_CAM = "grad-cam"
+    OCCLUSION = "occlusion"

@@ -1,12 +1,11 @@
 """From the film to the network's input: one function for training, evaluation and serving.
 
-The step after ``film`` (8-bit grey, MONOCHROME2) and before the engine. The films the reference
-network was trained on were squashed to a square with an anti-aliased filter, so the same is done
-here; plain bilinear subsampling would show the network aliased pictures it has never seen.
+It takes a film (8-bit grey, MONOCHROME2) and gives the input of an engine. The films that the reference network was
+trained on were squashed to a square with an anti-aliased filter, so the same is done here. Plain bilinear subsampling
+would show the network aliased pictures, which it has never seen.
 
-The grey is then stretched, because brightness is a matter of exposure and window and no sign of
-disease: a network trained without the stretch called all 16 films of chest_xray/val pneumonia once
-they were made a fifth darker.
+The grey is then stretched, because brightness depends on exposure and window, not on disease: a network trained without
+the stretch called all 16 films of chest_xray/val pneumonia once they were made a fifth darker.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ PREPROCESS_VERSION = 2
 """Goes up whenever the same film would give another input; a bundle names the one it was trained with."""
 
 CUTOFF_PERCENT = 1
-"""How much of the darkest and of the brightest pixels the stretch gives up."""
+"""Percentage of the darkest and of the brightest pixels that the stretch clips."""
 
 
 def squash(film: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

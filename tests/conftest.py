@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.postgres import postgres
-from tests.redis_server import redis_server
-from worker.bootstrap import connect, ensure_active_model
-from worker.db.migrate import migrate
+from tests.support.postgres import postgres
+from tests.support.redis_server import redis_server
+from worker.database import connect
+from worker.db.schema.migrate import migrate
+from worker.models.active import ensure_active_model
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.postgres import ExternalPostgres, PostgresServer
-    from tests.redis_server import ExternalRedis, RedisServer
-    from worker.bootstrap import Database
+    from tests.support.postgres import ExternalPostgres, PostgresServer
+    from tests.support.redis_server import ExternalRedis, RedisServer
+    from worker.database import Database
 
 DATA = "AUSCULT_TEST_DATA"
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
@@ -141,7 +142,7 @@ def auscult_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer | ExternalPostgres]:
-    """One PostgreSQL for the session; a test that stops or kills it takes `tests.postgres.own_postgres()` instead."""
+    """One PostgreSQL for the session; a test that stops or kills it takes `tests.support.postgres.own_postgres()` instead."""
     with postgres() as server:
         yield server
 

@@ -1,18 +1,23 @@
-"""The URLs of the broker and the database: checked before anything connects, and shown without their secrets.
+"""The addresses of broker, database and peers: checked before any connection, and shown without their secrets.
 
-Both hold passwords, so no sentence here quotes any part of a URL that was not understood.
+The URLs of broker and database hold passwords, so no message quotes a part of a URL that could not be read.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from dicom_io.client.peer import Peer, PeerInvalid, parse_peer
+from dicom_io.network.addresses import is_foreign_ae_title, plain_address
 from worker.errors import SettingsError, UnsupportedDatabase
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sqlalchemy import URL
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 #: Linux allows 107 bytes in the path of a unix socket (unix(7), sun_path).
 LONGEST_SOCKET_PATH = 107
 _REDIS_PORT = 6379
+SYSLOG_TLS_PORT = 6514
 _TCP = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 _SOCKET = ("unix", "redis+socket", "redis+unix", "valkey+unix")
 _TLS_OPTIONS = frozenset(
@@ -35,6 +41,7 @@ _TLS_OPTIONS = frozenset(
 )
 _CERT_REQS = ("required", "optional", "none")
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%\w+)?\])(:(?P<port>[0-9]{1,5}))?")
+_PEER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ENCODE = "in a user or password write # as %23, / as %2F, ? as %3F, @ as %40, : as %3A and % as %25"
 _BROKER_FORMS = "write redis://HOST:PORT/0, rediss://HOST:PORT/0 (TLS) or unix:///PATH/OF/SOCKET"
@@ -47,7 +54,7 @@ def socket_url(path: Path) -> str:
 
 
 def broker_url(text: str) -> str:
-    """Bring the URL of a Redis-compatible server to the form that kombu wants; ValueError says what is wrong."""
+    """Convert the URL of a Redis-compatible server to kombu's form; raises ValueError that says what is wrong."""
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
     if separator and scheme.startswith(("sentinel", "redis+sentinel", "redis-sentinel")):
@@ -77,7 +84,7 @@ def broker_place(url: str) -> str:
 
 def database_url(text: str | URL) -> URL:
     """Read a database URL; raises SettingsError, or UnsupportedDatabase for another kind of database."""
-    # Here, as most commands that read the settings need no database driver.
+    # Imported here: most commands that read the settings start faster without a database driver.
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -89,7 +96,7 @@ def database_url(text: str | URL) -> URL:
             raise ValueError
     except (ArgumentError, ValueError):
         # The text of the error would quote the URL with its password.
-        msg = f"AUSCULT_DATABASE_URL is no database URL: {_DATABASE_FORMS}; {_ENCODE}"
+        msg = f"AUSCULT_DATABASE_URL is not a database URL: {_DATABASE_FORMS}; {_ENCODE}"
         raise SettingsError(msg) from None
     kind = url.drivername.partition("+")[0].lower()
     if kind == "sqlite":
@@ -113,8 +120,84 @@ def describe(url: URL) -> str:
     return f"the PostgreSQL database {url.database or ''} at {host}{port}"
 
 
+@dataclass(frozen=True, slots=True)
+class SyslogReceiver:
+    """A receiver of syslog over TLS (RFC 5425)."""
+
+    host: str
+    port: int = SYSLOG_TLS_PORT
+
+    def __str__(self) -> str:
+        """The receiver as settings and commands name it."""
+        return f"tls://[{self.host}]:{self.port}" if ":" in self.host else f"tls://{self.host}:{self.port}"
+
+
+def syslog_receiver(text: str) -> SyslogReceiver:
+    """Read tls://HOST or tls://HOST:PORT; raises ValueError."""
+    scheme, _, place = text.partition("://")
+    found = _HOST.fullmatch(place)
+    port = int(found["port"] or SYSLOG_TLS_PORT) if found else 0
+    if scheme != "tls" or not found or not found["host"] or not 1 <= port <= 65535:
+        msg = "a syslog receiver is written tls://HOST:PORT; without a port it is 6514"
+        raise ValueError(msg)
+    return SyslogReceiver(found["host"].strip("[]"), port)
+
+
+def named_peers(entries: Sequence[str]) -> dict[str, Peer]:
+    """Read ``NAME=ADDRESS`` entries into peers by name; raises ValueError that names the wrong entry."""
+    peers: dict[str, Peer] = {}
+    for entry in entries:
+        name, separator, address = (part.strip() for part in entry.partition("="))
+        if not separator or not _PEER_NAME.fullmatch(name):
+            msg = f"'{entry}' is not NAME=AET@HOST:PORT; a name has letters, digits, '-', '_' and '.'"
+            raise ValueError(msg)
+        if name in peers:
+            msg = f"two peers are named {name}"
+            raise ValueError(msg)
+        try:
+            peers[name] = parse_peer(address)
+        except PeerInvalid as error:
+            msg = f"peer {name}: {error}"
+            raise ValueError(msg) from error
+    return peers
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSource:
+    """A sender that is told by its AE title together with its network."""
+
+    aet: str
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+
+    def is_of(self, aet: str, address: str) -> bool:
+        """Whether a sender is this one; `address` as in file meta information (dicom://10.0.0.1), or numerical."""
+        if aet != self.aet:
+            return False
+        try:
+            host = plain_address(address.removeprefix("dicom://").strip("[]"))
+        except ValueError:
+            return False
+        return ipaddress.ip_address(host) in self.network
+
+
+def listed_sources(entries: Sequence[str]) -> tuple[ListedSource, ...]:
+    """Read ``AET@NETWORK`` entries; raises ValueError that names the wrong entry."""
+    return tuple(_listed_source(entry.strip()) for entry in entries)
+
+
+def _listed_source(entry: str) -> ListedSource:
+    aet, separator, bound_to = (part.strip() for part in entry.rpartition("@"))
+    wrong = f"'{entry}' is not AET@NETWORK, such as PACS@10.0.0.0/8 or PACS@10.1.2.3"
+    if not separator or not is_foreign_ae_title(aet):
+        raise ValueError(wrong)
+    try:
+        return ListedSource(aet, ipaddress.ip_network(bound_to, strict=False))
+    except ValueError:
+        raise ValueError(wrong) from None
+
+
 def _split(rest: str, *, is_socket: bool) -> tuple[str, str, str]:
-    """Authority, path and query; an '@' or '#' in the wrong place is part of a password that was not encoded."""
+    """Authority, path and query; raises ValueError for an '@' or '#' of a password that was not encoded."""
     cut = re.search(r"[/?#]", rest)
     at = cut.start() if cut else len(rest)
     authority, tail = rest[:at], rest[at:]
@@ -131,7 +214,7 @@ def _split(rest: str, *, is_socket: bool) -> tuple[str, str, str]:
 def _options(query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     if not set(options) <= _TLS_OPTIONS | {"username", "password", "db", "virtual_host"}:
-        # Its name is not quoted: it may be the rest of a password with a '?' in it.
+        # The name is not quoted: it may be the rest of a password that contains a '?'.
         msg = f"an option after '?' is none of db, username, password, {', '.join(sorted(_TLS_OPTIONS))}; {_ENCODE}"
         raise ValueError(msg)
     return options
@@ -178,7 +261,7 @@ def _number(path: str, options: dict[str, str]) -> str:
 
 
 def _check_database_text(text: str) -> None:
-    """Refuse a URL that SQLAlchemy would read otherwise than it was meant, because of a password that is not encoded."""
+    """Refuse a URL that SQLAlchemy would misread because of a password that is not encoded."""
     rest = text.partition("://")[2]
     before = rest.rpartition("@")[0]
     no_login = "/" in before and ":" not in before.partition("/")[0]
@@ -191,6 +274,7 @@ def _check_database_text(text: str) -> None:
 
 
 def _check_libpq_options(url: URL) -> None:
+    # Imported here: only a URL of PostgreSQL with options needs the driver.
     from psycopg.pq import Conninfo
 
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}

@@ -1,13 +1,14 @@
-"""The environment as Auscult takes it: its own variables tidied, those of others forgotten.
+"""The environment: Auscult's own variables are tidied, those that other programs' libraries read are removed.
 
-The libraries beneath read variables of their own, before or after what they are told: CELERY_BROKER_URL outweighs the
-broker that Celery is given, PGHOSTADDR the host of a URL. What decides here is Auscult's settings, so such a variable is
-taken out of the process before a library looks. Kubernetes and Docker set variables for each service (AUSCULT_PORT=tcp://...
-for one named auscult), which are no settings and are taken out as well. One log line names what was taken out.
+Libraries read variables of their own: CELERY_BROKER_URL overrides the broker that Celery is given, PGHOSTADDR the host of
+a URL. Auscult's settings decide, so such variables are removed from the process before a library reads them. Kubernetes
+and Docker set variables for each service (AUSCULT_PORT=tcp://... for one named auscult), which are not settings and are
+removed as well. One log line names the removed variables.
 """
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "AUSCULT_"
 
-#: Celery, kombu, billiard, psycopg, pydantic, pydicom, libpq: everything of theirs, whatever the next release adds.
+#: Prefixes of Celery, kombu, billiard, psycopg, pydantic, pydicom and libpq, so that later variables are covered too.
 _FOREIGN_PREFIXES = ("ALEMBIC_", "CELERY_", "C_", "DJANGO_", "KOMBU_", "PG", "PSYCOPG_", "PYDANTIC_", "PYDICOM_")
 _FOREIGN_NAMES = frozenset(
     {
@@ -37,8 +38,8 @@ _FOREIGN_NAMES = frozenset(
         "_MP_FORK_LOGLEVEL_",
     }
 )
-#: What libpq may still be told by variables, as sites keep secrets there: who proves what to whom, where the URL does not
-#: say. None of them chooses a server, a database or the session's behaviour.
+#: Variables that libpq may still read, as sites keep secrets in them: authentication where the URL does not say. None of
+#: them chooses a server, a database or the behaviour of a session.
 _LIBPQ_KEPT = re.compile(
     r"PG(PASSWORD|PASSFILE|SERVICEFILE|SYSCONFDIR|LOCALEDIR|SSL\w+|REQUIRE\w+|CHANNELBINDING|GSS\w+|KRBSRVNAME"
     r"|M(IN|AX)PROTOCOLVERSION)"
@@ -54,14 +55,14 @@ _forgotten: set[str] = set()
 
 
 def forget_foreign() -> None:
-    """Take the variables of others out of this process, and with it out of its children."""
+    """Remove the variables of other programs from this process, and so from its children."""
     for name in [name for name, value in os.environ.items() if _is_foreign(name, value)]:
         del os.environ[name]
         _forgotten.add(name)
 
 
 def name_forgotten() -> None:
-    """Log which variables were taken out, once: their names alone, since a value may be a secret."""
+    """Log once which variables were removed: their names alone, since a value may be a secret."""
     if _forgotten:
         names = ", ".join(sorted(_forgotten))
         _forgotten.clear()
@@ -71,13 +72,13 @@ def name_forgotten() -> None:
 
 
 def own_variables() -> dict[str, str]:
-    """Auscult's variables by their names in upper case, tidied; an empty one is one that is not set."""
+    """Auscult's variables by their names in upper case, tidied; an empty one counts as not set."""
     own = {name.upper(): tidy(value) for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
     return {name: value for name, value in own.items() if value}
 
 
 def tidy(value: str) -> str:
-    """A value without what files of variables leave around it: spaces, a carriage return, one pair of quotes."""
+    """A value without the spaces, carriage return and pair of quotes that a file of variables may leave around it."""
     text = value.strip()
     for quote in "\"'":
         inner = text[1:-1]
@@ -97,3 +98,16 @@ def _is_foreign(name: str, value: str) -> bool:
         is_link = bool(_LINK_PORT.fullmatch(name) and _LINK_VALUE.match(value))
         return is_link or bool(_SERVICE_LINK.fullmatch(name))
     return name in _FOREIGN_NAMES or (name.startswith(_FOREIGN_PREFIXES) and not _LIBPQ_KEPT.fullmatch(name))
+
+
+def login() -> str:
+    """The user's login name, or the user's number where the system has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow from writing to stderr from C++; works only before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -19,7 +19,7 @@ from dicom_io.clean import clean_text
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-#: pydicom and its kin quote header values, so only their errors pass; Celery tells each message, its warnings suffice.
+#: pydicom and similar libraries quote header values, so only their errors pass; Celery logs each message, so its warnings.
 LIBRARY_LEVELS = {
     "pydicom": logging.ERROR,
     "pynetdicom": logging.ERROR,
@@ -63,7 +63,7 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
 
 
 def _one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Nothing a peer says about itself, its AE title for one, moves a terminal's cursor or makes a line of its own."""
+    """Clean all texts, so that a text from a peer, such as its AE title, cannot move the cursor or add a line."""
     for key, value in event.items():
         event[key] = _cleaned(value)
     return event
@@ -82,7 +82,7 @@ def _log_thread_death(died: threading.ExceptHookArgs) -> None:
 
 
 def error_class(error: BaseException) -> str:
-    """Name of an exception's class, the only part of it that is stored or logged."""
+    """The name of an exception's class, the only part of an exception that is stored or logged."""
     return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
 
 

@@ -1,4 +1,4 @@
-"""A background loop: a thread that works when woken or when its tick has passed, and outlives whatever a turn raises."""
+"""A background loop: a thread that works when woken or after each tick, and survives every error of a turn."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LONGEST_PAUSE_S = 5.0
 class Loop(ABC):
     """Runs ``turn`` again and again; a turn that fails is logged, counted and tried again after a growing pause.
 
-    The list of what may go wrong is open: a loop that ended over an error nobody foresaw would leave the rest of its
-    process looking well. What fails again in the same way is logged once, and once more when it is over.
+    Any error is caught: a loop that ended over an unforeseen one would leave the rest of its process looking well. The same
+    failure in a row is logged once, and its end is logged too.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Loop(ABC):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs; a process must not go on without one that died all the same."""
+        """Whether the thread runs; a process must end when one of its loops died."""
         return self._thread.is_alive()
 
     def wake(self) -> None:
@@ -66,7 +66,7 @@ class Loop(ABC):
             self._thread.join(timeout_s)
 
     def each(self, *steps: Callable[[], object]) -> None:
-        """Take every step, those after a failed one too; raises the first error at the end."""
+        """Run every step, also those after a failed one; raises the first error at the end."""
         first: Exception | None = None
         for step in steps:
             try:

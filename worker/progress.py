@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 logger = logging.getLogger(__name__)
 
-#: Without a terminal one line each tenth is enough.
+#: Without a terminal one line for each tenth of the work is enough.
 LOG_STEPS = 10
 
 Advance = Callable[[int], None]
@@ -20,7 +20,7 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """Yield a function that takes how much is done so far, in all."""
+    """Yield a function that takes the total amount done so far."""
     if sys.stderr.isatty():
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -32,7 +32,7 @@ def progress(what: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def noted(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """The same for work that has more to say than how much of it is done."""
+    """The same with a note beside the amount."""
     if not sys.stderr.isatty():
         advance = _log_lines(what, total)
         yield lambda done, _: advance(done)
@@ -45,7 +45,7 @@ def noted(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
 
 @contextmanager
 def counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """The same for work that says with each step how much there is in all."""
+    """The same for work that tells the total with each step."""
     with ExitStack() as stack:
         advance: list[Advance] = []
 

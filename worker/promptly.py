@@ -1,4 +1,4 @@
-"""Ask several systems at once and wait for none of them longer than a person would."""
+"""Ask several systems at once, with one time limit for all."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class NoAnswer(Exception):
-    """The system has not answered in time; nothing else is known of it."""
+    """The system has not answered in time."""
 
 
 def ask_all(questions: Mapping[str, Callable[[], Any]], within_s: float) -> dict[str, Any]:
-    """What each question comes to: its answer, the exception it raised, or `NoAnswer` once ``within_s`` are over.
+    """For each question its answer, the exception it raised, or `NoAnswer` after ``within_s`` seconds.
 
-    Each is asked in a thread of its own, which is left behind where it hangs: the drivers' own time limits, for each
-    attempt and each address of a name, add up to many times what anybody waits for a status.
+    Each runs in a thread of its own, which is left behind where it hangs: the drivers' own time limits, for each attempt
+    and each address of a name, add up to much more than a user waits for a status.
     """
     answers: dict[str, Any] = {}
 

@@ -1,7 +1,7 @@
-"""The files by which the processes of a data folder find each other, and who owns them: lock, port file and socket.
+"""The files by which the processes of a data folder find each other: lock, port file and socket.
 
-An owner holds an flock on its file; the kernel releases it however the process ends. Nobody removes or replaces a file
-that another process holds. A file that no process holds was left behind and may be replaced.
+The owner of a file holds an flock on it, which the kernel releases however the process ends. No process removes or
+replaces a file that another one holds. A file without a holder was left behind and may be replaced.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = 0
 # Linux allows 107 bytes in the path of a unix socket (unix(7), sun_path).
 LONGEST_SOCKET_PATH = 100
 
-#: Descriptors of data folders whose path is too long for a socket in them, kept open as long as the process lives.
+#: Descriptors of data folders whose path is too long for a socket; they stay open as long as the process lives.
 _folders: dict[Path, int] = {}
 
 
@@ -75,14 +75,14 @@ def make_run_folder(folder: Path) -> None:
 
 
 def _owners(path: Path) -> set[int]:
-    """Who owns a path and, where it is a link, what it leads to."""
+    """The owner of a path and, where it is a link, of its target."""
     return {path.lstat().st_uid, path.stat().st_uid}
 
 
 def connectable(home: Path, name: str) -> Path:
     """Path of a socket ``run/name`` that a process can connect to, however long the data folder's path is.
 
-    A long one is reached by a descriptor of the data folder, so the socket never has to lie anywhere else.
+    A long path is reached by a descriptor of the data folder, so the socket can always be in that folder.
     """
     path = home / RUN_FOLDER / name
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
@@ -103,7 +103,7 @@ def _descriptor(folder: Path) -> int:
 
 
 class PortFile:
-    """Says at which port a listener is bound; of several listeners of a data folder, the first one that lives holds it."""
+    """The file with a listener's port; of several listeners of a data folder, the first live one holds it."""
 
     def __init__(self, path: Path, port: int) -> None:
         self._path = path
@@ -116,6 +116,7 @@ class PortFile:
             return
         self._close()
         make_run_folder(self._path.parent)
+        self._remove_dead_drafts()
         draft = self._path.with_suffix(f".{uuid4().hex}")
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -127,6 +128,12 @@ class PortFile:
             draft.unlink(missing_ok=True)
             raise
         self._descriptor = descriptor
+
+    def _remove_dead_drafts(self) -> None:
+        """Remove the drafts of listeners that were killed while they wrote; a living one that loses its draft tries again."""
+        for draft in self._path.parent.glob(f"{self._path.stem}.{'[0-9a-f]' * 32}"):
+            if not is_held(draft):
+                draft.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Remove the file if it is ours."""
@@ -149,7 +156,7 @@ class PortFile:
 
 
 def clear_port(path: Path) -> None:
-    """Remove a port file that a killed listener left behind, so that nobody waits for it and finds it."""
+    """Remove a port file that a killed listener left behind, so that no process reads an old port."""
     if not is_held(path):
         path.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
 """Every setting, from the environment (AUSCULT_*, see ``worker.environment``) and ``auscult.toml``.
 
 Order: environment, then ``auscult.toml`` in the data folder (the same names in lower case, with or without the
-prefix), then the defaults below. A name that is no setting is an error, so that a misspelt one is not ignored.
+prefix), then the defaults below. An unknown name is an error, so that a misspelt one is not ignored.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -16,17 +17,25 @@ from urllib.parse import quote
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dicom_io.gate import Policies
-from dicom_io.options import is_loopback
-from dicom_io.tls import TlsFiles
-from worker.addresses import broker_url, database_url, socket_url
+from dicom_io.gate.judge import Policies
+from dicom_io.listener.options import ListenerOptions
+from dicom_io.network.addresses import is_loopback
+from dicom_io.network.tls import TlsFiles
+from worker.addresses import SyslogReceiver, broker_url, database_url, named_peers, socket_url, syslog_receiver
 from worker.environment import PREFIX, forget_foreign, own_variables, parts_of, tidy
 from worker.errors import SettingsError
-from worker.peers import named_peers
+from worker.options.rejection import RejectionOptions
+from worker.options.retention import RetentionOptions
+from worker.options.secret_files import SECRETS, file_of, secrets_of_files
 from worker.runfiles import RUN_FOLDER, connectable
 
 CONFIG_FILE = "auscult.toml"
+#: A worker is silent after this many missed heartbeats.
+MISSED_HEARTBEATS = 4
 BROKER_SOCKET = "broker.sock"
+
+#: The options of the listener that are settings.
+LISTENER_OPTIONS = {option.name: option for option in fields(ListenerOptions) if "description" in option.metadata}
 
 Texts = Annotated[tuple[str, ...], NoDecode]
 
@@ -48,69 +57,80 @@ def _expanded(path: Path) -> Path:
         raise SettingsError(msg) from None
 
 
-class Settings(BaseSettings):
-    """All settings with their defaults; every ``description`` is quoted by the documentation."""
+def _option(name: str) -> Any:
+    """Return the field of a setting that is an option of the listener; `ListenerOptions` defines it."""
+    option = LISTENER_OPTIONS[name]
+    return Field(default=option.default, **option.metadata)
+
+
+class Settings(RetentionOptions, RejectionOptions):
+    """All settings with their defaults; the documentation quotes every ``description``."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(default_factory=default_home, description="data folder: database, store, films, spool, broker")
     database_url: str = Field(default="", description="SQLAlchemy URL; default: SQLite in the data folder")
+    owner_database_url: str = Field(
+        default="",
+        description="URL of the account that owns the tables, for `auscult migrate` and purges of the audit trail alone",
+    )
     broker_url: str = Field(default="", description="Redis URL; default: the embedded server's unix socket")
-    ae_title: str = Field(default="AUSCULT", min_length=1, max_length=16, description="own application entity title")
-    host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=11112, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    allowed_aets: Texts = Field(default=(), description="calling AE titles that may send, comma separated; empty: any")
-    allowed_hosts: Texts = Field(default=(), description="addresses or networks that may send; empty: any")
-    any_caller: bool = Field(default=False, description="listen beyond loopback without an allow-list")
-    check_called_aet: bool = Field(default=False, description="refuse associations addressed to another AE title")
-    accept_user_identity: bool = Field(
-        default=False, description="let associations in that negotiate a user identity, unchecked"
-    )
-    max_associations: int = Field(default=64, ge=1, le=1000, description="associations open at once")
-    max_per_peer: int = Field(default=32, ge=1, le=1000, description="of them, associations from one address")
-    max_pdu: int = Field(default=131072, ge=4096, le=1048576, description="largest PDU received, bytes")
-    max_object_mb: int = Field(
-        default=512, ge=1, description="largest object received, MiB; more is answered 0xC214, twice as much cut off"
-    )
-    max_memory_mb: int = Field(
-        default=1024, ge=1, description="objects on their way, all together, MiB; senders wait above"
-    )
-    request_timeout_s: float = Field(
-        default=15.0, gt=0, description="from connection, or TLS, to the association request"
-    )
-    pdu_timeout_s: float = Field(default=60.0, gt=0, description="from the first byte of a PDU to its last")
-    network_timeout_s: float = Field(default=120.0, gt=0, description="longest silence of an association")
-    association_timeout_s: float = Field(
-        default=86400.0, gt=0, description="longest duration of an association, busy or not"
-    )
+    ae_title: str = _option("ae_title")
+    host: str = _option("host")
+    port: int = _option("port")
+    allowed_aets: Texts = _option("allowed_aets")
+    allowed_hosts: Texts = _option("allowed_hosts")
+    any_caller: bool = _option("any_caller")
+    check_called_aet: bool = _option("check_called_aet")
+    accept_user_identity: bool = _option("accept_user_identity")
+    max_associations: int = _option("max_associations")
+    max_per_peer: int = _option("max_per_peer")
+    max_pdu: int = _option("max_pdu")
+    max_object_mb: int = _option("max_object_mb")
+    max_memory_mb: int = _option("max_memory_mb")
+    min_free_mb: int = _option("min_free_mb")
+    min_free_inodes: int = _option("min_free_inodes")
+    request_timeout_s: float = _option("request_timeout_s")
+    pdu_timeout_s: float = _option("pdu_timeout_s")
+    network_timeout_s: float = _option("network_timeout_s")
+    association_timeout_s: float = _option("association_timeout_s")
     tls_cert: Path | None = Field(
-        default=None, description="own certificate chain, PEM; all three: the port speaks TLS"
+        default=None,
+        description="own certificate chain, PEM; with all three files the port speaks TLS and nothing else",
     )
-    tls_key: Path | None = Field(default=None, description="private key of it, PEM without passphrase")
-    tls_ca: Path | None = Field(default=None, description="authorities whose certificates peers must show, PEM")
+    tls_key: Path | None = Field(default=None, description="private key of the certificate, PEM without passphrase")
+    tls_ca: Path | None = Field(default=None, description="certificate authorities of the peers, PEM")
     peers: Texts = Field(
         default=(),
         description="other systems by name, comma separated: NAME=AET@HOST:PORT or NAME=dicom-tls://AET@HOST:PORT",
     )
+    audit_syslog: str = Field(
+        default="",
+        description="syslog receiver of the audit trail, tls://HOST:PORT; needs the three files of TLS",
+    )
     quiet_s: float = Field(default=30.0, ge=0, le=86400, description="quiet time after which a study is complete")
-    max_wait_s: float = Field(default=900.0, ge=1, description="longest wait for a study that never falls quiet")
+    max_wait_s: float = Field(default=900.0, ge=1, description="longest wait for a study whose objects keep coming")
     lease_s: float = Field(default=60.0, ge=1, description="lease of a claimed task, on the database's clock")
-    tick_s: float = Field(default=0.0, ge=0, description="dispatcher's tick; 0: 2 s on the embedded default, else 10 s")
-    hint_grace_s: float = Field(default=30.0, ge=0.1, description="an unclaimed hint is repeated after this, doubling")
-    hint_grace_max_s: float = Field(default=600.0, ge=0.1, description="longest pause between two hints")
+    tick_s: float = Field(default=0.0, ge=0, description="interval of the dispatcher; 0: 2 s with SQLite, else 10 s")
+    hint_grace_s: float = Field(
+        default=30.0, ge=0.1, description="pause before an unclaimed hint is sent again; doubles each time"
+    )
+    hint_grace_max_s: float = Field(default=600.0, ge=0.1, description="longest pause between two hints for one task")
     max_attempts: int = Field(default=3, ge=1, le=20, description="attempts before a task ends FAILED")
-    retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt, doubling")
-    heartbeat_s: float = Field(default=5.0, ge=0.1, description="how often a worker says in SQL that it lives")
+    retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt; doubles each time")
+    heartbeat_s: float = Field(default=5.0, ge=0.1, description="interval of a worker's heartbeat in SQL")
     task_limit_s: float = Field(
-        default=300.0, ge=10, description="hard limit for one message's work, and for one film of a command"
+        default=300.0, ge=10, description="hard limit for the work on one message, and on one film of a command"
     )
     film_memory_mb: int = Field(default=2048, ge=64, description="memory that reading one film may take, MiB")
-    model: str = Field(default="auscult-1", description="the bundle that the very first start activates")
+    model: str = Field(default="auscult-2", description="the bundle that the very first start activates")
     models_dir: Path | None = Field(default=None, description="folder of further bundles, searched first")
-    store_dir: Path | None = Field(default=None, description="stored objects and films; default: in home")
+    store_dir: Path | None = Field(
+        default=None, description="folder of stored objects and films; default: the data folder"
+    )
     gate_policy: str = Field(
         default="",
-        description="what becomes of a film a rule of the gate speaks against: REASON=refuse, flag or accept",
+        description="policies of the rules of the gate, comma separated: REASON=refuse, flag or accept",
     )
     engine: Literal["litert", "keras"] = Field(default="litert", description="what computes the network")
     processes: int = Field(default=1, ge=1, le=256, description="worker processes of `auscult up`")
@@ -132,7 +152,7 @@ class Settings(BaseSettings):
     def _broker(cls, value: str) -> str:
         return broker_url(value) if value else value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "owner_database_url")
     @classmethod
     def _database(cls, value: str) -> str:
         if value:
@@ -145,6 +165,11 @@ class Settings(BaseSettings):
         for text in value:
             ipaddress.ip_network(text, strict=False)
         return value
+
+    @field_validator("audit_syslog")
+    @classmethod
+    def _syslog(cls, value: str) -> str:
+        return str(syslog_receiver(value)) if value else value
 
     @field_validator("peers")
     @classmethod
@@ -183,6 +208,9 @@ class Settings(BaseSettings):
         if len({path is None for path in (self.tls_cert, self.tls_key, self.tls_ca)}) > 1:
             msg = "TLS needs all of AUSCULT_TLS_CERT, AUSCULT_TLS_KEY and AUSCULT_TLS_CA"
             raise ValueError(msg)
+        if self.audit_syslog and self.tls_cert is None:
+            msg = "AUSCULT_AUDIT_SYSLOG needs AUSCULT_TLS_CERT, AUSCULT_TLS_KEY and AUSCULT_TLS_CA"
+            raise ValueError(msg)
         return self
 
     @classmethod
@@ -198,11 +226,23 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls), _TomlFile(settings_cls)
 
     @property
+    def listener(self) -> ListenerOptions:
+        """The options of the listener; raises ListenerOptionsInvalid where an AE title is impossible."""
+        options = {name: getattr(self, name) for name in LISTENER_OPTIONS}
+        options["allowed_hosts"] = tuple(ipaddress.ip_network(text, strict=False) for text in self.allowed_hosts)
+        return ListenerOptions(**options, tls=self.tls, storage_commitment=self.commitment_days > 0)
+
+    @property
     def tls(self) -> TlsFiles | None:
-        """The files of TLS, for the listener and for peers; None: neither speaks it."""
+        """The files of TLS, for the listener and for calls to peers; None: both speak plain DICOM."""
         if self.tls_cert and self.tls_key and self.tls_ca:
             return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
         return None
+
+    @property
+    def syslog(self) -> SyslogReceiver | None:
+        """The syslog receiver of the audit trail."""
+        return syslog_receiver(self.audit_syslog) if self.audit_syslog else None
 
     @property
     def is_embedded(self) -> bool:
@@ -230,8 +270,13 @@ class Settings(BaseSettings):
         return self.tick_s or (2.0 if self.is_embedded else 10.0)
 
     @property
+    def silent_after_ms(self) -> int:
+        """The age in milliseconds from which a worker's last heartbeat no longer counts as a sign of life."""
+        return round(self.heartbeat_s * MISSED_HEARTBEATS * 1000)
+
+    @property
     def policies(self) -> Policies:
-        """What the site has decided about the rules of the gate."""
+        """The site's decisions about the rules of the gate."""
         return Policies.parse(self.gate_policy)
 
     @property
@@ -267,11 +312,11 @@ class _Source(PydanticBaseSettingsSource):
 
 
 class _Environment(_Source):
-    """The variables AUSCULT_*; ``load_settings`` has refused those that are no settings."""
+    """The variables AUSCULT_*; ``load_settings`` has refused unknown ones."""
 
     def __call__(self) -> dict[str, Any]:
         own = {name.removeprefix(PREFIX).lower(): value for name, value in own_variables().items()}
-        return {name: value for name, value in own.items() if name in Settings.model_fields}
+        return {name: value for name, value in own.items() if name in Settings.model_fields} | secrets_of_files(own)
 
 
 class _TomlFile(_Source):
@@ -294,34 +339,35 @@ class _TomlFile(_Source):
 
 
 def port_file(settings: Settings) -> Path:
-    """Where a listener writes the port it is bound to, and where those who started it look."""
+    """The file in which a listener writes its port for other processes."""
     return run_folder(settings) / "listener.port"
 
 
 def run_folder(settings: Settings) -> Path:
-    """Where the processes of this data folder find each other."""
+    """The folder of the files by which the processes of this data folder find each other."""
     return settings.home / RUN_FOLDER
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment that gives a child the very settings of this process, command line included."""
-    values = settings.model_dump(exclude_unset=True)
+    """The environment that gives a child the same settings as this process, command line included; no owner's URL.
+
+    A child reads the secrets that stand in files from there, as this process did.
+    """
+    in_files = {name for name in SECRETS if PREFIX + file_of(name).upper() in own_variables()}
+    values = settings.model_dump(exclude_unset=True, exclude={"owner_database_url", *in_files})
     own = {PREFIX + name.upper(): _as_text(value) for name, value in values.items() if value is not None}
-    return {**os.environ, **own}
-
-
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow from writing to stderr from C++; works only before it is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    owners = {PREFIX + "OWNER_DATABASE_URL", PREFIX + file_of("owner_database_url").upper()}
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in owners}
+    return {**kept, **own}
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read all settings; raises SettingsError with one line that names each bad one."""
+    """Read all settings; raises SettingsError with one line that names each wrong one."""
     given = {name: value for name, value in overrides.items() if value is not None}
     forget_foreign()
     unknown = sorted(name for name in own_variables() if name.removeprefix(PREFIX).lower() not in _known_names())
     if unknown:
-        msg = f"unknown setting {', '.join(unknown)}: see the table of settings in README.md"
+        msg = f"unknown setting {', '.join(unknown)}: see the documentation, page Settings"
         raise SettingsError(msg)
     try:
         return Settings(**given)
@@ -330,7 +376,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _known_names() -> set[str]:
-    return {*Settings.model_fields, "test_data"}
+    return {*Settings.model_fields, *map(file_of, SECRETS), "test_data"}
 
 
 def _tidied(value: object) -> object:

@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from worker.db.views import create_view, drop_view
+from worker.db.schema.views import create_view, drop_view
 
 revision = "0001"
 down_revision = None

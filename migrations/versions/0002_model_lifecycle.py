@@ -1,8 +1,8 @@
 """Bands and unlikeness of results; which model is active, shadow or retired, with who, why and when.
 
-What 0001 holds survives: states of models are spelt anew, the active model gets its first event, batches are re-runs.
-Columns are added with their CHECKs in one statement, which both databases do without rewriting a big table; only
-`model`, a handful of rows, is made anew on SQLite.
+Rows of 0001 are kept: states of models are spelt in capitals, the active model gets its first event, batches become
+re-runs. Columns are added with their CHECKs in one statement, which both databases do without rewriting a big table;
+only `model`, a handful of rows, is rebuilt on SQLite.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from worker.db.types import NOW_UTC
-from worker.db.views import create_view, drop_view
+from worker.db.schema.types import NOW_UTC
+from worker.db.schema.views import create_view, drop_view
 
 revision = "0002"
 down_revision = "0001"
@@ -23,13 +23,13 @@ depends_on = None
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime(timezone=True)
 VIEWS = Path(__file__).resolve().parents[1] / "views"
-#: Every view looks at a table that changes.
+#: All views: each reads a table that changes.
 BEFORE = {"worklist": 1, "result_history": 1, "refused": 1, "batch_progress": 1, "queue_health": 1}
 AFTER = BEFORE | {"worklist": 2, "result_history": 2, "batch_progress": 2, "shadow_comparison": 1}
 BANDS = "'LOW', 'INTERMEDIATE', 'HIGH'"
 OLD_STATES, NEW_STATES = "'active', 'available'", "'AVAILABLE', 'ACTIVE', 'SHADOW', 'RETIRED'"
 OLD_INDEX, NEW_INDEX = "state = 'active'", "state IN ('ACTIVE', 'SHADOW')"
-#: Table, column and type with its CHECKs, what it means.
+#: Table, column, type with its CHECKs, comment.
 COLUMNS = (
     (
         "result",
@@ -65,7 +65,7 @@ COLUMNS = (
         "RERUN, or SHADOW: grows with each image",
     ),
 )
-#: What is said otherwise than in 0001: where, before, after.
+#: Comments that differ from 0001: where, before, after.
 COMMENTS = (
     (
         "COLUMN model.state",
@@ -95,7 +95,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back; what a shadow scored stays as a batch that keeps the current results, which is what it was."""
+    """Go back; the work of a shadow stays as a batch that keeps the current results."""
     _drop_views(AFTER)
     op.drop_table("model_event")
     _respell_states(NEW_STATES, OLD_STATES, "uq_model_in_use", "uq_model_active")
@@ -117,14 +117,14 @@ def _create_views(views: dict[str, int]) -> None:
 
 
 def _comment(what: str, text: str) -> None:
-    """SQLite knows no comments."""
+    """Write a comment; SQLite has none."""
     if op.get_bind().dialect.name == "postgresql":
         quoted = text.replace("'", "''")
         op.execute(f"COMMENT ON {what} IS '{quoted}'")
 
 
 def _respell_states(before: str, after: str, index_before: str, index_after: str) -> None:
-    """Change the CHECK on the states, the states themselves and the index; the second index is the one after."""
+    """Change the CHECK on the states, the states and the index; the second index is the new one."""
     is_upgrade = after == NEW_STATES
     where = {"uq_model_active": OLD_INDEX, "uq_model_in_use": NEW_INDEX}
     op.drop_index(index_before, "model")
@@ -142,7 +142,7 @@ def _respell_states(before: str, after: str, index_before: str, index_after: str
 
 
 def _model(states: str | None = None) -> sa.Table:
-    """The table as 0001 made it, for SQLite, where it is made anew; its index is dropped before and made after."""
+    """The table of 0001, for SQLite, which rebuilds it; its index is dropped before and created again after."""
     checks = [sa.CheckConstraint(f"state IN ({states})", name=op.f("ck_model_state"))] if states else []
     return sa.Table(
         "model",

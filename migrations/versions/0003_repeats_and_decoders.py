@@ -1,6 +1,6 @@
-"""How often the same was turned away at the door, and which decoder read a film.
+"""How often the same refusal was repeated, and which decoder read a film.
 
-What is there gets the truth it has: each refusal of before was noted once, and of older films nobody knows the decoder.
+Existing refusals were recorded once each; the decoder of existing results is unknown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alembic import op
 
-from worker.db.views import create_view, drop_view
+from worker.db.schema.views import create_view, drop_view
 
 revision = "0003"
 down_revision = "0002"
@@ -19,7 +19,7 @@ depends_on = None
 VIEWS = Path(__file__).resolve().parents[1] / "views"
 #: Each view that shows a new column: the version before and after.
 CHANGED = {"result_history": (2, 3), "refused": (1, 2)}
-#: Table, column, type, what it means.
+#: Table, column, type, comment.
 COLUMNS = (
     ("refusal", "times", "INTEGER DEFAULT 1 NOT NULL", "how often the same was turned away since its last row"),
     ("result", "decoder", "VARCHAR(32)", "what read the film's pixel data"),
@@ -36,7 +36,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back; counts and decoders are forgotten."""
+    """Drop counts and decoders."""
     _replace_views(0)
     for table, column, _, _ in reversed(COLUMNS):
         op.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

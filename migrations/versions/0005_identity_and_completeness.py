@@ -1,10 +1,10 @@
 """Whose film is it, and when is a study complete: versions by source, conflicts, corrections, inboxes; WITHHELD.
 
-Existing images get one receipt each, from their sender at the moment they came; of their patient and pixels nothing is
-known beyond the study's row. A film that the release before moved to another study, because its SOP Instance UID came
-there, counts in both again: the conflict is on record, and the dispatcher decides both answers again. SQLite cannot change a CHECK, so `study` is copied there with its changed definition.
-Going back, a withheld study fails (it was never NORMAL), and the rows of other patients keep their films under a
-marked Study Instance UID, since the older schema has one row for each.
+Existing images get one receipt each, from their sender at their arrival; their patient is that of the study's row, and
+their pixels are unknown. A film that the release before moved to another study, because its SOP Instance UID came there,
+counts in both again: a conflict is opened, and the dispatcher computes both answers again. SQLite cannot change a CHECK,
+so `study` is rebuilt there. `downgrade` turns a withheld study to FAILED (never to NORMAL); the rows of other patients
+keep their films under a marked Study Instance UID, because the older schema has one row for each UID.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from worker.db.types import NOW_UTC
-from worker.db.views import create_view, drop_view
+from worker.db.schema.types import NOW_UTC
+from worker.db.schema.views import create_view, drop_view
 
 revision = "0005"
 down_revision = "0004"
@@ -25,7 +25,7 @@ depends_on = None
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime(timezone=True)
 VIEWS = Path(__file__).resolve().parents[1] / "views"
-#: Every view looks at a table that changes.
+#: All views: each reads a table that changes.
 BEFORE = {
     "worklist": 2,
     "result_history": 3,
@@ -49,7 +49,7 @@ CHECKS = (
 OLD_UNIQUE, NEW_UNIQUE = ("uq_study_study_uid", "study_uid"), ("uq_study_study_uid_side", "study_uid, side")
 WITHHELD = ("ck_study_withheld_has_reason", "state <> 'WITHHELD' OR reason IS NOT NULL")
 SILENT_INDEX = "CREATE INDEX ix_study_listener_silent ON study (ready_at_ms) WHERE flags LIKE '%LISTENER_SILENT%'"
-#: Table, column, type, what it means.
+#: Table, column, type, comment.
 COLUMNS = (
     (
         "study",
@@ -94,7 +94,7 @@ COLUMNS = (
 )
 CURRENT_BEFORE = "the newest bytes of this SOP Instance UID"
 CURRENT_AFTER = "the version of this SOP Instance UID that counts in its study"
-#: Columns of a study's answer, which a study that is decided again has not.
+#: Columns of an answer, which are cleared in a study whose answer is computed again.
 ANSWER = ("label", "probability", "threshold", "band", "reason", "finished_at")
 CONFLICT = ("kind", "held_study_id", "claim_study_id", "sop_uid", "opened_at")
 RECEIPT = ("image_id", "source", "first_at_ms", "last_at_ms", "last_key")
@@ -129,7 +129,7 @@ def downgrade() -> None:
     for table in ("inbox", "correction", "conflict", "receipt"):
         op.drop_table(table)
     op.execute("UPDATE study SET state = 'FAILED' WHERE state = 'WITHHELD'")
-    # The release before knows no such reason and would stop at it.
+    # The release before does not know this reason and would fail on it.
     op.execute(
         "UPDATE study SET reason = 'INTERNAL_ERROR' WHERE reason IN "
         "('IDENTITY_CONFLICT', 'CORRECTION_PENDING', 'ANSWER_LOWERED', 'LISTENER_SILENT', 'STORE_UNAVAILABLE')"
@@ -163,7 +163,7 @@ def _create_views(views: dict[str, int]) -> None:
 
 
 def _comment(what: str, text: str) -> None:
-    """SQLite knows no comments."""
+    """Write a comment; SQLite has none."""
     if op.get_bind().dialect.name == "postgresql":
         quoted = text.replace("'", "''")
         op.execute(f"COMMENT ON {what} IS '{quoted}'")
@@ -182,7 +182,7 @@ def _change_study(before: tuple[str, str], after: tuple[str, str], checks: dict[
 
 
 def _copy_study(texts: dict[str, str]) -> None:
-    """Make the table again with a changed definition (SQLite, "Making Other Kinds Of Table Schema Changes")."""
+    """Rebuild the table with a changed definition (SQLite, "Making Other Kinds Of Table Schema Changes")."""
     connection = op.get_bind()
     definition = connection.scalar(sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'study'"))
     kept = sa.text("SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'study' AND sql IS NOT NULL")

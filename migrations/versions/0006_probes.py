@@ -1,4 +1,4 @@
-"""Probes: what each process last found of itself, for `auscult status` and the view `health`."""
+"""Probes: the last findings of each process, for `auscult status` and the view `health`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-from worker.db.views import create_view, drop_view
+from worker.db.schema.views import create_view, drop_view
 
 revision = "0006"
 down_revision = "0005"

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from dicom_io.client.send import SendProblem, SendResult, send
 from dicom_io.errors import NotDicom
-from dicom_io.header import read_facts
-from dicom_io.scu import SendProblem, SendResult, send
-from tests.collection import CANNOT_BE_SENT, SKIPPED, TURNED_AWAY, data_set_sha256, differences, expected
-from tests.running import TERMINAL
-from tests.sites import LOCAL, PROPOSE, answers_echo, make_study, new_site, pids, push
-from tests.waiting import wait_until
+from dicom_io.header.reader import read_facts
+from tests.support.collection import CANNOT_BE_SENT, SKIPPED, TURNED_AWAY, data_set_sha256, differences, expected
+from tests.support.running import TERMINAL
+from tests.support.sites import LOCAL, PROPOSE, answers_echo, make_study, new_site, pids, push
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.peers import Peers
-    from tests.running import Running, Site
+    from tests.support.peers import Peers
+    from tests.support.running import Running, Site
 
-pytest_plugins = ["tests.peers"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.data, pytest.mark.timeout(400)]
 
 FILES = 312

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from model.bundle import builtin_folder
-from tests.running import Running, command
-from tests.sites import LOCAL, answers_echo, make_study, new_site, picture, push
-from tests.waiting import wait_until
+from model.serving.bundle import builtin_folder
+from tests.support.running import Running, command
+from tests.support.sites import LOCAL, answers_echo, make_study, new_site, picture, push
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers import Peers
-    from tests.running import Site
+    from tests.support.peers import Peers
+    from tests.support.running import Site
 
-pytest_plugins = ["tests.peers"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = pytest.mark.acceptance
 
 FAILED, USAGE = 1, 2
@@ -160,7 +160,7 @@ def test_a_data_folder_that_cannot_be_one_is_named(site: Site, inside: bool) -> 
         ("demo --once --films {folder}/none", "no such file or folder"),
         ("ingest {folder}/none", "no such file or folder"),
         ("classify {folder}/none", "no such file or folder"),
-        ("show 1.2.3.4.5", "no study 1.2.3.4.5"),
+        ("show 1.2.3.4.5", "no study matches 1.2.3.4.5"),
         ("rerun", "--study"),
         ("rerun --state HAPPY", "HAPPY"),
         ("rerun --all --model nowhere-9", "nowhere-9"),

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dicom_io.film import FILM_VERSION
-from tests.films import save
-from tests.running import Site
-from tests.sites import new_site
-from tests.studies import chest_film, new_uid, push
+from dicom_io.film.film import FILM_VERSION
+from model.serving.manifest import write_manifest
+from tests.support.films import save
+from tests.support.helpers_bundle import bundle_by_hand, manifest_by_hand
+from tests.support.helpers_network import SIDE, mobile, written
+from tests.support.running import Site
+from tests.support.sites import new_site
+from tests.support.studies import chest_film, new_uid, push
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,12 +111,42 @@ def test_a_picture_file_is_explained_on_the_spot(tmp_path: Path) -> None:
     assert "Wilhelmine" not in " ".join(words.values())
 
 
+@pytest.fixture(scope="module")
+def with_terms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bundle ``hand-1``, whose network was exported with the terms of its answer."""
+    folder = tmp_path_factory.mktemp("models")
+    bundle = bundle_by_hand(folder / "hand-1")
+    written(mobile(1), bundle)
+    write_manifest(bundle, manifest_by_hand(input_size=SIDE))
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' variables under NumPy 2
+@pytest.mark.parametrize("method", ["hirescam", "grad-cam"])
+def test_a_bundle_with_terms_is_explained_where_tensorflow_is_not_installed(
+    with_terms: Path, tmp_path: Path, method: str
+) -> None:
+    for name in ("tensorflow", "keras"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError", encoding="utf-8")
+    Image.fromarray((chest_film(0.9).pixel_array >> 4).astype(np.uint8)).save(tmp_path / "film.png")
+    film, picture = tmp_path / "film.png", tmp_path / "why.png"
+    with new_site(models_dir=str(with_terms)) as home:
+        site = Site(home.home, {**home.env, "PYTHONPATH": str(tmp_path)})
+        explain = ("classify", film, "--explain", picture, "--method", method)
+        (answer,) = site.json(*explain, "--model", "hand-1")
+        words = words_of(picture)
+        refused = site.run(*explain, "--model", "notebook-1", check=None)
+    assert (words["Model"], words["Logit"]) == ("hand-1", f"{answer['logit']:+.2f}")
+    assert refused.returncode
+    assert "install auscult with the extra cpu or gpu" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["show", "ACC-2"], "there is nothing to explain: LATERAL_VIEW"),
         (["show", "ACC-1", "--image", "1.2.3"], "no film 1.2.3 in study ACC-1"),
-        (["show", "ACC-9"], "no study ACC-9"),
+        (["show", "ACC-9"], "no study matches ACC-9"),
         (["show", "ACC-1", "--model", "nobody-1"], "there is no model 'nobody-1'"),
         (["classify", __file__, __file__], "--explain explains one file, and here are 2"),
     ],
@@ -132,7 +165,7 @@ def test_a_picture_that_cannot_be_written_is_refused_before_any_work(known: Know
     done = known.site.run("show", "ACC-1", "--explain", tmp_path / "why.jpg", check=2)
     assert "--explain writes a PNG picture: call it why.png" in done.stderr
     done = known.site.run("show", "ACC-1", "--explain", tmp_path / "none" / "why.png", check=2)
-    assert f"there is no folder {tmp_path / 'none'}" in done.stderr
+    assert f"the folder {tmp_path / 'none'} does not exist" in done.stderr
 
 
 def test_another_network_under_the_name_of_the_one_that_judged_explains_nothing(known: Known, tmp_path: Path) -> None:

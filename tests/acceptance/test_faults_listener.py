@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.listening import SlowPeer, answers, association_to, store
-from tests.objects import CR, EXPLICIT_LE, Made
-from tests.running import Running, Site, command
-from tests.servers import free_port
-from tests.tracing import positions, whole_calls
-from tests.waiting import wait_until
+from tests.support.listening import SlowPeer, answers, association_to, store
+from tests.support.objects import CR, EXPLICIT_LE, Made
+from tests.support.running import Running, Site, command
+from tests.support.servers import free_port
+from tests.support.tracing import positions, whole_calls
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.peers import Peers
+    from tests.support.peers import Peers
 
-pytest_plugins = ["tests.peers"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 CONTEXT = (CR, [EXPLICIT_LE])

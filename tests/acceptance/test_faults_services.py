@@ -14,22 +14,23 @@ import pytest
 import redis
 from sqlalchemy import make_url
 
-from tests.listening import answers
-from tests.postgres import own_postgres
-from tests.redis_server import own_redis
-from tests.running import Site
-from tests.studies import chest_film, push
-from tests.waiting import wait_until
-from worker.hints import BATCH_QUEUE, LIVE_QUEUE, HintPublisher
+from tests.support.listening import answers
+from tests.support.postgres import own_postgres
+from tests.support.redis_server import own_redis
+from tests.support.running import Site
+from tests.support.studies import chest_film, push
+from tests.support.waiting import wait_until
+from worker.queue.hints import HintPublisher
+from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pydicom.dataset import Dataset
 
-    from tests.postgres import PostgresServer
-    from tests.redis_server import RedisServer
-    from tests.running import Running
+    from tests.support.postgres import PostgresServer
+    from tests.support.redis_server import RedisServer
+    from tests.support.running import Running
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 

@@ -1,4 +1,4 @@
-"""A worker that is killed or stopped in the middle of a film costs an attempt, and never a film or a second result."""
+"""A worker that is killed or stopped in the middle of a film never costs a film or a second result."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from tests.running import Site
-from tests.studies import push, slow_film
-from tests.waiting import wait_until
-from worker.db.types import NOW_MS
+from tests.support.running import Site
+from tests.support.studies import push, slow_film
+from tests.support.waiting import wait_until
+from worker.db.schema.types import NOW_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.postgres import ExternalPostgres, PostgresServer
+    from tests.support.postgres import ExternalPostgres, PostgresServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -69,6 +70,22 @@ class Held:
     lease_left_ms: int
 
 
+def is_writable(site: Site) -> bool:
+    """Whether no stopped process holds a lock of the database.
+
+    A worker that is stopped while it renews its lease or reports its health is inside a transaction. On SQLite that is
+    the lock of the whole database: nobody could write until the worker goes on, which is not what these tests look at.
+    """
+    lock, settings = ("BEGIN IMMEDIATE", "PRAGMA busy_timeout = 1000")
+    if not site.database_url.startswith("sqlite"):
+        lock, settings = ("LOCK TABLE task, worker, probe IN SHARE ROW EXCLUSIVE MODE", "SET lock_timeout = 1000")
+    try:
+        site.execute(settings, lock)
+    except OperationalError:
+        return False
+    return True
+
+
 def hold_claim(site: Site, attempt: int) -> Held:
     """Stop a worker's child (SIGSTOP) in the middle of the given attempt; the lease must be ahead once it stands."""
     now = NOW_MS["sqlite" if site.database_url.startswith("sqlite") else "postgresql"]
@@ -81,10 +98,11 @@ def hold_claim(site: Site, attempt: int) -> Held:
         for row in site.query(claimed, attempt=attempt):
             pid = int(row["lease_owner"].split(":")[1])
             os.kill(pid, signal.SIGSTOP)
-            for now_held in site.query(claimed, attempt=attempt):
-                if now_held["lease_owner"] == row["lease_owner"] and now_held["lease_left_ms"] > 0:
-                    owner, left = row["lease_owner"], now_held["lease_left_ms"]
-                    return Held(row["id"], owner, pid, now_held["attempts"], left)
+            if is_writable(site):
+                for now_held in site.query(claimed, attempt=attempt):
+                    if now_held["lease_owner"] == row["lease_owner"] and now_held["lease_left_ms"] > 0:
+                        owner, left = row["lease_owner"], now_held["lease_left_ms"]
+                        return Held(row["id"], owner, pid, now_held["attempts"], left)
             os.kill(pid, signal.SIGCONT)
         return None
 
@@ -127,7 +145,8 @@ def ended(site: Site, study_uid: str) -> Mapping[str, Any]:
     return wait_until(row, 90, "the study to end")
 
 
-def check_one_attempt_more_and_one_result(found: tuple[Site, int], kill: Callable[[Held], None]) -> None:
+def check_one_result(found: tuple[Site, int], kill: Callable[[Held], None], *, attempts: int) -> None:
+    """The film is claimed twice; its first attempt counts or was an interruption."""
     site, port = found
     film = slow_film()
     push([film], port)
@@ -136,19 +155,20 @@ def check_one_attempt_more_and_one_result(found: tuple[Site, int], kill: Callabl
     kill(held)
     assert ended(site, film.StudyInstanceUID)["ai_status"] == "FINAL"
     task = task_of(site, film.StudyInstanceUID)
-    assert (task["state"], task["attempts"], task["lease_token"]) == ("DONE", 2, 2)
+    counted = (task["state"], task["attempts"], task["interruptions"], task["lease_token"])
+    assert counted == ("DONE", attempts, 2 - attempts, 2)
     (result,) = results_of(site, film.StudyInstanceUID)
-    assert (result["outcome"], bool(result["is_current"]), result["attempts"]) == ("OK", True, 2)
+    assert (result["outcome"], bool(result["is_current"]), result["attempts"]) == ("OK", True, attempts)
 
 
 def test_a_workers_child_killed_in_a_film_costs_one_attempt_and_leaves_one_result(on_sqlite: tuple[Site, int]) -> None:
-    check_one_attempt_more_and_one_result(on_sqlite, kill_child)
+    check_one_result(on_sqlite, kill_child, attempts=2)
 
 
-def test_a_whole_worker_killed_in_a_film_costs_one_attempt_and_leaves_one_result(
+def test_a_whole_worker_killed_in_a_film_costs_no_attempt_and_leaves_one_result(
     on_postgresql: tuple[Site, int],
 ) -> None:
-    check_one_attempt_more_and_one_result(on_postgresql, kill_worker)
+    check_one_result(on_postgresql, kill_worker, attempts=1)
 
 
 def test_a_film_whose_worker_dies_at_each_attempt_ends_failed_and_never_normal(on_postgresql: tuple[Site, int]) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.running import TERMINAL, Site, command
-from tests.sites import leftover, new_site, open_to_others
-from tests.waiting import wait_until
+from tests.support.running import TERMINAL, Site, command
+from tests.support.sites import leftover, new_site, open_to_others
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def test_a_demo_refuses_a_folder_with_studies_that_no_demo_put_there(tmp_path: P
     site = Site(tmp_path / "home")
     (tmp_path / "home-demo" / "spool").mkdir(parents=True)
     refused = site.run("demo", "--once", check=2).stderr
-    assert "holds studies that no demo put there" in refused
+    assert "holds studies that are not from a demo" in refused
     assert "--at-site" in refused
     assert [item.name for item in tmp_path.rglob("*")] == ["home-demo", "spool"]
 
@@ -136,12 +136,12 @@ def test_a_demo_that_serves_on_ends_with_all_its_processes(how: signal.Signals, 
         finally:
             process.kill()
             process.wait()
-        wait_until(lambda: not leftover(family), 10, "every process of the demo to be gone")
+        wait_until(lambda: not leftover(family), 30, "every process of the demo to be gone")
         assert {row["ai_status"] for row in demo_of(site).worklist().values()} <= set(TERMINAL)
 
 
 def test_the_listener_s_code_loads_neither_tensorflow_nor_celery() -> None:
-    code = "import sys, worker.listen, worker.cli.command; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, worker.processes.listen, worker.cli.command; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"worker", "dicom_io", "pynetdicom", "kombu", "sqlalchemy"} <= set(loaded)
     assert not {"tensorflow", "keras", "celery", "ai_edge_litert", "imagecodecs"} & set(loaded)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dicom_io.phantom import drawn_chests
-from dicom_io.radiograph import radiograph
-from tests.objects import new_uid
-from tests.redis_server import own_redis
-from tests.sites import new_site
+from dicom_io.create.phantom import drawn_chests
+from dicom_io.create.radiograph import radiograph
+from tests.support.objects import new_uid
+from tests.support.redis_server import own_redis
+from tests.support.sites import new_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tests.running import Site
+    from tests.support.running import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 

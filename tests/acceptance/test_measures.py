@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.evaluate import Evaluation
 from model.labels import Label
-from tests.films import film, save
-from tests.helpers_bundle import drawn_film, drawn_folder, second_bundle
-from tests.scored import Elements
-from tests.sites import new_site
+from model.statistics.evaluation import Evaluation
+from tests.support.films import film, save
+from tests.support.helpers_bundle import drawn_film, drawn_folder, second_bundle
+from tests.support.scored import Elements
+from tests.support.sites import new_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.running import Site
+    from tests.support.running import Site
 
 pytestmark = pytest.mark.acceptance
 
@@ -118,6 +118,16 @@ def test_the_same_films_as_pictures_and_as_dicom_get_the_same_figures(site, tmp_
     assert one["figures"] == other["figures"]
     assert [film["logit"] for film in one["films"]] == [film["logit"] for film in other["films"]]
     assert [film["film_sha256"] for film in one["films"]] == [film["film_sha256"] for film in other["films"]]
+
+
+def test_a_row_of_a_report_joins_the_results_of_the_same_film_in_sql(site, tmp_path):
+    films = listed(tmp_path)
+    site.json("ingest", *sorted(tmp_path.glob("*.dcm")))
+    judged = {row["film_sha256"]: row for row in site.query("SELECT * FROM result_history") if row["outcome"] == "OK"}
+    found = {film["film_sha256"]: film for film in site.json("model", "evaluate", films)["films"]}
+    joined = judged.keys() & found.keys()
+    assert len(joined) == len(judged) == 6
+    assert all(judged[digest]["logit"] == pytest.approx(found[digest]["logit"]) for digest in joined)
 
 
 def test_films_that_cannot_be_read_end_it_with_one_line_and_no_report(site, tmp_path):

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers_bundle import second_bundle
-from tests.redis_server import own_redis
-from tests.sites import new_site
-from tests.studies import chest_film, push
-from tests.waiting import wait_until
+from tests.support.helpers_bundle import second_bundle
+from tests.support.redis_server import own_redis
+from tests.support.running import command
+from tests.support.sites import new_site
+from tests.support.studies import chest_film, push
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.running import Running, Site
+    from tests.support.running import Running, Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -104,6 +106,7 @@ def test_the_whole_life_of_models_without_a_restart(stack: Running) -> None:
     listed = {item["bundle"]: item for item in site.json("model", "list")}
     assert {name: item["state"] for name, item in listed.items()} == {
         "auscult-1": "AVAILABLE",
+        "auscult-2": "AVAILABLE",
         "notebook-1": "SHADOW",
         "notebook-2": "ACTIVE",
         "notebook-3": "AVAILABLE",
@@ -182,6 +185,26 @@ def test_a_start_never_changes_the_model_and_says_how_to(site: Site, films: Path
     site.env["AUSCULT_MODEL"] = "notebook-2"
     assert {row["version"] for row in site.json("classify", films / "0.dcm")} == {"2"}
     assert "AUSCULT_MODEL" not in site.run("ingest", films).stderr
+    site.env["AUSCULT_MODEL"] = "notebook-new"  # the folder of a bundle, say
+    assert "AUSCULT_MODEL names notebook-new, but notebook-2 is" in site.run("ingest", films).stderr
+
+
+def test_a_site_whose_model_has_a_later_version_keeps_it_and_is_told(films: Path) -> None:
+    with new_site(model="auscult-1") as site:
+        site.run("ingest", films)
+        assert "auscult-1 stays the active model; fresh sites start with auscult-2" in _ingested_unset(site, films)
+        assert {row["model_version"] for row in site.query("SELECT * FROM result_history")} == {"1"}
+        site.run("model", "activate", "auscult-2", "--yes")
+        assert "stays the active model" not in _ingested_unset(site, films)
+
+
+def _ingested_unset(site: Site, films: Path) -> str:
+    """What an ingest says where no setting names a model."""
+    environment = {name: value for name, value in site.environment.items() if name != "AUSCULT_MODEL"}
+    done = subprocess.run(
+        command("ingest", films), env=environment, capture_output=True, text=True, timeout=300, check=True
+    )
+    return done.stderr
 
 
 @pytest.mark.parametrize(
@@ -191,7 +214,7 @@ def test_a_start_never_changes_the_model_and_says_how_to(site: Site, films: Path
         (("retire", "notebook-1"), "notebook-1 is active and cannot be retired"),
         (("retire", "nowhere-9"), "there is no model 'nowhere-9'"),
         (("shadow", "notebook-1"), "a shadow is another model than the active one"),
-        (("shadow", "--off"), "no model is or was a shadow"),
+        (("shadow", "--off"), "there is and was no shadow"),
         (("activate", "notebook-2"), "notebook-2 is retired"),
         (("export", "nowhere-9", "out.zip"), "there is no model 'nowhere-9'"),
         (("import", "nothing.zip"), "there is no nothing.zip"),

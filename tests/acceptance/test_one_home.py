@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.running import Site
-from tests.sites import leftover
-from tests.studies import chest_film, push
-from tests.waiting import wait_until
+from tests.support.running import Site
+from tests.support.sites import leftover
+from tests.support.studies import chest_film, push
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.running import Running
+    from tests.support.running import Running
 
 pytestmark = pytest.mark.acceptance
 
@@ -55,7 +55,7 @@ def test_a_second_listener_serves_beside_it_and_leaves_its_port_file_alone(up: R
 def test_a_lost_broker_is_replaced_and_work_goes_on(up: Running) -> None:
     socket = up.site.home / "run" / "broker.sock"
     socket.unlink()
-    wait_until(socket.exists, 10, "the broker's socket to be there again")
+    wait_until(socket.exists, 30, "the broker's socket to be there again")
     push([chest_film()], up.port)
     up.site.wait_terminal(2)
 
@@ -83,5 +83,5 @@ def test_nothing_outlives_a_supervisor_that_is_killed_with_all_its_children_stop
     for process in family:
         process.suspend()
     up.process.kill()
-    up.process.wait(10)
-    wait_until(lambda: not leftover(family), 10, "every process to be gone")
+    up.process.wait(30)
+    wait_until(lambda: not leftover(family), 30, "every process to be gone")

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.certificates import Site as Hospital
-from tests.films import DX
-from tests.objects import new_uid
-from tests.orthanc import AET, Orthanc
-from tests.servers import free_port
-from tests.sites import LOCAL, answers_echo, make_study, new_site, new_stack
-from tests.waiting import wait_until
+from tests.support.certificates import Site as Hospital
+from tests.support.films import DX
+from tests.support.objects import new_uid
+from tests.support.orthanc import AET, Orthanc
+from tests.support.servers import free_port
+from tests.support.sites import LOCAL, answers_echo, make_study, new_site, new_stack
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dicom_io.tls import TlsFiles
-    from tests.peers import Peers
-    from tests.running import Running, Site
+    from dicom_io.network.tls import TlsFiles
+    from tests.support.peers import Peers
+    from tests.support.running import Running, Site
 
-pytest_plugins = ["tests.peers"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = pytest.mark.acceptance
 
 #: As a site writes them: a chest study goes to the reader once it is complete, an urgent one film by film.
@@ -77,7 +77,7 @@ def archive(orthanc_program: Peers, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def reader(archive: Orthanc) -> Iterator[Running]:
-    with new_stack(allowed_aets=AET, peers=f"PACS={AET}@{LOCAL}:{archive.port}") as running:
+    with new_stack(allowed_aets=AET, peers=f"PACS={AET}@{LOCAL}:{archive.port}", commitment_days="30") as running:
         yield running
 
 
@@ -253,6 +253,7 @@ def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tm
             tls_key=str(ours.key),
             tls_ca=str(ours.authorities),
             peers=f"PACS=dicom-tls://{AET}@{LOCAL}:{archive.port}",
+            commitment_days="30",
         ) as site,
         site.running("listen") as listener,
     ):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,17 @@ import psutil
 import pytest
 import redis
 
-from dicom_io.scu import send
-from tests.objects import Made, new_uid
-from tests.running import TERMINAL
-from tests.sites import LOCAL, make_study, new_site, open_to_others, picture
-from tests.waiting import wait_until
+from dicom_io.client.send import send
+from tests.support.objects import Made, new_uid
+from tests.support.running import TERMINAL
+from tests.support.sites import LOCAL, make_study, new_site, open_to_others, picture
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tests.running import Running, Site
+    from tests.support.running import Running, Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -37,7 +38,7 @@ STRAY = "zqstray"
 MARKERS = (PATIENT, STRAY)
 NAME = b"Zqstray^Mary"
 JPEG_2000 = "1.2.840.10008.1.2.4.91"
-TABLES = ("study", "image", "model", "batch", "task", "result", "refusal", "worker")
+TABLES = ("study", "image", "model", "batch", "task", "result", "refusal", "worker", "audit_event")
 VIEWS = ("worklist", "result_history", "refused", "batch_progress", "queue_health")
 #: Elements that hold anything but what their representation allows; each would do for a name typed in the wrong field.
 STUMBLING_BLOCKS = {
@@ -94,7 +95,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     played = Scene()
-    with new_site(log="debug", hint_grace_s="1") as site:
+    with open_umask(), new_site(log="debug", hint_grace_s="1") as site:
         with site.running("up") as stack:
             assert stack.port
             _play(stack, _props(tmp_path_factory.mktemp("props")), played)
@@ -102,6 +103,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         played.log = stack.text()
         _look_around(site, played)
         yield played
+
+
+@contextmanager
+def open_umask() -> Iterator[None]:
+    """Let new files be open to everybody, unless the program that makes them says otherwise."""
+    mask = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(mask)
 
 
 def _props(folder: Path) -> Path:

@@ -9,18 +9,18 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
-from dicom_io.wrap import wrap_picture
+from dicom_io.create.wrap import wrap_picture
 from model.labels import Label
-from tests.running import DEFAULT_MODEL
-from tests.sites import new_site, new_stack, push
+from tests.support.running import DEFAULT_MODEL
+from tests.support.sites import new_site, new_stack, push
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.peers import Peers
+    from tests.support.peers import Peers
 
-pytest_plugins = ["tests.peers"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.data]
 
 

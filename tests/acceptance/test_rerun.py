@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers_bundle import second_bundle
-from tests.running import Site
-from tests.studies import chest_film
-from tests.waiting import wait_until
+from tests.support.helpers_bundle import second_bundle
+from tests.support.running import Site
+from tests.support.studies import chest_film
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from model.bundle import Bundle
+    from model.serving.bundle import Bundle
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers_bundle import second_bundle
-from tests.running import Site
-from tests.studies import chest_film
-from tests.waiting import wait_until
+from tests.support.helpers_bundle import second_bundle
+from tests.support.running import Site
+from tests.support.studies import chest_film
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,7 +92,7 @@ def test_another_model_than_the_active_one_answers_only_where_that_is_confirmed(
     done = site.run(*call, check=2)
     assert "the worklist's answers of 1 study (1 film) would come from notebook-2" in done.stderr
     assert "no longer from notebook-1: give --yes" in done.stderr
-    assert "contradict" in site.run(*call, "--keep-current", check=2).stderr
+    assert "cannot be combined" in site.run(*call, "--keep-current", check=2).stderr
     assert site.query("SELECT id FROM batch") == []
 
 

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dicom_io.film import film_of_picture
-from dicom_io.wrap import wrap_picture
-from model.bundle import builtin_folder, load_bundle
-from model.engine import Classifier, open_engine
-from tests.running import DEFAULT_MODEL, Site
-from tests.studies import push
+from dicom_io.create.wrap import wrap_picture
+from dicom_io.film.film import film_of_picture
+from model.serving.bundle import builtin_folder, load_bundle
+from model.serving.classifier import Classifier
+from model.serving.engine import open_engine
+from tests.support.running import DEFAULT_MODEL, Site
+from tests.support.studies import push
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from tests.postgres import ExternalPostgres, PostgresServer
+    from tests.support.postgres import ExternalPostgres, PostgresServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.data, pytest.mark.timeout(300)]
 

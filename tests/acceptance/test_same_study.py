@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydicom import dcmread
 
-from dicom_io.scu import send
-from tests.films import film, save
-from tests.listening import association_to, store
-from tests.redis_server import own_redis
-from tests.running import TERMINAL
-from tests.sites import LOCAL, PROPOSE, make_study, new_site, new_stack, picture, push
-from tests.waiting import wait_until
+from dicom_io.client.send import send
+from tests.support.films import film, save
+from tests.support.listening import association_to, store
+from tests.support.redis_server import own_redis
+from tests.support.running import TERMINAL
+from tests.support.sites import LOCAL, PROPOSE, make_study, new_site, new_stack, picture, push
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.peers import Peers
-    from tests.running import Running, Site
+    from tests.support.peers import Peers
+    from tests.support.running import Running, Site
 
-pytest_plugins = ["tests.peers"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = pytest.mark.acceptance
 
 EXPLICIT_LE = "1.2.840.10008.1.2.1"

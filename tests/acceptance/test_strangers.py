@@ -14,16 +14,16 @@ import redis
 from celery import Celery
 from kombu import Connection
 
-from tests.redis_server import own_redis
-from tests.running import Site
-from tests.studies import chest_film, push
-from tests.waiting import wait_until
-from worker.hints import LIVE_QUEUE, TASK_NAME
+from tests.support.redis_server import own_redis
+from tests.support.running import Site
+from tests.support.studies import chest_film, push
+from tests.support.waiting import wait_until
+from worker.queue.message import LIVE_QUEUE, TASK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.redis_server import RedisServer
+    from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
@@ -119,13 +119,13 @@ def test_a_stranger_at_the_broker_and_foreign_variables_stop_nothing_and_show_no
         push([chest_film(0.2)], up.port)
         rows = site.wait_terminal(2)
         beats = workers_of(site)
-        wait_until(lambda: workers_of(site) != beats, 20, "a heartbeat after it all")
+        wait_until(lambda: workers_of(site) != beats, 30, "a heartbeat after it all")
         log = up.text()
     assert {row["ai_status"] for row in rows.values()} == {"FINAL"}
     assert workers_of(site) == []
     assert (folder / "home" / "auscult.db").is_file()
     assert log.count("environment variables of other programs are ignored") == 1
-    assert "a message that is no hint was dropped" in log
-    assert "a message that is no JSON was dropped" in log
+    assert "a message that is not a hint was dropped" in log
+    assert "a message that is not JSON was dropped" in log
     assert not [word for word in ("DOE", "p#ss", "p%23ss", "rd%41", "starting it again") if word in log]
     shutil.rmtree(folder)

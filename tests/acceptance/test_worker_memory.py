@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.running import Site
-from tests.studies import chest_film, push
-from tests.waiting import wait_until
+from tests.support.running import Site
+from tests.support.studies import chest_film, push
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Code streams to break the decoding with: real ones of every coding, mutations of them, and sizes that lie.
 
-Everything goes to ``read_stored`` as a file, in a child that ``bounded`` starts: the child's end is the test's.
+Everything goes to ``read_stored_pixels`` as a file, in a child that ``bounded`` starts: the child's end is the test's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 from pydicom.pixels.encoders.base import RLELosslessEncoder
 
-from dicom_io.decode import read_stored
 from dicom_io.errors import FilmError
-from dicom_io.file_meta import ObjectUids, Sender, encode_file_meta
+from dicom_io.header.file_meta import ObjectUids, Sender, encode_file_meta
+from dicom_io.pixels.decode import read_stored_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,7 +154,7 @@ def end_of(data: bytes, path: Path) -> str:
     """How the reading of a file ends: a reason, or "" with pixels. Nothing else may come out of it."""
     path.write_bytes(data)
     try:
-        stored = read_stored(path)
+        stored = read_stored_pixels(path)
     except FilmError as error:
         return str(error.reason)
     if stored.pixels.shape != stored.header.shape or stored.pixels.dtype.itemsize * 8 != stored.header.bits_allocated:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import String
 
 from dicom_io.errors import HeaderUnreadable, NotDicom
-from dicom_io.gate import AgeRange, Subject, judge
-from dicom_io.header import dataset_sha256, facts_of, identify, read_facts
-from dicom_io.part10 import parse, read_preface
-from worker.db.schema import Image, Study
+from dicom_io.gate.judge import AgeRange, GateInput, judge
+from dicom_io.header.digests import dataset_sha256
+from dicom_io.header.part10 import parse, read_preface
+from dicom_io.header.reader import facts_of, identify, read_facts
+from worker.db.schema.study import Image, Study
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dicom_io.facts import Facts
+    from dicom_io.header.facts import Facts
 
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -82,7 +83,7 @@ def _facts(path: Path) -> tuple[Facts | None, str]:
     except (NotDicom, HeaderUnreadable) as error:
         return None, type(error).__name__
     check(facts)
-    return facts, str(judge(Subject(facts, CHILDREN)).reason)
+    return facts, str(judge(GateInput(facts, CHILDREN)).reason)
 
 
 def _examine_data_set(path: Path, facts: Facts | None) -> None:

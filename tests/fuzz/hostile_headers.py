@@ -192,7 +192,7 @@ def examine_small(folder: Path) -> dict[str, tuple[str, float]]:
 def examine_giant(folder: Path) -> dict[str, tuple[str, float]]:
     """The same for files of a gigabyte; their hash, which reads all of them, is left out."""
     from dicom_io.errors import HeaderUnreadable, NotDicom
-    from dicom_io.header import read_facts
+    from dicom_io.header.reader import read_facts
 
     def facts_alone(path: Path) -> str:
         try:
@@ -218,7 +218,7 @@ def _timed(path: Path, read: Callable[[Path], str]) -> tuple[str, float]:
 def film_of_each(folder: Path) -> dict[str, tuple[str, float]]:
     """How the film of each ended: the step after the header, which keeps every value up to the pixels."""
     from dicom_io.errors import FilmError
-    from dicom_io.film import film_of_dicom
+    from dicom_io.film.film import film_of_dicom
 
     def film(path: Path) -> str:
         try:

@@ -8,13 +8,13 @@ from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from dicom_io.associate import read_proposal, readable_acceptance
-from dicom_io.fragments import Fragments
-from dicom_io.negotiation import answer_to
-from dicom_io.network_log import quiet_network_libraries
-from dicom_io.upper_layer import Data
-from dicom_io.violation import Violation
-from tests.wire import ASSOCIATE_AC, ASSOCIATE_RQ, P_DATA
+from dicom_io.network.pynetdicom_setup import quiet_network_libraries
+from dicom_io.upper_layer.associate_pdu import read_proposal, readable_acceptance
+from dicom_io.upper_layer.fragments import Fragments
+from dicom_io.upper_layer.negotiation import answer_to
+from dicom_io.upper_layer.provider import DataPdu
+from dicom_io.upper_layer.violation import Violation
+from tests.support.wire import ASSOCIATE_AC, ASSOCIATE_RQ, P_DATA
 
 MAX_OBJECT_BYTES = 2000
 CONTEXTS = {1, 3}
@@ -36,7 +36,7 @@ def examine(stream: bytes) -> int:
             except Violation:
                 break
             # In the state machine, where an exception would end the thread.
-            if message.decode_msg(Data(taken.items).to_primitive()):
+            if message.decode_msg(DataPdu(taken.items).to_primitive()):
                 assert fragments.between_messages
                 assert message.data_set is None or len(message.data_set.getvalue()) <= MAX_OBJECT_BYTES + len(body)
                 message, whole = DIMSEMessage(), whole + 1

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_io.codestream import coding_of, declared_by
 from dicom_io.errors import FilmError
+from dicom_io.pixels.codestream import coding_of, declared_by
+from dicom_io.pixels.syntaxes import Coding
 from dicom_io.reasons import Reason
-from dicom_io.syntaxes import Coding
 from tests.fuzz.bounded import MIB, bounded
 from tests.fuzz.codestreams import ends_of_cuts, ends_of_files, ends_of_mutations, ends_of_wide_steps, seeds
 from tests.fuzz.guided import guided

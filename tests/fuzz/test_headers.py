@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dicom_io.film import is_picture
-from dicom_io.header import read_facts
-from dicom_io.part10 import read_preface
-from dicom_io.walk import Walker
+from dicom_io.film.picture_file import is_picture
+from dicom_io.header.part10 import read_preface
+from dicom_io.header.reader import read_facts
+from dicom_io.header.walker import Walker
 from tests.fuzz.bounded import MIB, bounded
 from tests.fuzz.guided import guided
 from tests.fuzz.headers import (
@@ -33,7 +33,7 @@ from tests.fuzz.headers import (
     part10,
 )
 from tests.fuzz.hostile_headers import FILMS, GIANT, SMALL, examine_giant, examine_small, film_of_each
-from tests.objects import Made
+from tests.support.objects import Made
 
 if TYPE_CHECKING:
     from pathlib import Path

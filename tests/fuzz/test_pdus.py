@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from tests.fuzz.guided import guided
 from tests.fuzz.pdus import examine
-from tests.listening import ListenerProcess, answers, listener_process, store_made
-from tests.objects import Made
-from tests.waiting import wait_until
-from tests.wire import (
+from tests.support.listening import ListenerProcess, answers, listener_process, store_made
+from tests.support.objects import Made
+from tests.support.waiting import wait_until
+from tests.support.wire import (
     ABORT,
     APPLICATION,
     ASSOCIATE_AC,

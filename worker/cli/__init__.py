@@ -1,4 +1,10 @@
-"""The entry point of ``auscult``. It imports next to nothing, so that a Ctrl-C is answered from the first moment on."""
+"""The command line: one file per verb or group of verbs; ``command.py`` puts them together.
+
+In: arguments and options. Out: tables, JSON or CSV on stdout, messages on stderr, and an exit code.
+May import: everything else. ``common`` holds what verbs share; verbs and the group ``model`` do not import each other.
+
+This module is the entry point. It imports almost nothing, so that Ctrl-C is handled from the start.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +13,18 @@ import signal
 import sys
 
 INTERRUPTED = 130
-#: What a command writes holds films and names of patients: it is for its owner alone.
+#: Files that a command writes may hold films and names of patients, so only their owner may read them.
 OWNER_ONLY = 0o077
 
 
 def main() -> None:
-    """Run the command line; a Ctrl-C ends it with one line, wherever it is."""
+    """Run the command line; Ctrl-C ends it with one line at any moment."""
     os.umask(OWNER_ONLY)
-    sys.unraisablehook = _leave_for_lost
-    # A shell lets what it starts in the background ignore Ctrl-C: that stays so.
+    sys.unraisablehook = _leave_if_interrupted
+    # A shell makes the processes that it starts in the background ignore Ctrl-C. Such a process goes on ignoring it.
     is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heeded:
-        # Nothing to clean up yet, and an exception in the middle of an import is anybody's to catch.
+        # There is nothing to clean up yet, and any library could catch an exception in the middle of an import.
         signal.signal(signal.SIGINT, _leave)
     try:
         from worker.cli.command import run
@@ -30,13 +36,13 @@ def main() -> None:
         _say_interrupted()
         sys.exit(INTERRUPTED)
     except SystemExit as ended:
-        # Typer makes a Ctrl-C into this.
+        # Typer turns a Ctrl-C into this.
         if ended.code == INTERRUPTED:
             _say_interrupted()
         raise
     finally:
         if is_heeded:
-            # From here on only the interpreter cleans up, and a Ctrl-C there ends the process without a word.
+            # Only the interpreter cleans up from here on; a Ctrl-C now ends the process silently.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -49,8 +55,8 @@ def _say_interrupted() -> None:
     os.write(2, b"auscult: interrupted\n")
 
 
-def _leave_for_lost(lost: sys.UnraisableHookArgs) -> None:
-    """Python would print a Ctrl-C that came in a destructor, with its frames, and go on as if there had been none."""
+def _leave_if_interrupted(lost: sys.UnraisableHookArgs) -> None:
+    """End the process on a Ctrl-C inside a destructor, which Python would only print before it goes on."""
     if lost.exc_type is KeyboardInterrupt:
         _leave()
     else:

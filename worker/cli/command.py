@@ -1,64 +1,86 @@
-"""The command ``auscult``: exit code 0 done, 1 some failed, 2 wrong usage or settings; data to stdout, words to stderr."""
+"""The command ``auscult`` and the table of its verbs.
+
+Exit codes: 0 done, 1 some failed, 2 wrong usage or settings. Data go to stdout, messages to stderr.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from dicom_io.errors import DicomIoError
-from dicom_io.quiet import quiet_libraries
 from model.errors import ModelError
-from worker.cli import (
-    batches,
-    conflicts,
-    data,
-    listeners,
-    look,
-    measures,
-    models,
-    peers,
-    reruns,
-    serve,
-    status,
-    training,
-)
-from worker.cli.output import complain
-from worker.cli.verbs import Verbs
+from worker.cli.common.verbs import Place, Verbs
+from worker.environment import quiet_tensorflow
 from worker.errors import WorkerError
-from worker.settings import quiet_tensorflow
 
 logger = logging.getLogger(__name__)
 
 USAGE = 2
 FAILED = 1
 
+#: The verbs of ``auscult model`` and of ``auscult``, in the order of the help.
+MODEL_VERBS = {
+    "list": Place("worker.cli.model.show", "model_list"),
+    "show": Place("worker.cli.model.show", "model_show"),
+    "activate": Place("worker.cli.model.activate", "activate"),
+    "retire": Place("worker.cli.model.activate", "retire"),
+    "shadow": Place("worker.cli.model.shadow", "shadow"),
+    "suspend": Place("worker.cli.model.suspend", "suspend"),
+    "resume": Place("worker.cli.model.suspend", "resume"),
+    "verify": Place("worker.cli.model.verify", "verify"),
+    "export": Place("worker.cli.model.export", "export"),
+    "import": Place("worker.cli.model.export", "import_"),
+    "evaluate": Place("worker.cli.model.evaluate", "model_evaluate"),
+    "compare": Place("worker.cli.model.compare", "model_compare"),
+    "calibrate": Place("worker.cli.model.calibrate", "model_calibrate"),
+    "stress-table": Place("worker.cli.model.stress_table", "model_stress_table"),
+    "card": Place("worker.cli.model.card", "model_card"),
+    "data": Place("worker.cli.model.data", "model_data"),
+    "train": Place("worker.cli.model.train", "model_train"),
+    "stress": Place("worker.cli.model.stress", "model_stress"),
+}
+VERBS = {
+    "demo": Place("worker.cli.serve", "demo"),
+    "up": Place("worker.cli.serve", "up"),
+    "listen": Place("worker.cli.serve", "listen"),
+    "work": Place("worker.cli.serve", "work"),
+    "migrate": Place("worker.cli.serve", "migrate"),
+    "ingest": Place("worker.cli.ingest", "ingest"),
+    "classify": Place("worker.cli.classify", "classify"),
+    "rerun": Place("worker.cli.rerun", "rerun"),
+    "worklist": Place("worker.cli.worklist", "worklist"),
+    "show": Place("worker.cli.show", "show"),
+    "status": Place("worker.cli.status", "status"),
+    "echo": Place("worker.cli.echo", "echo"),
+    "fetch": Place("worker.cli.fetch", "fetch"),
+    "model": Place("worker.cli.command", "model_app"),
+    "batch": Place("worker.cli.batch", "app"),
+    "listener": Place("worker.cli.listener", "app"),
+    "audit": Place("worker.cli.upkeep.audit", "app"),
+    "conflict": Place("worker.cli.conflict", "app"),
+    "purge": Place("worker.cli.upkeep.purge", "purge"),
+    "quarantine": Place("worker.cli.upkeep.quarantine", "app"),
+    "retry": Place("worker.cli.upkeep.retry", "retry"),
+    "withdrawal": Place("worker.cli.upkeep.withdrawal", "app"),
+    "fsck": Place("worker.cli.upkeep.fsck", "fsck"),
+}
+model_app = Verbs(MODEL_VERBS, help="Bundles: the network and everything a score depends on.")
 app = Verbs(
+    VERBS,
     name="auscult",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-serve.add_to(app)
-batches.add_to(app)
-reruns.add_to(app)
-look.add_to(app)
-status.add_to(app)
-peers.add_to(app)
-training.add_to(models.app)
-measures.add_to(models.app)
-data.add_to(models.app)
-app.add_typer(models.app, name="model")
-app.add_typer(reruns.batch_app, name="batch")
-app.add_typer(listeners.app, name="listener")
-app.add_typer(conflicts.app, name="conflict")
 
 
 def _say_version(value: bool) -> None:
     if value:
+        from importlib.metadata import version  # only here, as few commands say their version
+
         print(f"auscult {version('auscult')}")
         raise typer.Exit
 
@@ -69,15 +91,14 @@ def auscult(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_say_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Auscult listens at a chest: DICOM worker that classifies chest radiographs and answers in SQL.
+    """Auscult listens at a chest: a DICOM worker that classifies chest radiographs and answers in SQL.
 
     Not a medical device; not for diagnosis.
     """
 
 
 def run() -> None:
-    """Run the command line; every foreseen error ends with one line and an exit code."""
-    quiet_libraries()
+    """Run the command line; every expected error ends with one line and an exit code."""
     quiet_tensorflow()
     try:
         app()
@@ -85,18 +106,26 @@ def run() -> None:
         _end(str(error), error.exit_code)
     except (DicomIoError, ModelError) as error:
         _end(str(error), USAGE)
-    except (OperationalError, InterfaceError):
-        _end("the database does not answer; check AUSCULT_DATABASE_URL and that the server runs", FAILED)
     except BrokenPipeError:
         sys.exit(FAILED)
     except OSError as error:
         _end(f"{error.strerror or type(error).__name__}: {error.filename or 'a file of the data folder'}", FAILED)
     except Exception as error:
+        if _is_database_away(error):
+            _end("the database does not answer; check AUSCULT_DATABASE_URL and that the server runs", FAILED)
         logger.exception("internal error", extra={"action": "internal_error"})
         _end(f"internal error ({type(error).__name__}); the log lines above say where. Please report it.", FAILED)
 
 
+def _is_database_away(error: Exception) -> bool:
+    from sqlalchemy.exc import InterfaceError, OperationalError  # a command without a database does not load it
+
+    return isinstance(error, (OperationalError, InterfaceError))
+
+
 def _end(sentence: str, code: int) -> None:
     if sentence:
+        from worker.cli.common.output import complain  # loads what prints tables
+
         complain(sentence)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""``auscult demo``: the whole way, for real, in one command: real listener, real C-STORE, real worker, real SQL."""
+"""``auscult demo``: films go through a real listener and a real worker into real SQL, in one command."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from typing import Any
 from pydicom.dataset import Dataset
 from sqlalchemy.engine import make_url
 
+from dicom_io.client.send import send
+from dicom_io.create.phantom import demo_studies
+from dicom_io.create.wrap import wrap_picture
 from dicom_io.errors import DicomIoError
-from dicom_io.film import is_picture
-from dicom_io.header import read_facts
-from dicom_io.phantom import demo_studies
-from dicom_io.scu import send
-from dicom_io.wrap import wrap_picture
-from worker.bootstrap import Database, make_home, open_database
-from worker.cli.look import answer_of
-from worker.cli.output import complain, console, print_table
-from worker.db import queries
-from worker.db.states import TERMINAL_STATES, StudyState
+from dicom_io.film.picture_file import is_picture
+from dicom_io.header.reader import read_facts
+from model.notice import NOTICE
+from worker.batches.sources import Kind, Skipped, gather
+from worker.cli.common.audited import audit_shown
+from worker.cli.common.output import complain, console, print_table
+from worker.cli.common.wording import answer_of
+from worker.database import Database, make_home, open_database
+from worker.db.read import queries
+from worker.db.schema.states import TERMINAL_STATES, StudyState
 from worker.errors import UsageError, WorkerError
 from worker.peers import caller_of
+from worker.processes.supervisor import Supervisor
+from worker.processes.up import running_stack, wait_until_listening
 from worker.progress import progress
 from worker.settings import Settings, load_settings
-from worker.sources import Kind, Skipped, gather
-from worker.supervisor import Supervisor
-from worker.up import running_stack, wait_until_listening
 
-#: What a demo has otherwise than a hospital, unless it is set: it need not wait, and the worklist is what to read.
+#: Settings of a demo, unless the user sets them: it does not wait as long for further films, and logs less.
 DEMO_SETTINGS = {"quiet_s": 2.0, "log": "warning"}
 POLL_S = 0.25
-#: Without any study's state changing for so long, nothing will: the quiet time is 2 s, a film takes milliseconds.
+#: The demo gives up when no study changes its state for this time: the quiet time is 2 s, a film takes milliseconds.
 STALLED_S = 120.0
 #: Films sent over one association, and rows shown of a large push.
 CHUNK = 64
 SHOWN = 50
 CALLING_AET = "AUSCULT_DEMO"
-#: The demo's data folder stands beside that of the site. The mark in it says that every study there is the demo's.
+#: The demo's data folder is beside that of the site. The mark in it says that every study there is from a demo.
 DEMO_SUFFIX = "-demo"
 DEMO_MARK = "demo"
 HOLDS_STUDIES = ("auscult.db", "spool", "store", "ingest", "fetch")
@@ -54,21 +56,21 @@ COLUMNS = {
 
 
 class DemoStalled(WorkerError):
-    """The films were taken, but the work on them does not go on."""
+    """The listener accepted the films, but their processing makes no progress."""
 
     exit_code = 1
 
 
 @dataclass(slots=True)
 class Pushed:
-    """What became of the films: the studies that were taken, in sending order, and how many films were not."""
+    """The studies that the listener accepted, in sending order, and how many films it did not accept."""
 
     study_uids: dict[str, None] = field(default_factory=dict)
     lost: int = 0
 
 
 def run_demo(settings: Settings, films: Path | None, *, once: bool, at_site: bool) -> int:
-    """Serve, push, show the worklist; serve on until Ctrl-C unless ``once``. Returns the exit code."""
+    """Serve, send films, show the worklist; unless ``once``, serve until Ctrl-C. Returns the exit code."""
     if not at_site:
         settings = demo_settings(settings)
     chosen = {name: value for name, value in DEMO_SETTINGS.items() if name not in settings.model_fields_set}
@@ -92,17 +94,17 @@ def run_demo(settings: Settings, films: Path | None, *, once: bool, at_site: boo
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """The settings of the site with a data folder, database, broker and store of the demo's own.
+    """Return the settings of the site with a data folder, database, broker and store only for demos.
 
-    Drawn films must never stand in the worklist of a site. Raises UsageError where the folder holds something else.
+    Drawn films must never appear in the worklist of a site. Raises UsageError where the folder holds other studies.
     """
     home = settings.home
     if not (home / DEMO_MARK).exists():
         home = home.with_name(home.name + DEMO_SUFFIX)
     if not (home / DEMO_MARK).exists() and any((home / name).exists() for name in HOLDS_STUDIES):
         msg = (
-            f"{home} holds studies that no demo put there: choose another folder by AUSCULT_HOME, "
-            "or push the demo's films into the site's own database by --at-site"
+            f"{home} holds studies that are not from a demo: choose another folder by AUSCULT_HOME, "
+            "or send the demo's films to the site's own database by --at-site"
         )
         raise UsageError(msg)
     own = {"home": home, "database_url": "", "broker_url": "", "store_dir": home}
@@ -111,7 +113,7 @@ def demo_settings(settings: Settings) -> Settings:
 
 
 def films_of(folder: Path) -> Sequence[Path]:
-    """The files of a folder; raises UsageError when there are none."""
+    """Return the DICOM files and pictures of a folder; raises UsageError when there are none."""
     skipped = Skipped()
     found = gather([folder], skipped, {Kind.DICOM, Kind.PICTURE})
     for sentence in skipped.sentences():
@@ -120,7 +122,7 @@ def films_of(folder: Path) -> Sequence[Path]:
 
 
 def _push(items: Sequence[Dataset | Path], settings: Settings, port: int) -> Pushed:
-    """Send everything by C-STORE, some at a time, so that a large folder is never in memory as a whole."""
+    """Send all items by C-STORE in chunks, so that a large folder is never in memory as a whole."""
     pushed = Pushed()
     with progress("sending by C-STORE", len(items)) as advance:
         for start in range(0, len(items), CHUNK):
@@ -143,21 +145,21 @@ def _push_some(items: Sequence[Dataset | Path], settings: Settings, port: int, p
 
 
 def _source(item: Dataset | Path) -> tuple[Dataset | Path, str] | None:
-    """What to send and its Study Instance UID: a picture wrapped as DICOM, a DICOM file as it is."""
+    """Return what to send and its Study Instance UID: a picture wrapped as DICOM, a DICOM file as it is."""
     try:
         if isinstance(item, Path) and not is_picture(item):
             return item, read_facts(item).study_uid
         ds = wrap_picture(item) if isinstance(item, Path) else item
         return ds, str(ds.StudyInstanceUID)
     except (DicomIoError, OSError):
-        complain(f"{item} left out: neither a JPEG, PNG nor DICOM file, or damaged")
+        complain(f"{item} is skipped: it is damaged, or neither a JPEG, PNG nor DICOM file")
         return None
 
 
 def wait_judged(
     database: Database, study_uids: Sequence[str], supervisor: Supervisor, stalled_s: float = STALLED_S
 ) -> None:
-    """Until every study is terminal, or somebody stops it; raises DemoStalled when nothing moves for ``stalled_s``."""
+    """Wait until every study is answered or the demo is stopped; raises DemoStalled without progress for ``stalled_s``."""
     seen: Mapping[str, StudyState] = {}
     moved_at = time.monotonic()
     with progress("judging", len(study_uids)) as advance:
@@ -183,9 +185,10 @@ def wait_judged(
 def _show(settings: Settings, database: Database, study_uids: Sequence[str], port: int) -> None:
     with database.reads() as session:
         rows: list[dict[str, Any]] = queries.worklist(session, study_uids=study_uids, limit=SHOWN)
+    audit_shown(database, "demo", rows)
     print_table([{**row, "answer": answer_of(row)} for row in rows], COLUMNS, title="worklist")
     out = console()
-    out.print("Not a medical device. Not for diagnosis.", style="bold")
+    out.print(NOTICE, style="bold")
     out.print(f"send:   storescu -aec {settings.ae_title} {settings.host} {port} film.dcm", markup=False)
     out.print(f"query:  {query_example(settings)}", markup=False, soft_wrap=True)
     out.print(f"or:     export AUSCULT_HOME={shlex.quote(str(settings.home))}", markup=False, soft_wrap=True)
@@ -193,7 +196,7 @@ def _show(settings: Settings, database: Database, study_uids: Sequence[str], por
 
 
 def query_example(settings: Settings) -> str:
-    """A command line that reads the worklist of this database."""
+    """Return a command line that reads the worklist of this database."""
     if settings.is_embedded:
         path = Path(make_url(settings.database).database or "")
         return f'sqlite3 "{path.absolute().as_uri()}?mode=ro" "{EXAMPLE}"'

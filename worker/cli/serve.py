@@ -7,40 +7,34 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import complain, opened, opened_once
+from worker.cli.common.output import complain, opened, opened_once
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on (AUSCULT_PORT).", min=0, max=65535)]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (AUSCULT_HOST).")]
 Processes = Annotated[int | None, typer.Option(help="Worker processes.", min=1, max=256)]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verbs of this module."""
-    for verb in (demo, up, listen, work, migrate):
-        app.command()(verb)
-
-
 def demo(
     films: Annotated[
-        Path | None, typer.Option(help="Push the JPEG, PNG or DICOM files of this folder, not drawn phantoms.")
+        Path | None, typer.Option(help="Send the JPEG, PNG or DICOM files of this folder instead of drawn films.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="End as soon as every demo study is terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End as soon as every demo study is answered.")] = False,
     port: Port = None,
     at_site: Annotated[
         bool,
-        typer.Option("--at-site", help="Push into the site's own data folder and database, not one of the demo's."),
+        typer.Option("--at-site", help="Use the data folder and database of the site instead of those of the demo."),
     ] = False,
 ) -> None:
-    """Bring Auscult up, push demo films through the real listener and print the worklist."""
-    from worker.cli import demo as demonstration
+    """Start Auscult, send demo films to the real listener and print the worklist."""
+    from worker.cli.demo import run_demo
 
     settings = opened_once(port=port)
-    raise typer.Exit(demonstration.run_demo(settings, films, once=once, at_site=at_site))
+    raise typer.Exit(run_demo(settings, films, once=once, at_site=at_site))
 
 
 def up(host: Host = None, port: Port = None, processes: Processes = None) -> None:
-    """Serve: listener and workers, supervised; SQLite and an embedded broker unless two URLs are set."""
-    from worker.up import running_stack
+    """Run listener and workers, supervised; with SQLite and an embedded broker unless two URLs are set."""
+    from worker.processes.up import running_stack
 
     settings = opened(host=host, port=port, processes=processes)
     with running_stack(settings, "auscult up") as stack:
@@ -50,25 +44,27 @@ def up(host: Host = None, port: Port = None, processes: Processes = None) -> Non
 def listen(
     host: Host = None,
     port: Port = None,
-    ready_fd: Annotated[int | None, typer.Option(hidden=True, help="Where to say the port, for `auscult up`.")] = None,
+    ready_fd: Annotated[
+        int | None, typer.Option(hidden=True, help="File descriptor to which the port is written, for `auscult up`.")
+    ] = None,
 ) -> None:
-    """Serve the listener alone: C-ECHO, C-STORE, registration and dispatch."""
-    from worker.listen import ListenerProcess
+    """Run only the listener: C-ECHO, C-STORE, registration and dispatch."""
+    from worker.processes.listen import ListenerProcess
 
     ListenerProcess(opened(host=host, port=port), ready_fd).run()
 
 
 def work(processes: Processes = None) -> None:
-    """Work off the queue."""
+    """Run only workers, which judge the images in the queue."""
     settings = opened()
     if processes and processes > 1:
-        from worker.up import run_workers
+        from worker.processes.up import run_workers
 
         run_workers(settings, processes)
         return
-    from worker.app import run_worker
-    from worker.bootstrap import check_first_start
-    from worker.up import check_start
+    from worker.models.active import check_first_start
+    from worker.processes.app import run_worker
+    from worker.processes.up import check_start
 
     check_first_start(settings)
     check_start(settings)
@@ -76,11 +72,11 @@ def work(processes: Processes = None) -> None:
 
 
 def migrate() -> None:
-    """Bring the database's schema and views to this release."""
-    from worker.bootstrap import connect
-    from worker.db.migrate import migrate as upgrade
+    """Upgrade the database's schema and views to this release."""
+    from worker.database import application_account, make_home, owner_engine
+    from worker.db.schema.migrate import migrate as upgrade
 
     settings = opened()
-    database = connect(settings)
-    upgrade(database.engine)
+    make_home(settings)
+    upgrade(owner_engine(settings), application_account(settings))
     complain("the schema is up to date")

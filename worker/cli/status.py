@@ -1,4 +1,4 @@
-"""The verb ``status``: is every promise kept? Quick, because each process has written down what it found of itself."""
+"""The verb ``status``: is every promise kept? It is quick, as each process records its own findings in SQL."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker import health
+from model.notice import NOTICE
 from worker.addresses import describe
-from worker.bootstrap import Database, connect, open_database, prepare_database, silent_after_ms
-from worker.cli.output import NOTICE, AsCsv, AsJson, complain, opened_once, print_answer, print_table
-from worker.commitment import count_given_up, count_waiting
-from worker.db import inboxes, probes, queries
-from worker.db.inboxes import InboxRow
-from worker.db.probes import Finding, Found, Probe
-from worker.db.states import Level
+from worker.cli.common.output import AsCsv, AsJson, complain, opened_once, print_answer, print_table
+from worker.database import Database, connect, open_database, prepare_database
+from worker.db.answers import inboxes
+from worker.db.answers.inboxes import InboxRow
+from worker.db.read import probes, queries
+from worker.db.read.probes import Finding, Probe, ReportedFinding
+from worker.db.schema.states import Level
 from worker.errors import DatabaseUnavailable
-from worker.hints import HintPublisher
+from worker.health import checks
+from worker.intake.commitment import count_given_up, count_waiting
+from worker.intake.quarantine import count_objects
 from worker.promptly import NoAnswer, ask_all
+from worker.queue.hints import HintPublisher
 from worker.settings import Settings, port_file
 
 if TYPE_CHECKING:
@@ -33,12 +36,7 @@ ANSWER_S = 1.0
 EXIT_CODES = {Level.OK: 0, Level.WARN: 1, Level.FAIL: 3}
 COLUMNS = {"level": "Level", "probe": "Probe", "source": "Where", "sentence": "What"}
 HERE = "status"
-_NO_LISTENER = "No listener is at work: start `auscult up` or `auscult listen`."
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the verb of this module."""
-    app.command()(status)
+_NO_LISTENER = "No listener is running: start `auscult up` or `auscult listen`."
 
 
 def status(
@@ -48,13 +46,13 @@ def status(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Say whether every promise is kept. Exit code 0: all well, 1: a warning, 3: failing.
+    """Check whether every promise is kept. Exit code 0: all well, 1: a warning, 3: failing.
 
-    Processes look after themselves every ten seconds; the database, the broker and this machine's listener are asked now.
+    Each process checks itself every ten seconds; the database, the broker and this machine's listener are asked now.
     """
     settings = opened_once()
-    report, found = _look(settings)
-    level = health.worst(item.level for item in found)
+    report, found = _findings(settings)
+    level = checks.worst(item.level for item in found)
     rows = [asdict(item) | {"at": item.at} for item in found]
     document = {
         "level": level,
@@ -74,15 +72,15 @@ def _show(document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         print_table(wrong, COLUMNS)
     names = ("live_workers", "live_pending", "batch_pending", "open_studies", "failed_studies")
     counts = ", ".join(f"{name.replace('_', ' ')} {document[name]}" for name in names if name in document)
-    complain(f"{document['level']}: {len(rows)} probes, {len(wrong)} not well. {counts}")
+    complain(f"{document['level']}: {len(rows)} probes, {len(wrong)} not OK. {counts}")
 
 
-def _look(settings: Settings) -> tuple[dict[str, Any], list[Found]]:
-    # The embedded database is a file, which the first command of all makes: nobody has to be waited for.
+def _findings(settings: Settings) -> tuple[dict[str, Any], list[ReportedFinding]]:
+    # The embedded database is a file, which the first command makes: it answers at once.
     database = open_database(settings) if settings.is_embedded else connect(settings)
     in_sql = partial(_in_sql, settings, database)
     questions: dict[str, Callable[[], Any]] = {
-        "broker": lambda: health.broker(HintPublisher(settings.broker)),
+        "broker": lambda: checks.broker(HintPublisher(settings.broker)),
         "port": partial(_own_port, settings),
     }
     if not settings.is_embedded:
@@ -96,10 +94,15 @@ def _look(settings: Settings) -> tuple[dict[str, Any], list[Found]]:
         "database": name,
         "commitments_waiting": count_waiting(settings),
         "commitments_given_up": count_given_up(settings),
+        "quarantined": count_objects(settings),
     }
-    findings = [health.disk(Probe.HOME_DISK, settings.home), health.given_up(report["commitments_given_up"])]
+    findings = [
+        checks.disk(Probe.HOME_DISK, settings.home),
+        checks.given_up(report["commitments_given_up"]),
+        checks.quarantine(report["quarantined"]),
+    ]
     findings += [_answered(answers, "broker", Probe.BROKER, "The broker has not answered within a second.")]
-    others: list[Found] = []
+    others: list[ReportedFinding] = []
     if isinstance(told, Exception):
         sentence = str(told) if isinstance(told, DatabaseUnavailable) else f"{name} has not answered within a second"
         findings.append(Finding(Probe.DATABASE, Level.FAIL, None, sentence))
@@ -107,18 +110,23 @@ def _look(settings: Settings) -> tuple[dict[str, Any], list[Found]]:
     else:
         counts, listeners, work, others, database_found = told
         report |= counts
-        findings += [database_found, *health.of_work(work), *_listeners(listeners), *_mute(listeners, others)]
+        findings += [
+            database_found,
+            *checks.of_work(work),
+            *_listeners(listeners),
+            *_without_findings(listeners, others),
+        ]
     if answers["port"] is not None and _has_listener_here(told):
         findings.append(
             _answered(answers, "port", Probe.LISTENER_PORT, "The listener of this machine does not answer.")
         )
     report["broker"] = "answers" if all(f.level is Level.OK for f in findings if f.probe is Probe.BROKER) else "away"
-    own = [Found(HERE, each.probe, each.level, each.value, each.sentence) for each in findings]
+    own = [ReportedFinding(HERE, each.probe, each.level, each.value, each.sentence) for each in findings]
     return report, own + others
 
 
 def _has_listener_here(told: Any) -> bool:
-    """Whether the port of the data folder is one of this machine: containers may share the folder and nothing else."""
+    """Whether the port of the data folder is on this machine: containers may share the folder and nothing else."""
     if isinstance(told, Exception):
         return False
     return any(row.state == "LIVE" and row.host == socket.gethostname() for row in told[1])
@@ -135,18 +143,18 @@ def _answered(answers: dict[str, Any], name: str, probe: Probe, silence: str) ->
 
 def _in_sql(
     settings: Settings, database: Database
-) -> tuple[dict[str, Any], list[InboxRow], probes.Work, list[Found], Finding]:
+) -> tuple[dict[str, Any], list[InboxRow], probes.Work, list[ReportedFinding], Finding]:
     prepare_database(settings, database)
-    within_ms = silent_after_ms(settings)
+    within_ms = settings.silent_after_ms
     with database.reads() as session:
         work = probes.work(session, within_ms)
         counts = {**queries.queue_health(session), "live_workers": work.live_workers}
-        found = health.database(is_writable=probes.is_writable(session))
+        found = checks.database(is_writable=probes.is_writable(session))
         return counts, inboxes.inboxes(session), work, probes.fresh(session), found
 
 
 def _listeners(rows: list[InboxRow]) -> list[Finding]:
-    """A listener that is silent, or whose process on this machine is gone, fails; that none is at work is a warning."""
+    """Return FAIL for a listener that is silent or whose process on this machine has ended, WARN where none runs."""
     here = socket.gethostname()
     found = []
     for row in rows:
@@ -162,21 +170,21 @@ def _listeners(rows: list[InboxRow]) -> list[Finding]:
     return found or [Finding(Probe.LISTENER, Level.WARN, None, _NO_LISTENER)]
 
 
-def _mute(rows: list[InboxRow], others: list[Found]) -> list[Finding]:
-    """Listeners that live, and have been at work for long enough to have written what they found, but have not."""
-    heard = {found.source for found in others}
+def _without_findings(rows: list[InboxRow], others: list[ReportedFinding]) -> list[Finding]:
+    """Return FAIL for a listener that runs, but has recorded no findings for too long."""
+    recorded = {found.source for found in others}
     now = datetime.now(UTC)
     return [
         Finding(
             Probe.MONITOR,
             Level.FAIL,
             row.listener,
-            f"Listener {row.listener} on {row.host} lives, but writes nothing of what it finds: its log says why.",
+            f"Listener {row.listener} on {row.host} runs, but records no findings: its log says why.",
         )
         for row in rows
         if row.state == "LIVE"
         and (now - row.started_at) > probes.STALE_AFTER
-        and f"listener {row.host}:{row.pid}" not in heard
+        and f"listener {row.host}:{row.pid}" not in recorded
     ]
 
 
@@ -191,13 +199,13 @@ def _is_running(pid: int) -> bool:
 
 
 def _own_port(settings: Settings) -> Finding | None:
-    """C-ECHO to this data folder's listener; None where there is none, or where its policy would refuse us."""
-    # As only this probe needs them, and they take a third of a second to import.
+    """Send a C-ECHO to the listener of this data folder; None without a listener, or where its lists may refuse us."""
+    # Only this probe needs these modules, which take a third of a second to import.
     from dataclasses import replace
 
-    from dicom_io.echo import echo
-    from dicom_io.link import Stage
-    from dicom_io.peer import Peer
+    from dicom_io.client.connect import ConnectionStage
+    from dicom_io.client.echo import echo
+    from dicom_io.client.peer import Peer
     from worker.peers import caller_of
 
     try:
@@ -212,9 +220,9 @@ def _own_port(settings: Settings) -> Finding | None:
     answer = echo(Peer(settings.ae_title, host, port, is_tls=settings.tls is not None), caller)
     if answer.is_answered:
         return Finding(Probe.LISTENER_PORT)
-    if Stage.CONNECTED in {step.stage for step in answer.steps}:
+    if ConnectionStage.CONNECTED in {step.stage for step in answer.steps}:
         sentence = (
-            f"The listener at {host} port {port} takes connections, but did not answer C-ECHO: does this shell have its "
+            f"The listener at {host} port {port} accepts connections, but did not answer C-ECHO: does this shell have its "
             "settings (TLS, AE titles)?"
         )
         return Finding(Probe.LISTENER_PORT, Level.WARN, port, sentence)

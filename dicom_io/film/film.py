@@ -1,0 +1,236 @@
+"""Step 6b of the flow: the film, the decoded picture that everything later uses.
+
+A film is 8-bit grey and MONOCHROME2. Its shortest side has 256 to 512 pixels; smaller originals keep their size,
+because nothing is enlarged. It is made from the full-size picture by the mask of ``shutter``, the tables of
+``greyscale`` and the mean over blocks of 2, 4, 8, ... pixels a side, so that a JPEG and the same JPEG wrapped as DICOM
+give the same bytes. A change that alters a byte of any film must raise ``FILM_VERSION``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from dicom_io.errors import FilmError
+from dicom_io.film.colour import grey_of_colour
+from dicom_io.film.greyscale import grey_table, grey_tables
+from dicom_io.film.picture_file import picture_values
+from dicom_io.film.shutter import visible_pixels
+from dicom_io.header.elements import Elements
+from dicom_io.limits import MIN_SIDE_PX
+from dicom_io.pixels.decode import StoredPixels, read_stored_pixels
+from dicom_io.pixels.pixel_header import PixelHeader
+from dicom_io.pixels.syntaxes import Decoder
+from dicom_io.quiet import quiet_libraries
+from dicom_io.reasons import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dicom_io.film.shutter import Mask
+
+__all__ = [
+    "FILM_VERSION",
+    "Film",
+    "film_of_dicom",
+    "film_of_picture",
+    "grey_of_picture",
+]
+
+#: The version of the code that makes films.
+FILM_VERSION = 3
+
+#: The shortest side of a film is not reduced below this.
+_SHORTEST_SIDE_PX = 256
+#: A LUT or window of the header shows nothing of the picture if it leaves this part of the visible pixels, in percent,
+#: within fewer grey levels than the least span. (A window for 12 bits on values of 8, or for 16 bits on values of 12,
+#: leaves 16 levels; below 32 the gate calls the film blank.)
+_SPAN_PERCENT, _LEAST_SPAN = 99, 40
+
+Grey = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """A decoded film.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        Shape (rows, columns), uint8, MONOCHROME2 (0 is black).
+    version : int
+        The ``FILM_VERSION`` of the code that made it.
+    decoder : str
+        The name of the ``Decoder`` that read the pixels of the original; "" if unknown.
+    """
+
+    pixels: Grey
+    version: int = FILM_VERSION
+    decoder: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the size and the pixels, in hexadecimal."""
+        rows, columns = self.pixels.shape
+        digest = hashlib.sha256(f"{rows}x{columns}\n".encode("ascii"))
+        digest.update(self.pixels.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reduced:
+    """A picture of the size of a film, the span of the middle 99 % of its greys, and whether it has one grey only."""
+
+    pixels: Grey
+    span: int
+    is_constant: bool
+
+
+def film_of_dicom(path: Path) -> Film:
+    """Make the film of a DICOM file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A DICOM file or a bare data set with one frame.
+
+    Returns
+    -------
+    Film
+        The film.
+
+    Raises
+    ------
+    FilmError
+        NOT_DICOM, UNREADABLE, UNSUPPORTED_TRANSFER_SYNTAX, NO_PIXEL_DATA, MULTI_FRAME, UNSUPPORTED_PHOTOMETRIC,
+        TOO_LARGE, DECODE_FAILED, TOO_SMALL or CONSTANT_PICTURE.
+    OSError
+        If the file cannot be read.
+    """
+    quiet_libraries()
+    return _film_of_stored(read_stored_pixels(path))
+
+
+def film_of_picture(path: Path) -> Film:
+    """Make the film of a JPEG or PNG picture.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The picture; see ``grey_of_picture``.
+
+    Returns
+    -------
+    Film
+        The film.
+
+    Raises
+    ------
+    FilmError
+        NOT_DICOM (not a JPEG or PNG file), TOO_LARGE, MULTI_FRAME, DECODE_FAILED, TOO_SMALL or CONSTANT_PICTURE.
+    OSError
+        If the file cannot be read.
+    """
+    values = picture_values(path)
+    return _film(_reduced(_shown(values)), Decoder.PILLOW if values.dtype == np.uint8 else Decoder.LIBPNG)
+
+
+def grey_of_picture(path: Path) -> Grey:
+    """Read the greys of a JPEG or PNG picture at full size, upright.
+
+    Greys of 8 bits are used as they are. Values of 16 bits may use any part of their range, which the file does not
+    say, so they are shown by the automatic window, like a DICOM object without a window.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The picture.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (rows, columns), uint8.
+
+    Raises
+    ------
+    FilmError
+        NOT_DICOM, TOO_LARGE, MULTI_FRAME or DECODE_FAILED.
+    OSError
+        If the file cannot be read.
+    """
+    return _shown(picture_values(path))
+
+
+def _shown(values: NDArray[np.uint8 | np.uint16]) -> Grey:
+    """The greys of a picture's values."""
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    rows, columns = values.shape
+    header = PixelHeader(rows, columns, 1, "MONOCHROME2", 16, 16, 15, is_signed=False, is_planar=False)
+    stored = StoredPixels(values, is_rgb=False, decoder=Decoder.LIBPNG, header=header, elements=Elements(Dataset()))
+    return grey_table(stored, _block_of(values.shape))[values]
+
+
+def _film_of_stored(stored: StoredPixels) -> Film:
+    """Make the film by the first grey table that shows something, else by the first table."""
+    stored, visible = _cropped_to_visible(stored, visible_pixels(stored))
+    if not stored.header.is_grey:
+        return _film(_reduced(grey_of_colour(stored), visible), stored.decoder)
+    tables = grey_tables(stored, _block_of(stored.pixels.shape), visible)
+    pictures = (_reduced(table[stored.pixels], visible) for table in tables)
+    first = next(pictures)
+    if first.span < _LEAST_SPAN:
+        first = next((picture for picture in pictures if picture.span >= _LEAST_SPAN), first)
+    return _film(first, stored.decoder)
+
+
+def _cropped_to_visible(stored: StoredPixels, visible: Mask | None) -> tuple[StoredPixels, Mask | None]:
+    """Cut the picture to its visible rows and columns, because no training film has a black frame around it."""
+    if visible is None:
+        return stored, None
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return replace(stored, pixels=stored.pixels[box]), None if visible[box].all() else visible[box]
+
+
+def _film(reduced: _Reduced, decoder: Decoder) -> Film:
+    if reduced.is_constant:
+        raise FilmError(Reason.CONSTANT_PICTURE)
+    return Film(np.ascontiguousarray(reduced.pixels), decoder=decoder.value)
+
+
+def _reduced(grey: Grey, visible: Mask | None = None) -> _Reduced:
+    """Reduce full-size greys to the size of a film.
+
+    Pillow's ``reduce`` takes the rounded mean of each block. The blocks at the right and lower edge hold the rest of
+    the picture, so the size of the film is rounded up. Hidden pixels are set to black first, so that their values do
+    not enter a mean.
+    """
+    if min(grey.shape) < MIN_SIDE_PX:
+        raise FilmError(Reason.TOO_SMALL)
+    block = _block_of(grey.shape)
+    picture = Image.fromarray(np.ascontiguousarray(grey if visible is None else grey * visible))
+    if block > 1:
+        picture = picture.reduce(block)
+    counts = np.array(picture.histogram() if visible is None else _visible_histogram(picture, visible, block))
+    shares = np.cumsum(counts) / counts.sum()
+    low, high = np.searchsorted(shares, ((100 - _SPAN_PERCENT) / 200, (100 + _SPAN_PERCENT) / 200))
+    return _Reduced(np.asarray(picture), int(high - low), is_constant=np.count_nonzero(counts) == 1)
+
+
+def _visible_histogram(picture: Image.Image, visible: Mask, block: int) -> list[int]:
+    """Histogram of the reduced pixels whose whole block is visible; of all pixels if there is none."""
+    mask = Image.fromarray(visible.view(np.uint8) * np.uint8(255)).reduce(block).point(lambda share: share == 255)
+    counts = picture.histogram(mask)
+    return counts if any(counts) else picture.histogram()
+
+
+def _block_of(shape: tuple[int, ...]) -> int:
+    """The largest power of two that keeps the shortest side at 256 pixels or more."""
+    return 1 << max(0, (min(shape) // _SHORTEST_SIDE_PX).bit_length() - 1)

@@ -1,0 +1,72 @@
+"""Step 6b of the flow: the folder of films, named by the hash of their pixels, so that writing one twice is harmless.
+
+The folder has a marker, like the store. A missing marker means that the volume is not mounted, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+from dicom_io.durable import file_size, make_folder, remove_file, spool_error
+from dicom_io.film.png import read_png, write_png
+from dicom_io.inbox.store import MARKER, check_root, is_file, prepare_root, tmp_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dicom_io.film.film import Film
+
+
+class FilmStore:
+    """Films as PNG files in two levels of folders, readable by the owner only."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        """Return the path of the film with this key."""
+        return self.root / key[:2] / key[2:4] / f"{key}.png"
+
+    def exists(self, key: str) -> bool:
+        """Whether the film exists; raises SpoolError if that cannot be determined."""
+        return is_file(self.path(key))
+
+    def check(self) -> None:
+        """Raise StoreAway if the folder is a mount point without its volume; a missing folder is no error."""
+        if os.path.lexists(self.root):
+            check_root(self.root)
+
+    def save(self, film: Film) -> str:
+        """Write the film unless it exists, and return its key; raises SpoolError if it cannot be written."""
+        path = self.path(film.sha256)
+        if is_file(path):
+            return film.sha256
+        if not is_file(self.root / MARKER):
+            # a folder that does not exist is not an empty mount point, so it may be made
+            prepare_root(self.root, known=self.root.is_dir())
+        self.check()
+        try:
+            if not path.parent.is_dir():
+                make_folder(path.parent.parent)
+                make_folder(path.parent)
+            write_png(film, path, tmp_of(self.root))
+        except OSError as error:
+            raise spool_error(error) from error
+        return film.sha256
+
+    def purge(self, key: str) -> int:
+        """Remove a film for good and return its size in bytes, 0 where there was none; raises SpoolError."""
+        try:
+            return remove_file(self.path(key))
+        except OSError as error:
+            raise spool_error(error) from error
+
+    def size(self, key: str) -> int:
+        """Return the size of a film in bytes; 0 where it is missing."""
+        return file_size(self.path(key))
+
+    def load(self, key: str, version: int) -> Film:
+        """Read a film; ``version`` is that of the code that made it."""
+        return dataclasses.replace(read_png(self.path(key)), version=version)

@@ -1,0 +1,362 @@
+"""Step 3 of the flow: read a header into frozen facts.
+
+The reader never trusts a value. Text in any character set becomes clean Unicode, malformed codes and UIDs become "",
+ages in any spelling become months. Only the errors named below are raised, whatever the header holds. The pixels are
+never decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from dicom_io.clean import clean_text
+from dicom_io.errors import NotDicom
+from dicom_io.header.ages import age_at, age_in_months, is_placeholder, may_follow_from
+from dicom_io.header.digests import Digests, digests_at
+from dicom_io.header.elements import Elements
+from dicom_io.header.evidence import EVIDENCE_TAGS, derivation_of, is_polarity_in_doubt, is_test_object, species_of
+from dicom_io.header.facts import Facts, Identity
+from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
+from dicom_io.header.terms import (
+    Region,
+    View,
+    body_part_of,
+    modality_of,
+    region_of_body_part,
+    region_of_codes,
+    region_of_description,
+    view_of,
+    view_of_codes,
+    view_of_orientation,
+    view_of_words,
+)
+from dicom_io.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+    from typing import BinaryIO
+
+__all__ = ["facts_of", "identify", "read_facts", "read_object"]
+
+_NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 255
+_MAX_DATE_SPREAD_DAYS = 366
+_INTENTS = ("FOR PRESENTATION", "FOR PROCESSING")
+
+_SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE = 0x00080020, 0x00080021, 0x00080022, 0x00080023
+_ACQUISITION_DATETIME = 0x0008002A
+_ACCESSION, _MODALITY, _PRESENTATION_INTENT = 0x00080050, 0x00080060, 0x00080068
+_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME = 0x00081030, 0x0008103E, 0x00181030
+_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE = 0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00101010
+_ISSUER = 0x00100021
+_BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
+_VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
+_VIEW_MODIFIERS, _BURNED_IN = 0x00540222, 0x00280301
+_CODE_VALUE, _LONG_CODE_VALUE, _CODE_MEANING = 0x00080100, 0x00080119, 0x00080104
+_FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
+_FACT_TAGS = (
+    UID_TAGS
+    | EVIDENCE_TAGS
+    | frozenset(
+        {
+            *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),
+            *(_ACCESSION, _MODALITY, _PRESENTATION_INTENT),
+            *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME),
+            *(_PATIENT_NAME, _PATIENT_ID, _ISSUER, _BIRTH_DATE, _SEX, _AGE),
+            *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
+            *(_FRAMES, _ROWS, _COLUMNS, _BURNED_IN),
+        }
+    )
+)
+# File meta information: Source and Sending AE Title, Source Presentation Address (PS3.10 7.1)
+_SOURCE_AET, _SENDING_AET, _SOURCE_ADDRESS = 0x00020016, 0x00020017, 0x00020026
+
+
+def read_facts(path: Path) -> Facts:
+    """Read the facts of a DICOM file or of a bare data set; the pixels are not read.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    Facts
+        What the header says.
+
+    Raises
+    ------
+    NotDicom
+        If the file is neither a DICOM file nor a bare data set with at least one UID.
+    HeaderUnreadable
+        If the elements cannot be parsed before all four UIDs were read. Damage after the UIDs ends the header, so that
+        an object which the listener accepted is never lost: it has facts, but no pixels.
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as fp:
+        return _read(fp)[0]
+
+
+def read_object(path: Path) -> tuple[Facts, Digests]:
+    """Read the facts and the digests of a file, in one pass over it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    tuple of Facts and Digests
+        What the header says, and the hashes of the bytes.
+
+    Raises
+    ------
+    NotDicom, HeaderUnreadable, OSError
+        As ``read_facts``.
+    """
+    with path.open("rb") as fp:
+        facts, offset, pixels = _read(fp)
+        fp.seek(offset)
+        return facts, digests_at(fp, pixels.at, pixels.length)
+
+
+def _read(fp: BinaryIO) -> tuple[Facts, int, _PixelWatch]:
+    """Return the facts, the offset of the data set, and where its pixels are."""
+    preface = read_preface(fp)
+    seen = _PixelWatch(fp)
+    syntax = preface.transfer_syntax_uid
+    guessed = syntax or uncompressed_syntax_of(fp)
+    ds = parse(fp, syntax, stop_when=seen, wanted=_FACT_TAGS, enough=UID_TAGS)
+    if not syntax and not seen.encapsulated:
+        syntax = guessed
+    facts = _facts(Elements(ds), preface.meta, syntax, has_pixel_data=seen.has_pixel_data)
+    if not preface.is_part10 and not (facts.sop_class_uid or facts.sop_uid or facts.study_uid):
+        raise NotDicom
+    if syntax == DeflatedExplicitVRLittleEndian:
+        # A position in the inflated data set is not a position in the file.
+        seen.at = None
+    return facts, preface.offset, seen
+
+
+def facts_of(ds: Dataset) -> Facts:
+    """The facts of a data set in memory.
+
+    Parameters
+    ----------
+    ds : pydicom.dataset.Dataset
+        The data set, with or without ``file_meta``.
+
+    Returns
+    -------
+    Facts
+        What the header says; a bad value raises no error.
+    """
+    quiet_libraries()
+    elements = Elements(ds)
+    file_meta = getattr(ds, "file_meta", None) or Dataset()
+    meta = {int(tag): Elements(file_meta).plain(int(tag)).encode("latin-1", "replace") for tag in file_meta.keys()}  # noqa: SIM118
+    syntax = Elements(file_meta).uid(0x00020010)
+    return _facts(elements, meta, syntax, has_pixel_data=any(elements.has(tag) for tag in PIXEL_TAGS))
+
+
+def identify(data: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
+    """Read the UIDs of an encoded data set without file meta information, as it comes in a C-STORE request.
+
+    Parameters
+    ----------
+    data : bytes or memoryview
+        The encoded data set.
+    transfer_syntax_uid : str
+        The transfer syntax of the presentation context.
+
+    Returns
+    -------
+    Identity
+        The four UIDs, "" for each that is missing or invalid.
+
+    Raises
+    ------
+    HeaderUnreadable
+        If the elements cannot be parsed.
+    """
+    missing = set(UID_TAGS)
+
+    def stop(tag: int, _vr: str | None, _length: int) -> bool:
+        # parse calls this before each value: after the last UID the rest of the header is not needed
+        done = not missing or tag in PIXEL_TAGS
+        missing.discard(tag)
+        return done
+
+    ds = parse(io.BytesIO(data), transfer_syntax_uid, stop_when=stop, wanted=UID_TAGS)
+    elements = Elements(ds)
+    return Identity(
+        study_uid=elements.uid(_STUDY_UID),
+        series_uid=elements.uid(_SERIES_UID),
+        sop_uid=elements.uid(_SOP_UID),
+        sop_class_uid=elements.uid(_SOP_CLASS),
+    )
+
+
+class _PixelWatch:
+    """Stop condition of the parse: ends it at the pixel data, and keeps whether there are any and where they begin."""
+
+    def __init__(self, fp: BinaryIO) -> None:
+        self._fp = fp
+        self.has_pixel_data = False
+        self.encapsulated = False
+        self.at: int | None = None
+        self.length = 0
+
+    def __call__(self, tag: int, _vr: str | None, length: int) -> bool:
+        if tag in PIXEL_TAGS:
+            self.has_pixel_data = self.has_pixel_data or length > 0
+            self.encapsulated = length == UNDEFINED_LENGTH
+            self.at, self.length = self._fp.tell(), sys.maxsize if self.encapsulated else length
+            return True
+        return False
+
+
+def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel_data: bool) -> Facts:
+    study = elements.text(_STUDY_DESCRIPTION, _DESCRIPTION_LIMIT)
+    series = elements.text(_SERIES_DESCRIPTION, _DESCRIPTION_LIMIT)
+    protocol = elements.text(_PROTOCOL_NAME, _DESCRIPTION_LIMIT)
+    return Facts(
+        study_uid=elements.uid(_STUDY_UID),
+        series_uid=elements.uid(_SERIES_UID),
+        sop_uid=elements.uid(_SOP_UID),
+        sop_class_uid=elements.uid(_SOP_CLASS),
+        transfer_syntax_uid=syntax,
+        patient_id=elements.text(_PATIENT_ID, _ID_LIMIT),
+        issuer_of_patient_id=elements.text(_ISSUER, _ID_LIMIT),
+        patient_name=elements.text(_PATIENT_NAME, _NAME_LIMIT),
+        patient_birth_date=_date(elements, _BIRTH_DATE),
+        patient_sex=_sex(elements),
+        age_months=_age_months(elements),
+        accession_number=elements.text(_ACCESSION, _ID_LIMIT),
+        study_date=next(iter(_film_dates(elements)), None),
+        study_description=study,
+        modality=modality_of(elements.code(_MODALITY)),
+        body_part=_body_part(elements, f"{series} {protocol}", study),
+        view_position=_view_position(elements, f"{series} {protocol}"),
+        presentation_intent=_intent(elements),
+        rows=_within(elements.integer(_ROWS), 0xFFFF),
+        columns=_within(elements.integer(_COLUMNS), 0xFFFF),
+        number_of_frames=max(1, _within(elements.integer(_FRAMES, default=1), 2**31 - 1)),
+        has_pixel_data=has_pixel_data,
+        species=species_of(elements),
+        derivation=derivation_of(elements),
+        is_test_object=is_test_object(elements),
+        burned_in_annotation=elements.code(_BURNED_IN) == "YES",
+        polarity_in_doubt=is_polarity_in_doubt(elements),
+        calling_aet=_meta_text(meta, _SENDING_AET, 16) or _meta_text(meta, _SOURCE_AET, 16),
+        peer=_meta_text(meta, _SOURCE_ADDRESS, 64),
+    )
+
+
+def _age_months(elements: Elements) -> int | None:
+    """Patient's Age, else the time from birth to the film, in completed months; None where the header gives neither.
+
+    Many systems write an age of 0 when they know none, and some write it for every infant. For an age of 0 the birth
+    date is used, where it gives an age. A placeholder gives no age as a birth date, and an age that a device computed
+    from a placeholder is ignored too. A system that writes a placeholder also writes 0 for an unknown age.
+
+    Dates of one film that are more than a year apart were changed by an anonymiser or a wrong clock. The birth date
+    may have been changed with them, so it is not used then.
+    """
+    stated = elements.plain(_AGE)
+    months = age_in_months(stated)
+    is_stated = months is not None and any(digit in stated for digit in "123456789")
+    birth, dates = elements.date(_BIRTH_DATE), _film_dates(elements)
+    if birth is not None and is_placeholder(birth):
+        is_copied = months is not None and any(may_follow_from(months, birth, day) for day in dates[:1])
+        return months if is_stated and not is_copied else None
+    if is_stated or not dates or (max(dates) - min(dates)).days > _MAX_DATE_SPREAD_DAYS:
+        return months
+    since_birth = age_at(birth, dates[0])
+    return months if since_birth is None else since_birth
+
+
+def _film_dates(elements: Elements) -> list[date]:
+    """The study, acquisition, series and content dates that are present, in this order."""
+    tags = (_STUDY_DATE, _ACQUISITION_DATE, _ACQUISITION_DATETIME, _SERIES_DATE, _CONTENT_DATE)
+    return [day for tag in tags if (day := _date(elements, tag))]
+
+
+def _date(elements: Elements, tag: int) -> date | None:
+    """A date; None if it is missing, impossible or a placeholder."""
+    day = elements.date(tag)
+    return None if day is None or is_placeholder(day) else day
+
+
+def _sex(elements: Elements) -> str:
+    first = elements.plain(_SEX)[:1].upper()
+    return first if first in {"M", "F", "O"} else ""
+
+
+def _intent(elements: Elements) -> str:
+    intent = elements.code(_PRESENTATION_INTENT)
+    return intent if intent in _INTENTS else ""
+
+
+def _body_part(elements: Elements, *descriptions: str) -> str:
+    """BodyPartExamined if it names a part, else "CHEST" or "OTHER" by the region's code or name or the descriptions.
+
+    The first description that names a part counts, because one study may hold a chest and a hand.
+    """
+    stated = elements.text(_BODY_PART, _DESCRIPTION_LIMIT)
+    if region_of_body_part(stated) is not Region.UNKNOWN:
+        return body_part_of(stated)
+    coded = region_of_codes(_codes(elements, _REGION_SEQUENCE))
+    named = region_of_description(_meanings(elements, _REGION_SEQUENCE))
+    if named is Region.CHEST or not coded:
+        coded = named
+    return str(coded or next(filter(None, map(region_of_description, descriptions)), Region.UNKNOWN))
+
+
+def _view_position(elements: Elements, descriptions: str) -> str:
+    """ViewPosition if it names a view, else what view code, orientation, description or body part ("CHEST LAT") say.
+
+    A frontal view that another of these elements calls lateral is kept as "FRONTAL LATERAL", which counts as unknown:
+    the technician may have taken the lateral film with the programme for the frontal one.
+    """
+    stated = elements.text(_VIEW_POSITION, _DESCRIPTION_LIMIT)
+    implied = (
+        view_of_codes(_codes(elements, _VIEW_SEQUENCE)),
+        view_of_words(_meanings(elements, _VIEW_SEQUENCE)),
+        view_of_orientation(elements.plain(_ORIENTATION)),
+        view_of_words(descriptions),
+        view_of_words(elements.text(_BODY_PART, _DESCRIPTION_LIMIT)),
+    )
+    view = view_of_words(stated) or next(filter(None, implied), View.UNKNOWN)
+    if view is View.FRONTAL and View.LATERAL in implied:
+        return f"{View.FRONTAL} {View.LATERAL}"
+    return view_of(stated) if view_of_words(stated) or not view else str(view)
+
+
+def _codes(elements: Elements, sequence: int) -> tuple[str, ...]:
+    found = (item.plain(_CODE_VALUE) or item.plain(_LONG_CODE_VALUE) for item in elements.items(sequence))
+    return tuple(code for code in found if code)
+
+
+def _meanings(elements: Elements, sequence: int) -> str:
+    """The code meanings of a sequence and of its view modifiers, for sites that use codes of their own."""
+    items = [item for code in elements.items(sequence) for item in (code, *code.items(_VIEW_MODIFIERS))]
+    return " ".join(item.text(_CODE_MEANING, _DESCRIPTION_LIMIT) for item in items)
+
+
+def _within(number: int, limit: int) -> int:
+    return number if 0 <= number <= limit else 0
+
+
+def _meta_text(meta: dict[int, bytes], tag: int, limit: int) -> str:
+    text = clean_text(meta.get(tag, b"").decode("latin-1"), limit)
+    return text if text.isascii() else ""

@@ -1,0 +1,269 @@
+"""The registrar: spool to rows, in an order that loses nothing and counts nothing twice; real spool, store, database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from dicom_io.inbox.journal import Journal
+from dicom_io.inbox.spool import Spool
+from dicom_io.inbox.store import Store
+from dicom_io.reasons import Reason
+from tests.support.objects import Made
+from worker.database import Database, connect
+from worker.db.read.queries import settle
+from worker.db.schema.migrate import migrate
+from worker.intake.filing import Filing, StudyClock
+from worker.intake.registrar import WAKE_EVERY, Registrar
+from worker.models.active import ensure_active_model
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass
+class Bench:
+    settings: Settings
+    database: Database
+    spool: Spool
+    store: Store
+    journal: Journal
+    registered: int = 0
+
+    def registrar(self) -> Registrar:
+        """A registrar as a freshly started listener has it."""
+        return Registrar(self.spool, self.journal, self.database.sessions, self.filing, self._count)
+
+    def filing(self) -> Filing:
+        ensure_active_model(self.settings, self.database)
+        return Filing(self.database.sessions, self.store, StudyClock(1000, 60_000))
+
+    def put(self, made: Made, folder: Path) -> str:
+        return self.spool.put_file(made.write(folder / f"{made.sop_uid}.dcm"))
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        with self.database.reads() as session:
+            return [tuple(row) for row in session.execute(text(sql))]
+
+    def settled(self) -> list[tuple[object, ...]]:
+        """The states of the studies once those are settled that can be."""
+        with self.database.sessions.begin() as session:
+            settle(session)
+        return self.rows("SELECT state FROM study")
+
+    def _count(self) -> None:
+        self.registered += 1
+
+
+@pytest.fixture
+def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
+    settings = load_settings(home=tmp_path / "home", database_url=database_url)
+    database = connect(settings)
+    migrate(database.engine)
+    spool = Spool(settings.spool)
+    yield Bench(settings, database, spool, Store(settings.store), Journal(settings.spool))
+    database.dispose()
+
+
+def test_an_object_becomes_rows_and_leaves_the_spool(bench: Bench, tmp_path: Path) -> None:
+    made = Made()
+    key = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT sop_uid, store_key, rx_count FROM image") == [(made.sop_uid, key, 1)]
+    assert bench.rows("SELECT state, attempts FROM task") == [("PENDING", 0)]
+    assert bench.store.exists(key)
+    assert bench.spool.keys() == []
+    assert bench.registered == 1
+
+
+def test_a_burst_wakes_the_dispatcher_now_and_then_and_not_for_each_object(bench: Bench, tmp_path: Path) -> None:
+    for _ in range(WAKE_EVERY + 1):
+        bench.put(Made(), tmp_path)
+    bench.registrar().turn()
+    assert len(bench.rows("SELECT id FROM task")) == WAKE_EVERY + 1
+    assert bench.registered == 2
+
+
+def test_an_entry_left_by_a_crash_after_the_commit_is_received_once(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    # All that a registrar does before it dies: file and commit, but not remove the entry.
+    bench.filing().file(bench.spool.path(key), key)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(key, 1)]
+    assert len(bench.rows("SELECT id FROM task")) == 1
+    assert bench.store.exists(key)
+    assert bench.spool.keys() == []
+
+
+def test_an_entry_left_by_a_crash_before_the_commit_is_registered(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    bench.store.file(bench.spool.path(key), key)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(key, 1)]
+    assert bench.store.exists(key)
+
+
+def test_the_second_copy_of_the_same_bytes_goes_and_the_first_stays(bench: Bench, tmp_path: Path) -> None:
+    made = Made()
+    first, second = bench.put(made, tmp_path), bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(first, 2)]
+    assert bench.store.exists(first)
+    assert not bench.store.exists(second)
+    assert bench.spool.keys() == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut off", "another object"])
+def test_the_second_copy_stays_where_the_first_is_not_what_sql_says(bench: Bench, tmp_path: Path, damage: str) -> None:
+    made = Made()
+    first = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    original = bench.store.path(first)
+    content = original.read_bytes()
+    original.unlink()
+    if damage == "cut off":
+        original.write_bytes(content[:-100])
+    elif damage == "another object":
+        Made().write(original)
+    second = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key, rx_count FROM image") == [(second, 2)]
+    assert bench.store.path(second).read_bytes() == content
+    third = bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT store_key FROM image") == [(second,)]
+    assert not bench.store.exists(third)
+
+
+def test_what_is_on_record_is_not_discarded_with_an_entry_that_fails_later(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    filing = bench.filing()
+    filing.file(bench.spool.path(key), key)
+    filing.discard(key)
+    assert bench.store.exists(key)
+
+
+def test_an_original_on_record_stays_when_its_spool_entry_is_found_damaged(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    bench.filing().file(bench.spool.path(key), key)
+    # As on two file systems: what a power cut does to the entry, it does not do to the copy.
+    bench.spool.path(key).unlink()
+    bench.spool.path(key).write_bytes(bytes(4096))
+    bench.registrar().turn()
+    assert bench.store.exists(key)
+    assert bench.spool.quarantined() == 1
+
+
+def test_a_listener_that_cannot_register_anything_says_all_the_same_that_it_may_hold_objects(bench: Bench) -> None:
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.close()
+    until = bench.rows("SELECT registered_until_ms FROM inbox")
+    again = bench.registrar()
+    again.beat()
+    assert bench.rows("SELECT registered_until_ms FROM inbox WHERE closed_at IS NULL") == until
+
+
+def test_an_ingested_file_is_not_said_to_come_from_the_sender_it_names(bench: Bench, tmp_path: Path) -> None:
+    path = Made().write(tmp_path / "exported.dcm")
+    ensure_active_model(bench.settings, bench.database)
+    Filing(bench.database.sessions, bench.store, StudyClock(0, 1000), source="").file(path, "0" * 32)
+    bench.put(Made(), tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT source FROM receipt ORDER BY id") == [("",), ("TEST",)]
+
+
+def test_what_cannot_be_read_is_set_aside_on_disk_and_on_record(bench: Bench, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"this was never an object")
+    key = bench.spool.put_file(broken)
+    good = bench.put(Made(), tmp_path)
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.turn()
+    assert bench.rows("SELECT store_key FROM image") == [(good,)]
+    assert bench.rows("SELECT reason, source FROM refused") == [(Reason.REGISTRATION_FAILED, "door")]
+    assert any(key in path.name for path in (bench.settings.spool / "quarantine").iterdir())
+    assert not bench.store.exists(key)
+
+
+def test_a_store_that_fails_leaves_the_entry_in_the_spool(bench: Bench, tmp_path: Path) -> None:
+    key = bench.put(Made(), tmp_path)
+    blocked = bench.store.path(key).parent.parent
+    blocked.write_bytes(b"a file where the store needs a folder")
+    bench.registrar().turn()
+    assert bench.spool.keys() == [key]
+    blocked.unlink()
+    bench.registrar().turn()
+    assert bench.spool.keys() == []
+    assert bench.rows("SELECT store_key FROM image") == [(key,)]
+
+
+def test_it_publishes_that_nothing_is_left_only_when_nothing_is(bench: Bench, tmp_path: Path) -> None:
+    bench.put(Made(), tmp_path)
+    registrar = bench.registrar()
+    registrar.turn()
+    assert bench.rows("SELECT waiting, registered_until_ms FROM inbox") == [(1, 0)]
+    registrar.turn()
+    ((waiting, until),) = bench.rows("SELECT waiting, registered_until_ms FROM inbox")
+    assert waiting == 0
+    assert bench.rows(f"SELECT count(*) FROM study WHERE ready_at_ms - quiet_ms <= {until}") == [(1,)]
+
+
+def test_what_lies_in_quarantine_holds_no_study(bench: Bench, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(b"this was never an object")
+    bench.spool.put_file(broken)
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.turn()
+    assert bench.rows("SELECT waiting FROM inbox WHERE registered_until_ms > 0") == [(0,)]
+
+
+def test_an_orderly_end_with_an_empty_spool_is_noted_and_one_with_a_backlog_is_not(
+    bench: Bench, tmp_path: Path
+) -> None:
+    registrar = bench.registrar()
+    registrar.turn()
+    key = bench.put(Made(), tmp_path)
+    registrar.close()
+    assert bench.rows("SELECT count(*) FROM inbox WHERE closed_at IS NULL") == [(1,)]
+    bench.spool.remove(key)
+    registrar.close()
+    assert bench.rows("SELECT count(*) FROM inbox WHERE closed_at IS NULL") == [(0,)]
+
+
+def test_a_spool_keeps_its_identity_over_restarts(bench: Bench) -> None:
+    for _ in range(2):
+        bench.registrar().turn()
+    assert bench.rows("SELECT count(*) FROM inbox") == [(1,)]
+    assert Spool(bench.settings.spool).uid() == bench.spool.uid()
+
+
+def test_a_study_is_not_normal_while_an_acknowledged_film_of_it_waits_in_the_spool(
+    bench: Bench, tmp_path: Path
+) -> None:
+    first = Made()
+    bench.put(first, tmp_path)
+    registrar = bench.registrar()
+    registrar.turn()
+    registrar.turn()
+    with bench.database.sessions.begin() as session:
+        session.execute(text("UPDATE study SET ready_at_ms = ready_at_ms - 900000, state = 'RECEIVING'"))
+        session.execute(text("UPDATE inbox SET registered_until_ms = (SELECT ready_at_ms - 1 FROM study)"))
+        session.execute(text("UPDATE task SET state = 'CANCELLED'"))
+    key = bench.put(Made(study_uid=first.study_uid), tmp_path)
+    blocked = bench.store.path(key).parent.parent
+    blocked.write_bytes(b"a file where the store needs a folder")
+    bench.registrar().turn()
+    assert bench.settled() == [("RECEIVING",)]
+    blocked.unlink()
+    bench.registrar().turn()
+    assert bench.rows("SELECT state, n_images FROM study") == [("RECEIVING", 2)]

@@ -1,0 +1,104 @@
+"""A worker's film that runs into Celery's hard time limit says so at once, and not when its lease has run out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kombu import Connection
+
+from dicom_io.inbox.spool import Spool
+from dicom_io.inbox.store import Store
+from tests.support.claimants import claimant, killed
+from tests.support.films import film, save
+from tests.support.servers import launch
+from tests.support.waiting import wait_until
+from worker.batches.ingest import Ingester
+from worker.db.read import queries
+from worker.intake.filing import Filing, StudyClock
+from worker.presence import departed
+from worker.processes.app import make_app
+from worker.queue.hints import HintPublisher
+from worker.queue.message import LIVE_QUEUE, TASK_NAME
+from worker.settings import child_environment, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.database import Database
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_pools_parent_notes_that_the_time_limit_ended_its_child_without_asking_sql(
+    redis_url: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    owner = f"{socket.gethostname()}:{os.getpid()}:abc"
+    app = make_app(load_settings(home=home, database_url="postgresql://nobody@127.0.0.1:1/away", broker_url=redis_url))
+    publisher = HintPublisher(redis_url)
+    with (
+        Connection(redis_url) as connection,
+        connection.SimpleQueue(LIVE_QUEUE) as waiting,
+        claimant(home) as (_, parent),
+    ):
+        killed(home, owner, parent)
+        publisher.publish([1, 2], LIVE_QUEUE)
+        # the hint as a worker's main process has it, while the pool's child holds the first film
+        made: Any = app.tasks[TASK_NAME].Request
+        request = made(waiting.get(timeout=30), app=app)
+        request.worker_pid = os.getpid()
+        request.on_timeout(False, 1.0)
+        (ended,) = departed(home)
+    publisher.close()
+    assert (ended.name, ended.is_timed_out) == (owner, True)
+
+
+#: A worker whose films all hang, with a shorter limit than a site may set.
+_HANGING_WORKER = """
+import threading
+from worker.judging import pipeline
+from worker.processes.app import run_worker
+from worker.settings import load_settings
+
+pipeline.film_of_dicom = lambda _: threading.Event().wait()
+run_worker(load_settings().model_copy(update={"task_limit_s": 1.0}))
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_film_that_hangs_in_a_worker_ends_timed_out_after_its_attempts(
+    database: Database, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    settings = load_settings(home=tmp_path / "home", database_url=database_url, broker_url=redis_url, max_attempts=1)
+    ingester = Ingester(
+        Spool(tmp_path / "spool"), Filing(database.sessions, Store(settings.store), StudyClock(0, 60_000))
+    )
+    ingester.take(save(film(), tmp_path))
+    (task_id,) = ingester.intake.tasks
+    publisher = HintPublisher(redis_url)
+    publisher.publish([task_id], LIVE_QUEUE)
+    publisher.close()
+    command = [sys.executable, "-c", _HANGING_WORKER]
+    with launch(
+        command,
+        death_signal=signal.SIGKILL,
+        log=tmp_path / "log",
+        environment={**os.environ, **child_environment(settings)},
+    ) as worker:
+        try:
+
+            def ended() -> bool:
+                with database.reads() as session:
+                    return not queries.open_among(session, [task_id])
+
+            wait_until(ended, timeout_s=120, what="the film that hangs is given up")
+        finally:
+            worker.terminate()
+    with database.reads() as session:
+        (row,) = queries.outcomes_of_tasks(session, [task_id])
+    assert (row["outcome"], row["reason"]) == ("FAILED", "TIMED_OUT")

@@ -1,0 +1,42 @@
+"""Processes that hold the file by which others see that they live, to be killed, stopped or left alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_HOLD = """
+import sys
+from pathlib import Path
+from worker.presence import Presence
+presence = Presence(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+print(presence.key, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def claimant(home: Path, name: str = "", parent: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that is present in a data folder under a name, and the key of its file."""
+    command = [sys.executable, "-c", _HOLD, str(home), name, parent]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            key = process.stdout.readline().strip()
+            assert key
+            yield process, key
+        finally:
+            process.kill()
+
+
+def killed(home: Path, name: str, parent: str = "") -> None:
+    """Leave the file of a process that was killed."""
+    with claimant(home, name, parent) as (process, _):
+        process.kill()
+        process.wait()

@@ -1,0 +1,63 @@
+"""What the tests themselves rest on: see conftest.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.documents import ROOT
+
+
+def test_no_setting_of_the_developer_reaches_a_test():
+    assert {name for name in os.environ if name.startswith("AUSCULT_")} <= {"AUSCULT_TEST_DATA"}
+
+
+@pytest.mark.parametrize("address", [("192.0.2.1", 80), ("2001:db8::1", 80, 0, 0), ("example.org", 80)])
+def test_another_machine_is_out_of_reach(address):
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+    with socket.socket(family) as client, pytest.raises(PermissionError, match="may not reach"):
+        client.connect(address)
+
+
+def test_this_machine_is_in_reach():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        assert client.getpeername() == server.getsockname()
+
+
+def test_the_data_folder_is_empty_and_leaves_room_for_a_socket(auscult_home):
+    assert not auscult_home.exists()
+    assert len(str(auscult_home / "run" / "broker.sock")) < 100
+
+
+@pytest.mark.parametrize(("in_ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
+def test_a_missing_program_is_a_skip_by_name_and_in_ci_a_failure(tmp_path, in_ci, outcome):
+    test = "from __future__ import annotations\n\ndef test_with(tool):\n    tool('no-such-program')\n"
+    (tmp_path / "test_missing.py").write_text(test.replace("tool('no", "assert tool('no"))
+    (tmp_path / "conftest.py").write_text("from tests.conftest import tool  # noqa\n")
+    env = {**os.environ, "CI": in_ci, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert outcome.replace("error", "failed") in done.stdout
+    assert "the program no-such-program is not installed" in done.stdout
+
+
+@pytest.mark.integration
+def test_a_database_is_empty_and_of_the_kind_asked_for(database_url):
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(database_url)
+    assert sa.inspect(engine).get_table_names() == []
+    assert engine.dialect.name in database_url
+    engine.dispose()
+
+
+@pytest.mark.integration
+def test_the_broker_answers_and_is_empty(redis_url):
+    import redis
+
+    with redis.Redis.from_url(redis_url.replace("redis+socket://", "unix://")) as client:
+        assert client.dbsize() == 0

@@ -1,0 +1,19 @@
+"""What every child process does at its start: it is killed when its parent ends, however that ends."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+
+#: prctl(2).
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the thread that started it ends; on Linux alone.
+
+    SIGKILL, since a stopped process obeys no other signal.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

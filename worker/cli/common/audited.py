@@ -1,0 +1,55 @@
+"""Audit events of commands that show patients or hand data out; written before anything is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.database import readable_database
+from worker.db.audit.codes import Act
+from worker.db.audit.record import Actor, record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.database import Database
+    from worker.settings import Settings
+
+
+def audit_shown(
+    database: Database, command: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, as_csv: bool = False
+) -> None:
+    """Record that a command shows studies with their patients, or hands them out as a document; one event for all rows.
+
+    `rows`: one for each study, with its `study_uid` and `side`; without any there is nothing to record.
+    """
+    if not rows:
+        return
+    detail = {"command": command, "studies": len(rows), "form": _form(as_json=as_json, as_csv=as_csv)}
+    only: Mapping[str, Any] = rows[0] if len(rows) == 1 else {}
+    act = Act.STUDIES_EXPORTED if as_json or as_csv else Act.PATIENT_SHOWN if only else Act.WORKLIST_SHOWN
+    with database.sessions.begin() as session:
+        study_uid, side = str(only.get("study_uid", "")), int(only.get("side", 0))
+        record(session, act, Actor.user(), study_uid=study_uid, side=side, detail=detail)
+
+
+def audit_picture(database: Database, study_uid: str, sop_uid: str) -> None:
+    """Record that a picture of a film is written."""
+    with database.sessions.begin() as session:
+        record(session, Act.PICTURE_EXPORTED, Actor.user(), study_uid=study_uid, sop_uid=sop_uid)
+
+
+def audit_bundle(settings: Settings, act: Act, label: str) -> None:
+    """Record that a bundle came or is written out; before the first start there is no database, and nothing to record in."""
+    with readable_database(settings) as database:
+        if database is not None:
+            audit_export(database, act, model=label)
+
+
+def audit_export(database: Database, act: Act, **detail: object) -> None:
+    """Record that a command hands data out that belong to no single study."""
+    with database.sessions.begin() as session:
+        record(session, act, Actor.user(), detail=detail)
+
+
+def _form(*, as_json: bool, as_csv: bool) -> str:
+    return "json" if as_json else "csv" if as_csv else "table"

@@ -1,0 +1,53 @@
+"""Options and arguments that several verbs take."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.db.models.bundles import Order
+from worker.environment import login
+
+Paths = Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)]
+PeerName = Annotated[
+    str, typer.Argument(help="A name of AUSCULT_PEERS, AET@HOST:PORT or dicom-tls://AET@HOST:PORT.", metavar="PEER")
+]
+Texts = list[str] | None
+EngineName = Annotated[str | None, typer.Option(help="litert or keras.")]
+ModelName = Annotated[str | None, typer.Option(help="Bundle, as name-version; default: the active one.")]
+BundleName = Annotated[str, typer.Argument(help="Bundle, as name-version.", metavar="NAME-VERSION")]
+BundleOrFolder = Annotated[str, typer.Argument(help="Bundle: name-version, or the path of its folder.")]
+Who = Annotated[str | None, typer.Option(help="Who asks for it; default: your login name.")]
+Why = Annotated[str, typer.Option(help="Why, for the record.")]
+#: Outcomes that make a command end with exit code 1.
+FAILURES = frozenset({"FAILED", "BAD_INPUT"})
+#: Moments, with a zone, as Auscult prints them, or without one.
+MOMENTS = [
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S%z",
+    "%Y-%m-%dT%H:%M:%S.%f%z",
+    "%Y-%m-%d %H:%M:%S%z",
+]
+DAYS = ["%Y-%m-%d", "%Y%m%d"]
+
+
+def utc(moment: datetime | None) -> datetime | None:
+    """Return a moment of the command line with its zone: UTC unless another is given."""
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)
+
+
+def upper(words: Texts) -> tuple[str, ...]:
+    """Return the values of an option that may be repeated, in upper case as states and codes are."""
+    return tuple(word.upper() for word in words or ())
+
+
+def order(who: str | None, why: str) -> Order:
+    """Return who asks for a change and why, for the record; by default the user who runs the command."""
+    return Order(who or login(), why)

@@ -1,0 +1,187 @@
+"""How far the listeners have registered what they acknowledged.
+
+Each listener publishes for its spool a moment of the database's clock up to which everything is registered. A study is
+complete once every live listener has passed the end of the study's quiet time. A silent listener holds up NORMAL alone,
+until it is back or retired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, func, select, update
+
+from worker.db.audit.codes import Act
+from worker.db.audit.record import Actor, record
+from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.study import Inbox
+from worker.db.schema.types import now_ms, now_utc
+from worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+#: A listener publishes every few seconds; one whose last heartbeat is older is silent.
+SILENT_AFTER = timedelta(seconds=30)
+#: A heartbeat further ahead of the clock was written before the clock was set back, and is ignored.
+_AHEAD = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a listener publishes of its spool; `registered_until_ms` None leaves the moment published before."""
+
+    uid: str
+    host: str
+    pid: int
+    registered_until_ms: int | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """Up to when live and silent listeners have registered all they acknowledged.
+
+    In ms of the database's clock; None where there is no such listener.
+    """
+
+    live_until_ms: int | None = None
+    silent_until_ms: int | None = None
+
+    def is_registered(self, moment_ms: int) -> bool:
+        """Whether every live listener has registered what came until then."""
+        return self.live_until_ms is None or self.live_until_ms >= moment_ms
+
+    def is_silent(self, moment_ms: int) -> bool:
+        """Whether a silent listener may still hold something that came until then."""
+        return self.silent_until_ms is not None and self.silent_until_ms < moment_ms
+
+
+def clock(session: Session) -> int:
+    """The database's clock in ms since 1970."""
+    return session.execute(select(now_ms())).scalar_one()
+
+
+def publish(session: Session, published: Published) -> None:
+    """Store how far a listener is; a closed or retired one becomes live by this."""
+    values: dict[str, Any] = {
+        "host": published.host,
+        "pid": published.pid,
+        "started_at": case((Inbox.pid == published.pid, Inbox.started_at), else_=now_utc()),
+        "heartbeat_at": now_utc(),
+        "waiting": published.waiting,
+        "closed_at": None,
+        "retired_at": None,
+        "retired_by": None,
+        "retired_why": None,
+    }
+    if published.registered_until_ms is not None:
+        values["registered_until_ms"] = published.registered_until_ms
+    known = session.execute(
+        update(Inbox)
+        .where(Inbox.uid == published.uid)
+        .values(fitted(Inbox, values))
+        .returning(Inbox.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if known is None:
+        first = {
+            "uid": published.uid,
+            "started_at": now_utc(),
+            "registered_until_ms": published.registered_until_ms or 0,
+        }
+        insert_unless_there(session, Inbox, [values | first], "uid")
+
+
+def close(session: Session, uid: str) -> None:
+    """Record the orderly end of a listener with an empty spool: it holds up no study until it starts again."""
+    session.execute(
+        update(Inbox)
+        .where(Inbox.uid == uid)
+        .values(closed_at=now_utc(), waiting=0)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def watermarks(session: Session) -> Watermarks:
+    """How far the listeners are, without those closed or retired."""
+    rows = session.execute(
+        select(Inbox.registered_until_ms, Inbox.heartbeat_at, now_utc(), now_ms()).where(
+            Inbox.closed_at.is_(None), Inbox.retired_at.is_(None)
+        )
+    ).all()
+    live: list[int] = []
+    silent: list[int] = []
+    for until, heartbeat, moment, clock_ms in rows:
+        # A moment ahead of the clock was published before the clock was set back, and says nothing.
+        group = silent if is_silent(heartbeat, moment) or until > clock_ms else live
+        group.append(0 if until > clock_ms else until)
+    return Watermarks(min(live, default=None), min(silent, default=None))
+
+
+def is_silent(heartbeat: datetime, moment: datetime) -> bool:
+    """Whether a heartbeat is too old, or ahead of the clock."""
+    return not -_AHEAD <= moment - heartbeat <= SILENT_AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """The spool of a listener as commands show it."""
+
+    listener: int
+    host: str
+    pid: int
+    state: str
+    waiting: int
+    heartbeat_at: datetime
+    started_at: datetime
+    retired_by: str | None
+    retired_why: str | None
+
+
+def inboxes(session: Session) -> list[InboxRow]:
+    """All listeners that ever published, the oldest first."""
+    moment = session.execute(select(now_utc())).scalar_one()
+    rows = session.execute(select(Inbox).order_by(Inbox.id)).scalars()
+    return [
+        InboxRow(
+            row.id,
+            row.host,
+            row.pid,
+            _state(row, moment),
+            row.waiting,
+            row.heartbeat_at,
+            row.started_at,
+            row.retired_by,
+            row.retired_why,
+        )
+        for row in rows
+    ]
+
+
+def _state(row: Inbox, moment: datetime) -> str:
+    if row.retired_at is not None:
+        return "RETIRED"
+    if row.closed_at is not None:
+        return "CLOSED"
+    return "SILENT" if is_silent(row.heartbeat_at, moment) else "LIVE"
+
+
+def retire(session: Session, number: int, who: str, why: str) -> None:
+    """Let a listener hold up no study any more; raises `UsageError` for a live or unknown one."""
+    row = session.execute(select(Inbox).where(Inbox.id == number).with_for_update()).scalar_one_or_none()
+    if row is None:
+        count = session.execute(select(func.count()).select_from(Inbox)).scalar_one()
+        msg = f"no listener {number}: 'auscult listener list' shows the {count} that are known"
+        raise UsageError(msg)
+    if _state(row, session.execute(select(now_utc())).scalar_one()) == "LIVE":
+        msg = f"listener {number} on {row.host} is running: stop it first"
+        raise UsageError(msg)
+    row.retired_at = session.execute(select(now_utc())).scalar_one()
+    kept = fitted(Inbox, {"retired_by": who, "retired_why": why})
+    row.retired_by, row.retired_why = kept["retired_by"], kept["retired_why"]
+    record(session, Act.LISTENER_RETIRED, Actor.user(who), detail={"listener": number, "host": row.host})

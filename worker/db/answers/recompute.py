@@ -1,0 +1,257 @@
+"""A study's answer is computed again and stored, under a lock of the study's row.
+
+`decide` has the rule; here its inputs are read: the films with their results, open tasks and doubts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from sqlalchemy.orm import aliased
+
+from dicom_io.reasons import Outcome, Reason
+from model.labels import Label
+from worker.db.answers import inboxes
+from worker.db.answers.decide import FAILURES, Answer, FilmResult, decide
+from worker.db.answers.results import in_doubt
+from worker.db.identity.conflicts import has_conflict
+from worker.db.identity.rules import Patient
+from worker.db.identity.withdrawals import is_withdrawn, withdrawn_in
+from worker.db.models.bundles import hold_models
+from worker.db.schema.sql import chunks
+from worker.db.schema.states import FILM, OPEN_TASK_STATES, NoteEffect
+from worker.db.schema.study import Batch, Correction, Image, Receipt, Result, Study, Task
+from worker.db.schema.types import now_ms, now_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from worker.db.answers.inboxes import Watermarks
+
+_ANSWER_COLUMNS = tuple(field.name for field in fields(Answer))
+
+
+def lock_study(session: Session, study_id: int) -> Study:
+    """Take the lock that every change of a study's images, results and answer holds, and read the row again."""
+    statement = select(Study).where(Study.id == study_id).with_for_update(key_share=True)
+    return session.execute(statement, execution_options={"populate_existing": True}).scalar_one()
+
+
+def lock_study_of_image(session: Session, image_id: int) -> Study:
+    """Take the lock of the study that an image belongs to; an image may move until its study is locked."""
+    while True:
+        study_id = session.execute(select(Image.study_id).where(Image.id == image_id)).scalar_one()
+        study = lock_study(session, study_id)
+        if session.execute(select(Image.study_id).where(Image.id == image_id)).scalar_one() == study_id:
+            return study
+
+
+def recompute(session: Session, study_id: int, watermarks: Watermarks | None = None) -> Answer:
+    """Decide and store a study's answer, in the transaction that changed what it depends on.
+
+    `watermarks` of the listeners, where the caller has read them for many studies.
+    """
+    study = lock_study(session, study_id)
+    session.flush()
+    # After the commit of a suspension no answer is decided without it.
+    hold_models(session)
+    watermarks = watermarks or inboxes.watermarks(session)
+    found = _films_of(session, study)
+    has_pneumonia = any(film.label is Label.PNEUMONIA for film in found.films)
+    clock, moment, in_conflict, was_positive = session.execute(
+        select(
+            now_ms(),
+            now_utc(),
+            has_conflict(study_id, counts_withdrawn=True),
+            false() if has_pneumonia else was_pneumonia(study_id),
+        )
+    ).one()
+    in_conflict = in_conflict and session.execute(select(has_conflict(study_id))).scalar_one()
+    ready = clock >= study.ready_at_ms and watermarks.is_registered(study.ready_at_ms)
+    doubts = {
+        Reason.IDENTITY_CONFLICT: in_conflict or found.names_others,
+        Reason.LISTENER_SILENT: ready and watermarks.is_silent(study.ready_at_ms),
+        Reason.MODEL_SUSPENDED: any(film.in_doubt for film in found.films),
+    }
+    answer = decide(
+        found.films,
+        ready=ready,
+        open_tasks=found.open_tasks,
+        doubts=[reason for reason, applies in doubts.items() if applies],
+        lowered=was_positive,
+        withdrawn=found.withdrawn > 0,
+    )
+    changed = any(getattr(study, name) != getattr(answer, name) for name in _ANSWER_COLUMNS)
+    for name in _ANSWER_COLUMNS:
+        setattr(study, name, getattr(answer, name))
+    study.n_images = found.images
+    study.n_scored = found.scored
+    if not answer.state.is_terminal:
+        study.finished_at = None
+    elif changed or study.finished_at is None:
+        study.finished_at = moment
+    session.flush()
+    return answer
+
+
+def has_open_task() -> ColumnElement[bool]:
+    """SQL: whether live work on an image is still to be done on which an answer depends."""
+    return and_(_has_live_task(), ~is_withdrawn(effects=(NoteEffect.WITHDRAWS,)))
+
+
+def _has_live_task() -> ColumnElement[bool]:
+    task = aliased(Task)
+    is_live = task.batch_id.is_(None)
+    return exists().where(task.image_id == Image.id, is_live, task.state.in_(OPEN_TASK_STATES)).correlate(Image)
+
+
+@dataclass(frozen=True, slots=True)
+class _FilmsOfStudy:
+    """The current films of a study as `decide` takes them."""
+
+    films: tuple[FilmResult, ...]
+    #: Current films, with those that are withdrawn.
+    images: int
+    withdrawn: int
+    scored: int
+    open_tasks: bool
+    #: Whether a film names another patient than the row does.
+    names_others: bool
+
+
+def _films_of(session: Session, study: Study) -> _FilmsOfStudy:
+    rows = session.execute(
+        select(
+            Image.id,
+            Image.sop_uid,
+            Image.patient_key,
+            Image.issuer_of_patient_id,
+            Image.has_pixel_data,
+            Result,
+            Task.revision,
+            in_doubt().label("doubted"),
+            _has_live_task().label("is_open"),
+        )
+        .select_from(Image)
+        .outerjoin(Result, and_(Result.image_id == Image.id, Result.is_current))
+        .outerjoin(Task, Task.id == Result.task_id)
+        .where(Image.study_id == study.id, Image.is_current)
+        .order_by(Image.id)
+        .execution_options(populate_existing=True)
+    ).all()
+    withdrawn = withdrawn_in(session, study.id)
+    judged = {
+        row.sop_uid: _film_result(row.Result, is_new=row.revision == study.revision, in_doubt=bool(row.doubted))
+        for row in rows
+    }
+    out = {row.sop_uid for row in rows if withdrawn.get(row.id) is NoteEffect.WITHDRAWS}
+    kept = {row.sop_uid for row in rows if row.id in withdrawn} - out
+    unjudged = [
+        uid for uid, film in judged.items() if uid not in out and (film.outcome is None or film.outcome in FAILURES)
+    ]
+    left_out = [image_id for image_id, effect in withdrawn.items() if effect is NoteEffect.WITHDRAWS]
+    films = judged | _earlier_pneumonia(session, study.id, unjudged, left_out)
+    counting = {uid: film for uid, film in films.items() if uid not in out | kept}
+    patient = Patient.of(study.patient_id, study.issuer_of_patient_id)
+    named = {
+        Patient(row.patient_key, row.issuer_of_patient_id)
+        for row in rows
+        if row.patient_key and row.sop_uid in counting
+    }
+    return _FilmsOfStudy(
+        films=(*counting.values(), *_kept_pneumonia(session, study.id, films, counting, kept)),
+        images=len(rows),
+        # A note that another one rejects is no film.
+        withdrawn=sum(row.id in withdrawn and row.has_pixel_data for row in rows),
+        scored=sum(judged[uid].outcome is Outcome.OK for uid in counting),
+        open_tasks=any(row.is_open and row.sop_uid not in out for row in rows),
+        names_others=not all(other.may_be(patient) for other in named),
+    )
+
+
+def _kept_pneumonia(
+    session: Session,
+    study_id: int,
+    films: Mapping[str, FilmResult],
+    counting: Mapping[str, FilmResult],
+    kept: Collection[str],
+) -> list[FilmResult]:
+    """The PNEUMONIA of films rejected for quality that no later film of the row replaces, flagged."""
+    positive = {uid: films[uid] for uid in kept if films[uid].label is Label.PNEUMONIA}
+    if not positive:
+        return []
+    first = dict(
+        session.execute(
+            select(Image.sop_uid, func.min(Receipt.first_at_ms))
+            .join(Receipt, Receipt.image_id == Image.id)
+            .where(Image.study_id == study_id)
+            .group_by(Image.sop_uid)
+        ).all()
+    )
+    judged = [first.get(uid, 0) for uid, film in counting.items() if film.outcome is Outcome.OK]
+    flag = str(Reason.REJECTED_FOR_QUALITY)
+    return [
+        replace(film, flags=(*film.flags, flag))
+        for uid, film in positive.items()
+        if max(judged, default=-1) <= first.get(uid, 0)
+    ]
+
+
+def _earlier_pneumonia(
+    session: Session, study_id: int, sop_uids: Sequence[str], left_out: Sequence[int]
+) -> dict[str, FilmResult]:
+    """The PNEUMONIA of the last judged version of films whose counting version is not judged, flagged.
+
+    `left_out`: versions that were withdrawn.
+    """
+    found: dict[str, FilmResult] = {}
+    for some in chunks(sop_uids):
+        rows = session.execute(
+            select(Image.sop_uid, Result, in_doubt())
+            .join(Result, and_(Result.image_id == Image.id, Result.is_current))
+            .where(
+                Image.study_id == study_id,
+                ~Image.is_current,
+                Image.sop_uid.in_(some),
+                Result.outcome.not_in(FAILURES),
+                Image.id.not_in(left_out),
+            )
+            .order_by(Image.received_at, Image.id)
+        ).all()
+        found.update((uid, _film_result(result, is_new=False, in_doubt=doubted)) for uid, result, doubted in rows)
+    flag = str(Reason.CORRECTION_PENDING)
+    return {
+        uid: replace(film, flags=(*film.flags, flag)) for uid, film in found.items() if film.label is Label.PNEUMONIA
+    }
+
+
+def was_pneumonia(study_id: int) -> ColumnElement[bool]:
+    """SQL: whether a result that counts or counted says PNEUMONIA, of any version of a film that is or was in the row."""
+    gone = select(Correction.image_id).where(Correction.study_id == study_id, Correction.column_name == FILM)
+    counts = or_(Result.batch_id.is_(None), Result.batch_id.in_(select(Batch.id).where(~Batch.keep_current)))
+    return exists(
+        select(Result.id)
+        .join(Image, Image.id == Result.image_id)
+        .where(Result.label == Label.PNEUMONIA, counts, or_(Image.study_id == study_id, Image.id.in_(gone)))
+    )
+
+
+def _film_result(result: Result | None, *, is_new: bool, in_doubt: bool) -> FilmResult:
+    if result is None:
+        return FilmResult(is_new=False)
+    return FilmResult(
+        outcome=result.outcome,
+        reason=Reason(result.reason_code) if result.reason_code else None,
+        flags=tuple(result.flags),
+        probability=result.probability,
+        threshold=result.threshold,
+        label=result.label,
+        model_id=result.model_id,
+        is_new=is_new,
+        band=result.band,
+        in_doubt=in_doubt,
+    )

@@ -1,0 +1,226 @@
+"""Re-runs: a batch with its tasks in one transaction, its progress, and the labels that it changed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import String, cast, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
+
+from dicom_io.reasons import Outcome
+from worker.db.audit.codes import Act
+from worker.db.audit.record import Actor, record
+from worker.db.batches.selection import Selector, parts
+from worker.db.models.bundles import check_usable
+from worker.db.schema.sql import fitted, is_claimable
+from worker.db.schema.states import OPEN_TASK_STATES, TaskState
+from worker.db.schema.study import Batch, Image, Model, Result, Study, Task
+from worker.db.schema.types import now_utc
+from worker.db.tasks.create import KIND_SCORE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBatch:
+    """The batch to work on: a new one, or one that is still open."""
+
+    batch_id: int
+    resumed: bool
+    #: Whether its results are only added and never become current.
+    keep_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """The progress of a batch, in tasks."""
+
+    total: int
+    done: int
+    failed: int
+    open: int
+
+    @property
+    def finished(self) -> int:
+        """Tasks that ended, in any way."""
+        return self.total - self.open
+
+    def as_dict(self) -> dict[str, int]:
+        """For a JSON document."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """An image to which a re-run gave another label than the result that counted before."""
+
+    study_uid: str
+    sop_uid: str
+    old_label: str | None
+    old_probability: float | None
+    old_model: str
+    new_label: str | None
+    new_probability: float | None
+    new_model: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a JSON document."""
+        return asdict(self)
+
+
+def open_batch(
+    session: Session, *, selector: Selector, model_id: int, who: str, why: str, keep_current: bool
+) -> OpenedBatch:
+    """Open a batch with all its tasks in one transaction, or resume the open one with the same selection and model.
+
+    Raises `UsageError` for a retired model.
+    """
+    check_usable(session, model_id)
+    text = selector.canonical()
+    found = batch_left_open(session, selector, model_id, keep_current=keep_current)
+    if found is not None:
+        return found
+    values = {
+        **fitted(Batch, {"who": who, "why": why}),
+        "selector": text,
+        "selector_sha256": _digest(text),
+        "model_id": model_id,
+        "keep_current": keep_current,
+        "created_at": now_utc(),
+        "n_tasks": 0,
+    }
+    try:
+        with session.begin_nested():
+            batch_id = session.execute(insert(Batch).values(values).returning(Batch.id)).scalar_one()
+    except IntegrityError:
+        # The same batch was opened at the same moment.
+        found = batch_left_open(session, selector, model_id, keep_current=keep_current)
+        if found is None:
+            raise
+        return found
+    _add_tasks(session, batch_id, model_id, selector)
+    close_batch_if_done(session, batch_id)
+    told = {"batch": batch_id, "model_id": model_id, "keep_current": keep_current}
+    record(session, Act.RERUN_ORDERED, Actor.user(who), detail=told)
+    return OpenedBatch(batch_id, resumed=False, keep_current=keep_current)
+
+
+def batch_left_open(
+    session: Session, selector: Selector, model_id: int, *, keep_current: bool | None = None
+) -> OpenedBatch | None:
+    """The open batch with this selection and model; `keep_current` None: whether or not its results count."""
+    same = select(Batch.id, Batch.keep_current).where(
+        Batch.selector_sha256 == _digest(selector.canonical()), Batch.model_id == model_id, Batch.closed_at.is_(None)
+    )
+    if keep_current is not None:
+        same = same.where(Batch.keep_current == keep_current)
+    found = session.execute(same.order_by(Batch.id.desc()).limit(1)).one_or_none()
+    return OpenedBatch(found.id, resumed=True, keep_current=found.keep_current) if found else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _add_tasks(session: Session, batch_id: int, model_id: int, selector: Selector) -> None:
+    key = literal("score:") + cast(Image.id, String) + literal(f":{model_id}:{batch_id}")
+    values: dict[str, Any] = {
+        "kind": literal(KIND_SCORE),
+        "image_id": Image.id,
+        "model_id": literal(model_id),
+        "batch_id": literal(batch_id),
+        "revision": Study.revision,
+        "idem_key": key,
+        "state": literal(TaskState.PENDING.value),
+        "priority": Study.priority,
+        "attempts": literal(0),
+        "not_before_ms": literal(0),
+        "lease_token": literal(0),
+        "hint_count": literal(0),
+        "created_at": now_utc(),
+    }
+    for conditions in parts(session, selector):
+        chosen = (
+            select(*(value.label(name) for name, value in values.items()))
+            .join(Study, Study.id == Image.study_id)
+            .where(*conditions)
+            .order_by(Study.first_rx_at, Image.id)
+        )
+        session.execute(insert(Task).from_select(list(values), chosen))
+    count = select(func.count()).where(Task.batch_id == batch_id).scalar_subquery()
+    session.execute(
+        update(Batch).where(Batch.id == batch_id).values(n_tasks=count).execution_options(synchronize_session=False)
+    )
+
+
+def progress(session: Session, batch_id: int) -> BatchProgress:
+    """Count a batch's tasks by how they ended."""
+    rows = session.execute(select(Task.state, func.count()).where(Task.batch_id == batch_id).group_by(Task.state)).all()
+    counts = dict(rows)
+    return BatchProgress(
+        total=sum(counts.values()),
+        done=counts.get(TaskState.DONE, 0),
+        failed=counts.get(TaskState.FAILED, 0),
+        open=sum(counts.get(state, 0) for state in OPEN_TASK_STATES),
+    )
+
+
+def pending_ids(session: Session, batch_id: int, limit: int) -> Sequence[int]:
+    """Open tasks of the batch, those first that can be claimed now."""
+    return (
+        session.execute(
+            select(Task.id)
+            .where(Task.batch_id == batch_id, Task.state.in_(OPEN_TASK_STATES))
+            .order_by(is_claimable().desc(), Task.priority, Task.id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+
+
+def close_batch_if_done(session: Session, batch_id: int) -> bool:
+    """Close a batch without open tasks; whether it was closed."""
+    is_open = select(Task.id).where(Task.batch_id == batch_id, Task.state.in_(OPEN_TASK_STATES)).exists()
+    closed = session.execute(
+        update(Batch)
+        .where(Batch.id == batch_id, Batch.closed_at.is_(None), ~is_open)
+        .values(closed_at=now_utc())
+        .returning(Batch.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    return closed is not None
+
+
+def flips(session: Session, batch_id: int) -> list[Flip]:
+    """The images whose label this batch changed; a failed re-run changes none."""
+    old, old_model, new_model = aliased(Result), aliased(Model), aliased(Model)
+    rows = session.execute(
+        select(
+            Study.study_uid,
+            Image.sop_uid,
+            old.label,
+            old.probability,
+            old_model.name + literal("-") + old_model.version,
+            Result.label,
+            Result.probability,
+            new_model.name + literal("-") + new_model.version,
+        )
+        .select_from(Result)
+        .join(old, old.id == Result.compared_id)
+        .join(old_model, old_model.id == old.model_id)
+        .join(new_model, new_model.id == Result.model_id)
+        .join(Image, Image.id == Result.image_id)
+        .join(Study, Study.id == Image.study_id)
+        .where(
+            Result.batch_id == batch_id,
+            Result.outcome.in_((Outcome.OK, Outcome.NOT_APPLICABLE)),
+            Result.label.is_distinct_from(old.label),
+        )
+        .order_by(Result.id)
+    ).all()
+    return [Flip(*row) for row in rows]

@@ -1,0 +1,295 @@
+"""Step 3 of the flow in SQL: an object gets rows for its study, its image and its task.
+
+Several registrars may work at once, in any order: the rows that an object may change are locked first, `assignment`
+decides under these locks from what is on record, and unique keys guard the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, select, update
+
+from dicom_io.inbox.journal import RefusalKind
+from worker.db.answers.recompute import lock_study_of_image, recompute
+from worker.db.audit.codes import Act, EventOutcome
+from worker.db.audit.record import Actor, record
+from worker.db.filing.notes import follow_notes, rows_named
+from worker.db.identity.arrivals import Arrival
+from worker.db.identity.assignment import Assignment, assign
+from worker.db.identity.rejections import RejectionPolicy
+from worker.db.identity.rows import clocks, lock_rows
+from worker.db.schema.sql import chunks, fitted, insert_unless_there
+from worker.db.schema.states import OPEN_STATES, StudyState
+from worker.db.schema.study import Image, Receipt, Refusal, Study
+from worker.db.schema.types import now_ms
+from worker.db.tasks.create import ImageTasks, insert_tasks, lacked_original, live_task, retry_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from dicom_io.header.facts import Facts
+    from dicom_io.header.rejection import RejectionDocument
+    from dicom_io.inbox.journal import RefusalRecord
+
+
+#: No source is listed.
+NO_REJECTIONS = RejectionPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The rows of an object after its registration."""
+
+    study_id: int
+    image_id: int
+    #: The live task of the image; a duplicate keeps the one from its first arrival.
+    task_id: int | None
+    is_new_image: bool
+    is_duplicate: bool
+    revision: int
+    #: The task of the shadow model, when the image is new and there is a shadow.
+    shadow_task_id: int | None
+    #: The name of the image's original in the store.
+    store_key: str
+    #: Whether these bytes came before and were not judged because their original was missing.
+    lacked_original: bool = False
+    #: Whether these bytes came before and a purge took their original.
+    is_purged: bool = False
+
+
+def register(  # noqa: PLR0913 - one named value each for what an object is, who sent it and how its study waits
+    session: Session,
+    *,
+    facts: Facts,
+    sha256: str,
+    store_key: str,
+    quiet_ms: int,
+    max_wait_ms: int,
+    pixel_sha256: str = "",
+    source: str | None = None,
+    received_at: datetime | None = None,
+    arrived_ms: int | None = None,
+    priority: int = 0,
+    rejection: RejectionDocument | None = None,
+    policy: RejectionPolicy = NO_REJECTIONS,
+) -> Registration:
+    """Write the rows of one object in the caller's transaction; bytes that came before are only counted.
+
+    `source`: its sender, by default the AE title in its file meta information; `arrived_ms`: when it was acknowledged,
+    on the database's clock, by default now: its quiet time begins there. Its task names the model that is active in
+    this transaction; raises `NoActiveModel` without one. `rejection`: what it rejects, if it is a rejection note;
+    `policy`: what the site does about those.
+    """
+    clock, moment = clocks(session, facts.sop_uid)
+    arrival = Arrival(
+        facts=facts,
+        sha256=sha256,
+        pixel_sha256=pixel_sha256,
+        store_key=store_key,
+        source=fitted(Receipt, {"source": facts.calling_aet if source is None else source})["source"],
+        quiet_ms=quiet_ms,
+        max_wait_ms=max_wait_ms,
+        priority=priority,
+        clock_ms=clock,
+        arrived_ms=clock if arrived_ms is None else min(arrived_ms, clock),
+        at=received_at or moment,
+    )
+    locked = lock_rows(session, arrival, rows_named(session, rejection))
+    assignment = assign(session, arrival, locked)
+    study = assignment.study
+    study.first_rx_at = min(study.first_rx_at, arrival.at)
+    study.last_rx_at = max(study.last_rx_at, arrival.at)
+    if assignment.is_changed and (study.state.is_terminal or assignment.is_displacing):
+        _begin_revision(study, arrival)
+    elif assignment.is_changed or not study.state.is_terminal:
+        # The same bytes again: an open study waits for its quiet time from now on, a finished one stays as it is.
+        _push(study, arrival)
+    tasks = _tasks_of(session, assignment, arrival)
+    if assignment.is_new:
+        _audit(session, assignment, arrival)
+    session.flush()
+    withdrawn = follow_notes(session, arrival, assignment.image_id, rejection, policy)
+    return _settled(session, assignment, arrival, tasks, withdrawn)
+
+
+def _begin_revision(study: Study, arrival: Arrival) -> None:
+    study.revision += 1
+    study.revision_at = arrival.at
+    study.force_at_ms = arrival.clock_ms + arrival.max_wait_ms
+    # An object that is registered late may be older than the one that the study waits for.
+    study.ready_at_ms = min(max(study.ready_at_ms, arrival.ready_at_ms), study.force_at_ms)
+    study.n_expected = None
+
+
+def _push(study: Study, arrival: Arrival) -> None:
+    study.ready_at_ms = min(max(study.ready_at_ms, arrival.ready_at_ms), study.force_at_ms)
+
+
+def _tasks_of(session: Session, assignment: Assignment, arrival: Arrival) -> ImageTasks:
+    """Create the tasks of a new image; a known one keeps its live task."""
+    if not assignment.is_new:
+        return ImageTasks(live_task(session, assignment.image_id))
+    session.execute(update(Image).where(Image.id == assignment.image_id).values(revision=assignment.study.revision))
+    return insert_tasks(session, assignment.study, assignment.image_id, arrival.priority)
+
+
+def _audit(session: Session, assignment: Assignment, arrival: Arrival) -> None:
+    """Record that a source sends to a study: one event for each revision and source, at its first new object."""
+    study = assignment.study
+    before = (
+        select(Image.id)
+        .join(Receipt, Receipt.image_id == Image.id)
+        .where(
+            Image.study_id == study.id,
+            Image.revision == study.revision,
+            Image.id != assignment.image_id,
+            Receipt.source == arrival.source,
+        )
+    )
+    if session.execute(before.limit(1)).first() is not None:
+        return
+    # The listener writes the address as a URI, dicom://10.0.0.1, which Source Presentation Address asks for.
+    address = arrival.facts.peer.rpartition("://")[2]
+    record(
+        session,
+        Act.STUDY_RECEIVED if arrival.source else Act.STUDY_INGESTED,
+        Actor(arrival.source, address) if arrival.source else Actor.user(),
+        study_uid=study.study_uid,
+        side=study.side,
+        patient_key=arrival.patient.key,
+        sop_uid=arrival.facts.sop_uid,
+        detail={"revision": study.revision, "sop_class": arrival.facts.sop_class_uid},
+    )
+
+
+def _settled(
+    session: Session, assignment: Assignment, arrival: Arrival, tasks: ImageTasks, withdrawn: set[int]
+) -> Registration:
+    """Compute the answer of each row that changed, in the order of their locks; `withdrawn`: rows by their notes."""
+    study = assignment.study
+    for study_id in sorted((assignment.left | withdrawn) - {study.id}):
+        session.execute(
+            update(Study)
+            .where(Study.id == study_id)
+            .values(revision=Study.revision + 1, revision_at=arrival.at, n_expected=None)
+            .execution_options(synchronize_session=False)
+        )
+    changed = (
+        assignment.left
+        | assignment.touched
+        | withdrawn
+        | ({study.id} if assignment.is_changed or study.id in assignment.touched else set())
+    )
+    for study_id in sorted(changed):
+        recompute(session, study_id)
+    of_image = select(Image.store_key, Image.original_purged_at).where(Image.id == assignment.image_id)
+    store_key, purged_at = session.execute(of_image).one()
+    return Registration(
+        study.id,
+        assignment.image_id,
+        tasks.live_id,
+        is_new_image=assignment.is_new,
+        is_duplicate=not assignment.is_new,
+        revision=study.revision,
+        shadow_task_id=tasks.shadow_id,
+        store_key=store_key,
+        lacked_original=not assignment.is_new and lacked_original(session, assignment.image_id),
+        is_purged=purged_at is not None,
+    )
+
+
+def restore_original(session: Session, image_id: int, store_key: str, key: str) -> int | None:
+    """Let an image name the copy of its original that is in the store, and create a task if it had failed.
+
+    `key`: of the arrival. Returns the id of the task, None where the image had not failed.
+    """
+    study = lock_study_of_image(session, image_id)
+    restored = update(Image).where(Image.id == image_id).values(store_key=store_key, original_purged_at=None)
+    session.execute(restored.execution_options(synchronize_session=False))
+    return retry_failed(session, study, image_id, key)
+
+
+def is_on_record(session: Session, store_key: str) -> bool:
+    """Whether an image names this copy as its original; the header of the copy is not read, as it may be damaged."""
+    return session.execute(select(Image.id).where(Image.store_key == store_key).limit(1)).first() is not None
+
+
+def push_ready(session: Session, study_uids: Sequence[str]) -> None:
+    """Prolong the quiet time of studies with open associations, up to their longest wait."""
+    wanted = now_ms() + Study.quiet_ms
+    later = case((wanted < Study.force_at_ms, wanted), else_=Study.force_at_ms)
+    for some in chunks(study_uids):
+        # In the order of ids, as all code locks studies.
+        held = select(Study.id).where(Study.study_uid.in_(some), Study.state.in_(OPEN_STATES)).order_by(Study.id)
+        session.execute(held.with_for_update(key_share=True)).all()
+        session.execute(
+            update(Study)
+            .where(Study.study_uid.in_(some), Study.state.in_(OPEN_STATES), Study.ready_at_ms < later)
+            .values(
+                ready_at_ms=later,
+                state=case((Study.state == StudyState.QUEUED, StudyState.RECEIVING.value), else_=Study.state),
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+
+def release_studies(session: Session, study_ids: Sequence[int]) -> None:
+    """Let studies count as complete now, because their source says that all objects are there."""
+    for some in chunks(study_ids):
+        session.execute(
+            update(Study)
+            .where(Study.id.in_(some), Study.state.in_(OPEN_STATES), Study.ready_at_ms > now_ms())
+            .values(ready_at_ms=now_ms())
+            .execution_options(synchronize_session=False)
+        )
+
+
+def add_refusals(session: Session, records: Iterable[RefusalRecord]) -> None:
+    """Add the refusals of a listener's journal, each with its audit event; reading the journal twice adds nothing."""
+    rows = [
+        {
+            "uid": record.uid,
+            "at": _moment(record.at),
+            "kind": str(record.kind),
+            "reason_code": str(record.reason),
+            "calling_aet": record.calling_aet,
+            "called_aet": record.called_aet,
+            "peer": record.peer,
+            "study_uid": record.study_uid,
+            "sop_uid": record.sop_uid,
+            "times": record.count,
+        }
+        for record in records
+    ]
+    for some in chunks(rows):
+        new = insert_unless_there(session, Refusal, some, "uid")
+        for row in some:
+            if row["uid"] in new:
+                _audit_refusal(session, row)
+
+
+def _audit_refusal(session: Session, row: dict[str, Any]) -> None:
+    record(
+        session,
+        Act.ASSOCIATION_REFUSED if row["kind"] == RefusalKind.ASSOCIATION else Act.OBJECT_REFUSED,
+        Actor(row["calling_aet"], row["peer"]),
+        outcome=EventOutcome.MINOR_FAILURE,
+        study_uid=row["study_uid"],
+        sop_uid=row["sop_uid"],
+        detail={
+            "reason": row["reason_code"],
+            "called_aet": row["called_aet"],
+            "times": row["times"],
+            "at": row["at"].isoformat(),
+        },
+    )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

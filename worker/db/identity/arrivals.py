@@ -1,0 +1,56 @@
+"""A received object before it has rows: what it is, who sent it and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.db.identity.rules import NO_PIXELS, Patient
+from worker.db.schema.sql import fitted
+from worker.db.schema.study import Study
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dicom_io.header.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One object as one source sent it; times in ms are those of the database's clock."""
+
+    facts: Facts
+    sha256: str
+    #: As `Digests.pixels`.
+    pixel_sha256: str
+    store_key: str
+    source: str
+    quiet_ms: int
+    max_wait_ms: int
+    priority: int
+    clock_ms: int
+    arrived_ms: int
+    at: datetime
+
+    @property
+    def ready_at_ms(self) -> int:
+        """When a study counts as complete if this is its last object, in ms."""
+        return min(self.arrived_ms + self.quiet_ms, self.clock_ms + self.max_wait_ms)
+
+    @property
+    def patient(self) -> Patient:
+        """The patient that its header names, within the lengths of the columns."""
+        facts = self.facts
+        texts = {"patient_id": facts.patient_id, "issuer_of_patient_id": facts.issuer_of_patient_id}
+        kept = fitted(Study, texts)
+        return Patient.of(kept["patient_id"], kept["issuer_of_patient_id"])
+
+    @property
+    def pixels(self) -> str:
+        """The digest of its pixels as `rules` compares it."""
+        return pixels_of(self.pixel_sha256, has_pixel_data=self.facts.has_pixel_data)
+
+
+def pixels_of(pixel_sha256: str, *, has_pixel_data: bool) -> str:
+    """The digest, `NO_PIXELS` for an object without pixel data, "" where the digest is not known."""
+    return pixel_sha256 if has_pixel_data else NO_PIXELS

@@ -1,0 +1,245 @@
+"""The rows of studies: found and locked, added for another patient, corrected by newer objects, merged.
+
+Locks are taken in the order of ids. On PostgreSQL a lock on the SOP Instance UID comes before them, so that two studies
+that receive the same UID at the same moment see each other; SQLite has one writer at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, cast, func, insert, or_, select, update
+
+from worker.db.identity.conflicts import move_conflicts, transmissions_in
+from worker.db.identity.rules import Patient, StudyRow, counting
+from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.states import FILM, StudyState
+from worker.db.schema.study import Correction, Image, Study
+from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from worker.db.identity.arrivals import Arrival
+
+_PATIENT_COLUMNS = ("patient_id", "issuer_of_patient_id")
+STUDY_COLUMNS = (
+    *_PATIENT_COLUMNS,
+    "patient_name",
+    "patient_birth_date",
+    "patient_sex",
+    "accession_number",
+    "study_date",
+    "study_description",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """The rows that an arrival may change: those of its Study Instance UID, and others with its SOP Instance UID."""
+
+    own: list[Study]
+    foreign: list[Study]
+
+
+def clocks(session: Session, sop_uid: str) -> tuple[int, datetime]:
+    """The database's clock in ms and as a moment; on PostgreSQL this waits for others that register the same SOP UID."""
+    wanted: list[Any] = [now_ms(), now_utc()]
+    if session.get_bind().dialect.name == "postgresql":
+        key = func.hashtextextended(sop_uid, cast(0, BigInteger))
+        session.execute(select(func.pg_advisory_xact_lock(key))).all()
+    clock, moment = session.execute(select(*wanted)).one()
+    return clock, moment
+
+
+def lock_rows(session: Session, arrival: Arrival, also: Iterable[int] = ()) -> Locked:
+    """Lock the rows that an arrival may change, and `also` these; the first row of a new study is added."""
+    uid, sop_uid = arrival.facts.study_uid, arrival.facts.sop_uid
+    own = select(Study.id).where(Study.study_uid == uid, Study.merged_into_id.is_(None))
+    holders = select(Image.study_id).where(Image.sop_uid == sop_uid)
+    locked: dict[int, Study] = {}
+    while True:
+        if not session.execute(own.limit(1)).first():
+            insert_unless_there(session, Study, [_values(arrival, 0)], "study_uid", "side")
+        missing = {*session.scalars(own.union(holders)), *also} - locked.keys()
+        if not missing:
+            break
+        rows = select(Study).where(Study.id.in_(missing)).order_by(Study.id).with_for_update(key_share=True)
+        locked |= {study.id: study for study in session.scalars(rows.execution_options(populate_existing=True))}
+    live = [study for study in locked.values() if study.merged_into_id is None]
+    return Locked(
+        sorted((study for study in live if study.study_uid == uid), key=lambda study: study.side),
+        [study for study in live if study.study_uid != uid],
+    )
+
+
+def add_side(session: Session, arrival: Arrival) -> Study:
+    """Add a row for another patient of a Study Instance UID; the caller holds the locks of its other rows."""
+    side = session.scalar(select(func.max(Study.side)).where(Study.study_uid == arrival.facts.study_uid)) or 0
+    values = fitted(Study, _values(arrival, side + 1))
+    return session.execute(insert(Study).values(values).returning(Study)).scalar_one()
+
+
+def _values(arrival: Arrival, side: int) -> dict[str, Any]:
+    facts = arrival.facts
+    return {name: getattr(facts, name) for name in STUDY_COLUMNS} | {
+        "study_uid": facts.study_uid,
+        "first_rx_at": arrival.at,
+        "last_rx_at": arrival.at,
+        "revision_at": arrival.at,
+        "ready_at_ms": arrival.ready_at_ms,
+        "force_at_ms": arrival.clock_ms + arrival.max_wait_ms,
+        "revision": 1,
+        "state": StudyState.RECEIVING,
+        "flags": (),
+        "n_images": 0,
+        "n_scored": 0,
+        "priority": arrival.priority,
+        "side": side,
+        "columns_at_ms": arrival.arrived_ms,
+        "quiet_ms": arrival.quiet_ms,
+        "max_wait_ms": arrival.max_wait_ms,
+    }
+
+
+def patient_of(study: Study) -> Patient:
+    """The patient of a row."""
+    return Patient.of(study.patient_id, study.issuer_of_patient_id)
+
+
+def row_facts(session: Session, study: Study, sop_uid: str) -> StudyRow:
+    """A row with the patients whom its films name, except those of one SOP Instance UID."""
+    others = select(Image.patient_key, Image.issuer_of_patient_id).where(
+        Image.study_id == study.id, Image.is_current, Image.sop_uid != sop_uid
+    )
+    # An image from before schema 0005 has none of these columns; its patient is that of its row.
+    is_known = or_(Image.patient_key != "", Image.pixel_sha256 != "", ~Image.has_pixel_data)
+    known = session.execute(others.where(is_known).distinct()).all()
+    unknown = session.execute(others.where(~is_known).limit(1)).first()
+    patients = [Patient(key, issuer) for key, issuer in known] + ([patient_of(study)] if unknown else [])
+    return StudyRow(study.id, study.side, patient_of(study), tuple(patients))
+
+
+def update_columns(session: Session, study: Study, arrival: Arrival, image_id: int) -> None:
+    """Copy patient and study fields of an object to its row if it is the newest; overwritten values become corrections.
+
+    An older object only fills blanks, and a blank value overwrites nothing. A newer version of the only object of a row
+    is the exception: what it leaves blank was wrong. Patient ID and issuer change together when the patient changes.
+    """
+    values = fitted(Study, {name: getattr(arrival.facts, name) for name in STUDY_COLUMNS})
+    # A moment ahead of the clock was written before the clock was set back.
+    was_set_back = study.columns_at_ms > arrival.clock_ms + CLOCK_SLACK_MS
+    is_newer = arrival.arrived_ms >= study.columns_at_ms or was_set_back
+    would_clear = is_newer and any(getattr(study, name) and not new for name, new in values.items())
+    is_only = would_clear and _is_only_object(session, study.id, arrival.facts.sop_uid)
+    is_other = not arrival.patient.may_be(patient_of(study))
+    for name, new in values.items():
+        old = getattr(study, name)
+        identifies = name in _PATIENT_COLUMNS
+        clears = is_other if identifies else is_only
+        if old == new or not (new or clears) or (old and not is_newer and not (identifies and is_other)):
+            continue
+        if old:
+            _note(session, study.id, arrival.source, image_id, name, str(old), str(new or ""))
+        setattr(study, name, new)
+    if is_newer:
+        study.columns_at_ms = arrival.arrived_ms
+
+
+def _is_only_object(session: Session, study_id: int, sop_uid: str) -> bool:
+    other = select(Image.id).where(Image.study_id == study_id, Image.is_current, Image.sop_uid != sop_uid)
+    return session.execute(other.limit(1)).first() is None
+
+
+def _note(  # noqa: PLR0913, PLR0917 - the columns of a correction
+    session: Session, study_id: int, source: str, image_id: int | None, column: str, old: str, new: str
+) -> None:
+    values = {"study_id": study_id, "image_id": image_id, "source": source, "column_name": column, "at": now_utc()}
+    session.execute(insert(Correction).values(fitted(Correction, values | {"old_value": old, "new_value": new})))
+
+
+def record_film_moved(session: Session, study: Study, target: Study, image_ids: Iterable[int], source: str) -> None:
+    """Record in a row that one of its films turned out to be of another patient."""
+    for image_id in sorted(image_ids):
+        _note(session, study.id, source, image_id, FILM, f"side {study.side}", f"side {target.side}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who or what merges two rows, for the record."""
+
+    who: str
+    why: str
+    source: str = ""
+    image_id: int | None = None
+
+
+def merge(session: Session, leading: Study, other: Study, cause: Cause) -> Study:
+    """Merge two rows: the films of the later row move to the earlier one. Returns the earlier row.
+
+    The patient is that of the leading row; the other columns are those of the row with the newest object.
+    """
+    kept, gone = sorted((leading, other), key=lambda study: study.side)
+    newer = max((kept, gone), key=lambda study: study.columns_at_ms)
+    session.flush()
+    winners = _winners(session, kept.id, gone.id)
+    for sop_uid in winners:
+        set_current(session, (kept.id, gone.id), sop_uid, None)
+    for table in (Image, Correction):
+        session.execute(
+            update(table).where(table.study_id == gone.id).values(study_id=kept.id).execution_options(**_UNSYNCED)
+        )
+    for sop_uid, sha256 in winners.items():
+        set_current(session, (kept.id,), sop_uid, sha256)
+    for name in STUDY_COLUMNS:
+        first = leading if name in _PATIENT_COLUMNS else newer
+        old, new = getattr(kept, name), getattr(first, name) or getattr(kept, name)
+        if old and old != new:
+            _note(session, kept.id, cause.source, cause.image_id, name, str(old), str(new))
+        setattr(kept, name, new)
+    kept.columns_at_ms = newer.columns_at_ms
+    kept.first_rx_at = min(kept.first_rx_at, gone.first_rx_at)
+    kept.last_rx_at = max(kept.last_rx_at, gone.last_rx_at)
+    # The merged row waits as long as either of the two.
+    kept.force_at_ms = max(kept.force_at_ms, gone.force_at_ms)
+    kept.ready_at_ms = max(kept.ready_at_ms, gone.ready_at_ms)
+    gone.merged_into_id = kept.id
+    move_conflicts(session, gone.id, kept.id, who=cause.who, why=cause.why)
+    return kept
+
+
+def _winners(session: Session, *study_ids: int) -> dict[str, str]:
+    """The version that counts of each film that counts in several of the rows: SHA-256 by SOP Instance UID."""
+    twice = (
+        select(Image.sop_uid)
+        .where(Image.study_id.in_(study_ids), Image.is_current)
+        .group_by(Image.sop_uid)
+        .having(func.count() > 1)
+    )
+    return {
+        sop_uid: counting([sent for study_id in study_ids for _, sent in transmissions_in(session, study_id, sop_uid)])
+        for sop_uid in session.scalars(twice).all()
+    }
+
+
+def set_current(session: Session, study_ids: Iterable[int], sop_uid: str, sha256: str | None) -> None:
+    """Let one version of a film count in these rows, or none (`sha256` None)."""
+    ids = tuple(study_ids)
+    film = update(Image).where(Image.study_id.in_(ids), Image.sop_uid == sop_uid, Image.is_current)
+    session.execute(film.values(is_current=False).execution_options(**_UNSYNCED))
+    if sha256 is not None:
+        for study_id in ids:
+            make_current(session, study_id, sop_uid, sha256)
+
+
+def make_current(session: Session, study_id: int, sop_uid: str, sha256: str) -> None:
+    """Let a version of a film count in a row in which none does."""
+    version = update(Image).where(Image.study_id == study_id, Image.sop_uid == sop_uid, Image.sha256 == sha256)
+    session.execute(version.values(is_current=True).execution_options(**_UNSYNCED))
+
+
+_UNSYNCED: dict[str, Any] = {"synchronize_session": False}

@@ -1,0 +1,167 @@
+"""Probes in SQL: each process replaces its own rows; figures of the whole site are read from the tables on demand."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, delete, func, insert, select, text
+
+from dicom_io.reasons import Outcome
+from worker.db.schema.sql import IS_OPEN, fitted
+from worker.db.schema.states import Level, StudyState, TaskState
+from worker.db.schema.study import Conflict, ProbeReading, Result, Study, Suspension, Task, Worker
+from worker.db.schema.types import now_ms, now_utc
+from worker.db.tasks.workers import LOCAL_KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+#: Findings that are older than this are not shown: their process may be gone.
+STALE_AFTER = timedelta(seconds=45)
+FORGET_AFTER = timedelta(days=1)
+#: A task that was hinted at this often without being claimed has no worker that hears hints.
+_UNHEARD = 2
+
+
+class Probe(StrEnum):
+    """What is checked; the column `probe` of the view `health`."""
+
+    DATABASE = "DATABASE"
+    BROKER = "BROKER"
+    LISTENER = "LISTENER"
+    LISTENER_PORT = "LISTENER_PORT"
+    LOOPS = "LOOPS"
+    MONITOR = "MONITOR"
+    SPOOL = "SPOOL"
+    QUARANTINE = "QUARANTINE"
+    COMMITMENT = "COMMITMENT"
+    RETENTION = "RETENTION"
+    SPOOL_DISK = "SPOOL_DISK"
+    STORE_DISK = "STORE_DISK"
+    FILMS_DISK = "FILMS_DISK"
+    HOME_DISK = "HOME_DISK"
+    CLOCK = "CLOCK"
+    MODEL = "MODEL"
+    WORKERS = "WORKERS"
+    CONSUMPTION = "CONSUMPTION"
+    OLDEST_WORK = "OLDEST_WORK"
+    LEASES = "LEASES"
+    FAILED = "FAILED"
+    WITHHELD = "WITHHELD"
+    SUSPENDED = "SUSPENDED"
+    CONFLICTS = "CONFLICTS"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a probe found; the sentence says what is wrong and what to do, and is empty at level OK."""
+
+    probe: Probe
+    level: Level = Level.OK
+    value: float | None = None
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedFinding:
+    """A finding, the process that reported it and when."""
+
+    source: str
+    probe: str
+    level: Level
+    value: float | None
+    sentence: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Figures of the whole site: open live tasks, workers, failures and doubts; ages in seconds."""
+
+    oldest_s: float
+    waiting: int
+    unheard: int
+    live_workers: int
+    idle_workers: int
+    failed_24h: int
+    failed_studies: int
+    withheld_studies: int
+    conflicts: int
+    stale_leases: int
+    suspended_models: int
+
+
+def record(session: Session, source: str, findings: Sequence[Finding]) -> None:
+    """Replace the findings of a process; those of processes that are gone are deleted after a day."""
+    forget(session, source)
+    since = session.execute(select(now_utc())).scalar_one() - FORGET_AFTER
+    session.execute(delete(ProbeReading).where(ProbeReading.at < since))
+    for finding in findings:
+        values = fitted(ProbeReading, {"source": source, "probe": finding.probe.value, "sentence": finding.sentence})
+        session.execute(insert(ProbeReading).values(**values, level=finding.level, value=finding.value, at=now_utc()))
+
+
+def forget(session: Session, source: str) -> None:
+    """Delete the findings of a process, because it has ended."""
+    session.execute(delete(ProbeReading).where(ProbeReading.source == source))
+
+
+def fresh(session: Session) -> list[ReportedFinding]:
+    """The findings of all processes that are not stale."""
+    since = session.execute(select(now_utc())).scalar_one() - STALE_AFTER
+    rows = session.execute(
+        select(ProbeReading).where(ProbeReading.at >= since).order_by(ProbeReading.source, ProbeReading.probe)
+    ).scalars()
+    return [ReportedFinding(row.source, row.probe, row.level, row.value, row.sentence, row.at) for row in rows]
+
+
+def is_writable(session: Session) -> bool:
+    """Whether the database can be written: a standby or a read-only server cannot."""
+    if session.get_bind().dialect.name == "sqlite":
+        path = session.get_bind().engine.url.database or ""
+        return os.access(path, os.W_OK)
+    asked = text("SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean")
+    return bool(session.execute(asked).scalar_one())
+
+
+def work(session: Session, live_within_ms: int) -> Work:
+    """Read the figures of the whole site; `live_within_ms`: the largest age of a live worker's heartbeat."""
+    moment, clock = session.execute(select(now_utc(), now_ms())).one()
+    is_waiting = and_(IS_OPEN, Task.batch_id.is_(None), Task.state == TaskState.PENDING)
+    oldest, waiting = session.execute(select(func.min(Task.created_at), func.count()).where(is_waiting)).one()
+    unheard = select(func.count()).where(
+        is_waiting, Task.not_before_ms <= clock, Task.hint_count >= _UNHEARD, Task.hinted_at_ms.is_not(None)
+    )
+    lives = and_(Worker.heartbeat_at >= moment - timedelta(milliseconds=live_within_ms), Worker.kind != LOCAL_KIND)
+    live, idle = session.execute(select(func.count(), func.count().filter(Worker.task_id.is_(None))).where(lives)).one()
+    failed = select(func.count()).where(
+        Result.created_at >= moment - timedelta(days=1), Result.outcome == Outcome.FAILED, Result.is_current
+    )
+    suspended = select(func.count()).select_from(Suspension).where(Suspension.ended_at.is_(None))
+    conflicts = select(func.count()).select_from(Conflict).where(Conflict.closed_at.is_(None))
+    stale = select(func.count()).where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms < clock)
+    return Work(
+        oldest_s=(moment - oldest).total_seconds() if waiting else 0.0,
+        waiting=waiting,
+        unheard=session.execute(unheard).scalar_one(),
+        live_workers=live,
+        idle_workers=idle,
+        failed_24h=session.execute(failed).scalar_one(),
+        failed_studies=_studies(session, StudyState.FAILED),
+        withheld_studies=_studies(session, StudyState.WITHHELD),
+        suspended_models=session.execute(suspended).scalar_one(),
+        conflicts=session.execute(conflicts).scalar_one(),
+        stale_leases=session.execute(stale).scalar_one(),
+    )
+
+
+def _studies(session: Session, state: StudyState) -> int:
+    counted = select(func.count()).where(Study.state == state, Study.merged_into_id.is_(None))
+    return session.execute(counted).scalar_one()

@@ -1,0 +1,170 @@
+"""Rows for people and programs, from the public views, as plain dictionaries ready for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sqlalchemy import RowMapping, ScalarSelect, func, or_, select
+
+from model.labels import Label
+from worker.db.batches.selection import checked_values
+from worker.db.filing import disputes, note_decisions
+from worker.db.identity.withdrawals import is_withdrawn
+from worker.db.schema.sql import chunks
+from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
+from worker.db.schema.study import Correction, Image, Result, Study, Task
+from worker.db.schema.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST, Row
+from worker.db.tasks.queue import settle_studies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.orm import Session
+
+_SETTLE_LIMIT = 500
+
+
+def worklist(
+    session: Session,
+    *,
+    limit: int | None = None,
+    states: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    study_uids: Sequence[str] | None = None,
+) -> list[Row]:
+    """The worklist in reading order; raises `UsageError` for an unknown state or label."""
+    statement = select(WORKLIST).order_by(WORKLIST.c.priority_rank).limit(limit)
+    if states:
+        statement = statement.where(WORKLIST.c.ai_status.in_(checked_values(states, StudyState)))
+    if labels:
+        statement = statement.where(WORKLIST.c.label.in_(checked_values(labels, Label)))
+    if study_uids is not None:
+        statement = statement.where(WORKLIST.c.study_uid.in_(study_uids))
+    return _rows(session.execute(statement).mappings())
+
+
+def study_detail(session: Session, key: str) -> list[Row]:
+    """The studies of this Study Instance UID, accession number or Patient ID, each with `results`, the newest first."""
+    keys = (WORKLIST.c.study_uid, WORKLIST.c.accession_number, WORKLIST.c.patient_id)
+    named = select(WORKLIST).where(or_(*(column == key for column in keys)))
+    studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
+    for study in studies:
+        row = select(Study.id).where(Study.study_uid == study["study_uid"], Study.side == study["side"])
+        of_row = (
+            select(Result.id).join(Image, Image.id == Result.image_id).where(Image.study_id == row.scalar_subquery())
+        )
+        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.result_id.in_(of_row))
+        found = session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings()
+        withdrawn = set(session.scalars(of_row.where(is_withdrawn())))
+        study["results"] = [_result(row) | {"is_withdrawn": row["result_id"] in withdrawn} for row in _rows(found)]
+        study["corrections"] = _corrections(session, row.scalar_subquery())
+        study["conflicts"] = disputes.of_study(session, study["study_uid"], study["side"])
+        study["withdrawals"] = note_decisions.withdrawals(session, study_uids=(study["study_uid"],))
+    return studies
+
+
+def _corrections(session: Session, study_id: ScalarSelect[int]) -> list[Row]:
+    columns = (
+        Correction.at,
+        Correction.source,
+        Correction.column_name,
+        Correction.old_value,
+        Correction.new_value,
+        Image.sop_uid,
+    )
+    rows = select(*columns).outerjoin(Image, Image.id == Correction.image_id).where(Correction.study_id == study_id)
+    return _rows(session.execute(rows.order_by(Correction.id.desc())).mappings())
+
+
+def _result(row: Row) -> Row:
+    left_out = ("study_uid", "accession_number", "model_name", "model_version", "supersedes_result_id")
+    kept = {name: value for name, value in row.items() if name not in left_out}
+    return kept | {"model": _label(row), "supersedes_id": row["supersedes_result_id"]}
+
+
+def refused(session: Session, *, limit: int | None = None, source: str | None = None) -> list[Row]:
+    """What the listener (`door`) or the gate refused, the newest first."""
+    statement = select(REFUSED).order_by(REFUSED.c.at.desc()).limit(limit)
+    if source:
+        statement = statement.where(REFUSED.c.source == source)
+    return _rows(session.execute(statement).mappings())
+
+
+def queue_health(session: Session) -> Row:
+    """The state of the queue: depth, age, stale leases, workers, failures."""
+    return dict(session.execute(select(QUEUE_HEALTH)).mappings().one())
+
+
+def batches(session: Session, limit: int) -> list[Row]:
+    """The newest re-runs with their progress."""
+    statement = select(BATCH_PROGRESS).order_by(BATCH_PROGRESS.c.batch_id.desc()).limit(limit)
+    return [_batch(row) for row in _rows(session.execute(statement).mappings())]
+
+
+def batch(session: Session, batch_id: int) -> Row | None:
+    """One re-run with its progress; None for an unknown number."""
+    statement = select(BATCH_PROGRESS).where(BATCH_PROGRESS.c.batch_id == batch_id)
+    found = _rows(session.execute(statement).mappings())
+    return _batch(found[0]) if found else None
+
+
+def _batch(row: Row) -> Row:
+    return {"batch_id": row["batch_id"], "model": _label(row)} | {
+        name: value for name, value in row.items() if name not in ("model_name", "model_version")
+    }
+
+
+def _label(row: Row) -> str:
+    return f"{row['model_name']}-{row['model_version']}"
+
+
+def _rows(found: Iterable[RowMapping]) -> list[Row]:
+    return [{name: list(value) if isinstance(value, tuple) else value for name, value in row.items()} for row in found]
+
+
+def states_of(session: Session, study_uids: Sequence[str]) -> dict[str, StudyState]:
+    """The state of each known study of these; of one with several patients that of an open row, if any."""
+    states: dict[str, StudyState] = {}
+    for some in chunks(study_uids):
+        rows = session.execute(
+            select(Study.study_uid, Study.state).where(Study.study_uid.in_(some), Study.merged_into_id.is_(None))
+        ).all()
+        states.update((uid, state) for uid, state in sorted(rows, key=lambda row: row[1].is_terminal, reverse=True))
+    return states
+
+
+def open_among(session: Session, task_ids: Sequence[int]) -> list[int]:
+    """Those of these tasks that have not ended, in order."""
+    still: list[int] = []
+    for some in chunks(task_ids):
+        rows = select(Task.id).where(Task.id.in_(some), Task.state.in_((TaskState.PENDING, TaskState.CLAIMED)))
+        still.extend(session.execute(rows).scalars())
+    return sorted(still)
+
+
+def outcomes_of_tasks(session: Session, task_ids: Sequence[int]) -> list[Row]:
+    """How these tasks ended: outcome, reason and how many, sorted."""
+    counted: Counter[tuple[str, str | None]] = Counter()
+    for some in chunks(task_ids):
+        rows = session.execute(select(Result.outcome, Result.reason_code).where(Result.task_id.in_(some))).all()
+        counted.update((outcome.value, reason) for outcome, reason in rows)
+    ordered = sorted(counted.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+    return [{"outcome": outcome, "reason": reason, "n": n} for (outcome, reason), n in ordered]
+
+
+def open_studies(session: Session, study_ids: Sequence[int]) -> int:
+    """How many of these studies are still open."""
+    counts = (
+        session.execute(
+            select(func.count()).select_from(Study).where(Study.id.in_(some), Study.state.in_(OPEN_STATES))
+        ).scalar_one()
+        for some in chunks(study_ids)
+    )
+    return sum(counts)
+
+
+def settle(session: Session) -> None:
+    """Settle every study that is due, however many there are."""
+    while settle_studies(session, _SETTLE_LIMIT):
+        pass

@@ -1,0 +1,270 @@
+"""The tables of the site itself: its models, its listeners and workers, refusals, and who sent what when.
+
+`schema.study` has the tables that a study goes through, and names these too: import from there.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.db.schema.base import Base, one_of
+from worker.db.schema.states import ConflictEnd, ConflictKind, Level, ModelChange, ModelState, SuspensionEnd
+from worker.db.schema.types import EnumText, UtcDateTime
+
+
+class Model(Base):
+    """A model (network), by its bundle."""
+
+    __tablename__ = "model"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        one_of("state", ModelState, "state"),
+        Index(
+            "uq_model_in_use",
+            "state",
+            unique=True,
+            postgresql_where=text("state IN ('ACTIVE', 'SHADOW')"),
+            sqlite_where=text("state IN ('ACTIVE', 'SHADOW')"),
+        ),
+        {"comment": "a model bundle that tasks name"},
+    )
+
+    name: Mapped[str] = mapped_column(String(64), comment="name of the bundle")
+    version: Mapped[str] = mapped_column(String(32), comment="version of the bundle")
+    weights_sha256: Mapped[str] = mapped_column(String(64), comment="of the weights")
+    preprocess_version: Mapped[int] = mapped_column(Integer, comment="version of film to input")
+    digest: Mapped[str] = mapped_column(String(64), comment="of calibration and threshold")
+    threshold: Mapped[float] = mapped_column(Double, comment="operating point; a film at it is PNEUMONIA")
+    min_age_years: Mapped[int] = mapped_column(Integer, comment="youngest age judged, completed years")
+    max_age_years: Mapped[int] = mapped_column(Integer, comment="oldest age judged, completed years")
+    state: Mapped[ModelState] = mapped_column(
+        EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
+
+
+class ModelEvent(Base):
+    """A change of a model: who ordered it, why and when; rows are only added."""
+
+    __tablename__ = "model_event"
+    __table_args__ = (
+        one_of("event", ModelChange, "event"),
+        Index("ix_model_event_model_id", "model_id"),
+        {"comment": "what was done with a model: who ordered it, why and when; rows are only added"},
+    )
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
+    event: Mapped[ModelChange] = mapped_column(EnumText(ModelChange, 16), comment="what was done with it")
+    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
+    why: Mapped[str] = mapped_column(Text, comment="why")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")
+    detail: Mapped[str | None] = mapped_column(
+        Text, comment="JSON: of a suspension and its end, since when and how many studies of each answer"
+    )
+
+
+class Suspension(Base):
+    """A time in which the results of a model are in doubt: they are kept, but give no NORMAL in the worklist."""
+
+    __tablename__ = "suspension"
+    __table_args__ = (
+        one_of("ended_how", SuspensionEnd, "ended_how"),
+        CheckConstraint(
+            "(ended_at IS NULL) = (ended_how IS NULL) AND (ended_at IS NULL) = (last_task_id IS NULL)",
+            name="ended_has_how",
+        ),
+        Index(
+            "uq_suspension_open",
+            "model_id",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+            sqlite_where=text("ended_at IS NULL"),
+        ),
+        {"comment": "a time in which a model's results are in doubt"},
+    )
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was suspended")
+    since: Mapped[datetime] = mapped_column(UtcDateTime, comment="last good check: results from then on are in doubt")
+    who: Mapped[str] = mapped_column(String(128), comment="who suspended it")
+    why: Mapped[str] = mapped_column(Text, comment="why")
+    ended_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="when it ended; NULL: the model is suspended"
+    )
+    ended_how: Mapped[SuspensionEnd | None] = mapped_column(
+        EnumText(SuspensionEnd, 16), comment="what became of the results in doubt"
+    )
+    first_result_id: Mapped[int] = mapped_column(
+        BigInteger, comment="results of the model from this one on are in doubt"
+    )
+    last_task_id: Mapped[int | None] = mapped_column(
+        BigInteger, comment="results of later tasks are not in doubt; 0 once released, NULL while suspended"
+    )
+    next_result_id: Mapped[int | None] = mapped_column(
+        BigInteger, comment="studies of results below this one are still to be answered again; NULL: all are"
+    )
+
+
+class Refusal(Base):
+    """An association or object that the listener refused."""
+
+    __tablename__ = "refusal"
+    __table_args__ = (
+        Index("ix_refusal_at", "at"),
+        {"comment": "an association or object that was turned away at the door"},
+    )
+
+    uid: Mapped[str] = mapped_column(String(64), unique=True, comment="the journal's id: reading it twice adds nothing")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when, by the listener's clock")
+    kind: Mapped[str] = mapped_column(String(16), comment="association or object")
+    reason_code: Mapped[str] = mapped_column(String(40), comment="why")
+    calling_aet: Mapped[str] = mapped_column(String(64), comment="AE title of the sender")
+    called_aet: Mapped[str] = mapped_column(String(64), comment="AE title it called")
+    peer: Mapped[str] = mapped_column(String(64), comment="address of the sender")
+    study_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
+    sop_uid: Mapped[str] = mapped_column(String(64), comment="if it could be read")
+    times: Mapped[int] = mapped_column(
+        Integer, server_default="1", comment="how often the same was turned away since its last row"
+    )
+
+
+class Worker(Base):
+    """A process that works on tasks, kept by its heartbeat; an orderly end removes the row."""
+
+    __tablename__ = "worker"
+    __table_args__ = ({"comment": "a process that works on tasks, by its heartbeat"},)
+
+    name: Mapped[str] = mapped_column(String(160), unique=True, comment="host:pid:random")
+    host: Mapped[str] = mapped_column(String(128), comment="its machine")
+    pid: Mapped[int] = mapped_column(Integer, comment="its process")
+    kind: Mapped[str] = mapped_column(String(16), comment="how it gets its work")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="first heartbeat")
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="last heartbeat")
+    model: Mapped[str] = mapped_column(String(97), comment="name-version of its model")
+    engine: Mapped[str] = mapped_column(String(16), comment="litert or keras")
+    task_id: Mapped[int | None] = mapped_column(ForeignKey("task.id"), comment="what it works on")
+    tasks_done: Mapped[int] = mapped_column(Integer, comment="since it started")
+
+
+class Receipt(Base):
+    """That one source sent one version of an object, and when: the version that counts is decided from these rows."""
+
+    __tablename__ = "receipt"
+    __table_args__ = (
+        UniqueConstraint("image_id", "source"),
+        {"comment": "one version of an object as one source sent it"},
+    )
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), comment="the version")
+    source: Mapped[str] = mapped_column(String(64), comment="calling AE title of the sender; empty for ingest")
+    first_at_ms: Mapped[int] = mapped_column(BigInteger, comment="first arrival from this source (database clock)")
+    last_at_ms: Mapped[int] = mapped_column(BigInteger, comment="last arrival from this source (database clock)")
+    last_key: Mapped[str] = mapped_column(
+        String(64), comment="spool key of the last one: registering it again counts nothing"
+    )
+
+
+class Conflict(Base):
+    """A contradiction of two studies about a patient or an object; while it is open, neither says NORMAL."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (
+        one_of("kind", ConflictKind, "kind"),
+        one_of("resolution", ConflictEnd, "resolution"),
+        CheckConstraint("(closed_at IS NULL) = (resolution IS NULL)", name="closed_has_resolution"),
+        Index(
+            "uq_conflict_open",
+            "held_study_id",
+            "claim_study_id",
+            "sop_uid",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+            sqlite_where=text("closed_at IS NULL"),
+        ),
+        Index("ix_conflict_claim_study_id", "claim_study_id"),
+        Index("ix_conflict_held_study_id", "held_study_id"),
+        {"comment": "two studies that contradict each other about a patient or an object"},
+    )
+
+    kind: Mapped[ConflictKind] = mapped_column(EnumText(ConflictKind, 16), comment="SOP_INSTANCE or PATIENT")
+    held_study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="the study that was there first")
+    claim_study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="the study that contradicts it")
+    sop_uid: Mapped[str] = mapped_column(String(64), comment="the object in both studies; empty for kind PATIENT")
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was found")
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when it ended")
+    resolution: Mapped[ConflictEnd | None] = mapped_column(EnumText(ConflictEnd, 16), comment="how it ended")
+    who: Mapped[str | None] = mapped_column(String(128), comment="who or what ended it")
+    why: Mapped[str | None] = mapped_column(Text, comment="why")
+
+
+class Correction(Base):
+    """A patient or study column that a newer version of an object changed; rows are only added."""
+
+    __tablename__ = "correction"
+    __table_args__ = (
+        Index("ix_correction_study_id", "study_id"),
+        {"comment": "a patient or study column that a newer version of an object changed; rows are only added"},
+    )
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="the study")
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"), comment="the version that brought it")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was registered")
+    source: Mapped[str] = mapped_column(String(64), comment="calling AE title of the sender; empty for ingest")
+    column_name: Mapped[str] = mapped_column(String(64), comment="column of study")
+    old_value: Mapped[str] = mapped_column(String(512), comment="value before, empty where there was none")
+    new_value: Mapped[str] = mapped_column(String(512), comment="value after")
+
+
+class Inbox(Base):
+    """The spool of a listener, and up to when everything it acknowledged is registered."""
+
+    __tablename__ = "inbox"
+    __table_args__ = ({"comment": "a listener's spool, and how far everything it acknowledged is registered"},)
+
+    uid: Mapped[str] = mapped_column(String(32), unique=True, comment="identity of the spool, kept in its folder")
+    host: Mapped[str] = mapped_column(String(128), comment="machine of its listener")
+    pid: Mapped[int] = mapped_column(Integer, comment="process of its listener")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when its listener started")
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when its listener last said so")
+    registered_until_ms: Mapped[int] = mapped_column(
+        BigInteger, comment="everything acknowledged until then is registered (database clock)"
+    )
+    waiting: Mapped[int] = mapped_column(Integer, comment="acknowledged objects not yet registered")
+    closed_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="orderly end with nothing left to register; holds up no study"
+    )
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="by command: holds up no study any more")
+    retired_by: Mapped[str | None] = mapped_column(String(128), comment="who retired it")
+    retired_why: Mapped[str | None] = mapped_column(Text, comment="why")
+
+
+class ProbeReading(Base):
+    """The last finding of one probe of one process."""
+
+    __tablename__ = "probe"
+    __table_args__ = (
+        UniqueConstraint("source", "probe"),
+        one_of("level", Level, "level"),
+        {"comment": "what a process last found of itself"},
+    )
+
+    source: Mapped[str] = mapped_column(String(160), comment="the process, by what it is and where")
+    probe: Mapped[str] = mapped_column(String(40), comment="what was looked at")
+    level: Mapped[Level] = mapped_column(EnumText(Level, 8), comment="OK, WARN or FAIL")
+    value: Mapped[float | None] = mapped_column(Double, comment="what was measured, in the unit the sentence names")
+    sentence: Mapped[str] = mapped_column(String(255), comment="what it means; empty when well")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")

@@ -1,0 +1,55 @@
+"""Helpers of the statements: inserts that tolerate existing rows, texts cut to fit, long lists in parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import ColumnElement, String, and_, or_, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from worker.db.schema.study import Base
+from worker.db.schema.states import TaskState
+from worker.db.schema.study import Task
+from worker.db.schema.types import now_ms
+
+T = TypeVar("T")
+_CHUNK = 500
+#: SQL written as the partial indexes are: neither database uses one for a condition with parameters.
+IS_OPEN = text("task.state IN ('PENDING', 'CLAIMED')")
+
+
+def insert_unless_there(session: Session, table: type[Base], rows: Sequence[dict[str, Any]], *key: str) -> set[Any]:
+    """Insert rows except those whose unique key (the columns named) exists; returns the first column of those inserted."""
+    values = [fitted(table, row) for row in rows]
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(values).on_conflict_do_nothing(index_elements=key)
+    return set(session.scalars(statement.returning(table.__table__.c[key[0]])))
+
+
+def fitted(table: type[Base], values: dict[str, Any]) -> dict[str, Any]:
+    """Cut texts to the lengths of their columns: headers exceed their limits, and PostgreSQL refuses longer texts."""
+    columns = table.__table__.columns
+    kept = dict(values)
+    for name, value in values.items():
+        kind = columns[name].type
+        if isinstance(value, str) and isinstance(kind, String) and kind.length:
+            kept[name] = value[: kind.length]
+    return kept
+
+
+def chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    """Cut a list into parts, so that no statement has more parameters than a database accepts."""
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
+def is_claimable() -> ColumnElement[bool]:
+    """SQL: whether a task waits and is due, or is held by a lease that has run out."""
+    return or_(
+        and_(Task.state == TaskState.PENDING, Task.not_before_ms <= now_ms()),
+        and_(Task.state == TaskState.CLAIMED, Task.lease_until_ms < now_ms()),
+    )

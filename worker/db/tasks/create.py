@@ -1,0 +1,110 @@
+"""Create the tasks of an image: one of the active model, one of the shadow, and a retry once its original is back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select
+
+from dicom_io.reasons import Outcome, Reason
+from worker.db.answers.recompute import recompute
+from worker.db.models.bundles import in_use
+from worker.db.schema.states import OPEN_TASK_STATES, TaskState
+from worker.db.schema.study import Result, Study, Task
+from worker.db.schema.types import now_utc
+from worker.db.tasks.shadow import shadow_batch
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+KIND_SCORE = "SCORE"
+#: Added to the priority of a study for the tasks of the shadow: they come after live work and re-runs.
+SHADOW_DELAY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTasks:
+    """The ids of the tasks of an image."""
+
+    live_id: int | None
+    shadow_id: int | None = None
+
+
+def insert_tasks(session: Session, study: Study, image_id: int, priority: int) -> ImageTasks:
+    """Add the task of the active model, and that of the shadow if there is one; raises `NoActiveModel`."""
+    models = in_use(session)
+    live_id = _insert(session, study, image_id, models.active_id, priority)
+    if models.shadow_id is None:
+        return ImageTasks(live_id)
+    batch_id = shadow_batch(session, models.shadow_id)
+    later = priority + SHADOW_DELAY
+    shadow_id = _insert(session, study, image_id, models.shadow_id, later, batch_id=batch_id, suffix=f":{batch_id}")
+    return ImageTasks(live_id, shadow_id)
+
+
+def live_task(session: Session, image_id: int) -> int | None:
+    """The newest live task of an image, None where there is none."""
+    newest = select(Task.id).where(Task.image_id == image_id, Task.batch_id.is_(None)).order_by(Task.id.desc()).limit(1)
+    return session.execute(newest).scalar_one_or_none()
+
+
+def retry_failed(session: Session, study: Study, image_id: int, key: str) -> int | None:
+    """Add a live task, once for each key, for an image that failed; None where it has a result or an open task."""
+    model_id = in_use(session).active_id
+    again = select(Task.id).where(Task.idem_key == _idem_key(image_id, model_id, f":{key}"))
+    made = session.scalar(again)
+    if made is not None:
+        return made
+    is_open = select(Task.id).where(
+        Task.image_id == image_id, Task.batch_id.is_(None), Task.state.in_(OPEN_TASK_STATES)
+    )
+    outcome = session.scalar(select(Result.outcome).where(Result.image_id == image_id, Result.is_current))
+    if outcome not in (Outcome.FAILED, Outcome.BAD_INPUT) or session.execute(is_open).first():
+        return None
+    made = _insert(session, study, image_id, model_id, study.priority, suffix=f":{key}")
+    recompute(session, study.id)
+    return made
+
+
+def add_live_task(session: Session, study: Study, image_id: int, key: str) -> int:
+    """Add a live task of the active model for an image without an open one, once for each key; raises `NoActiveModel`."""
+    return _insert(session, study, image_id, in_use(session).active_id, study.priority, suffix=f":{key}")
+
+
+def lacked_original(session: Session, image_id: int) -> bool:
+    """Whether an image was not judged because its original was missing, or purged."""
+    reason = select(Result.reason_code).where(Result.image_id == image_id, Result.is_current)
+    return session.scalar(reason) in (Reason.ORIGINAL_MISSING, Reason.PURGED)
+
+
+def _idem_key(image_id: int, model_id: int, suffix: str) -> str:
+    return f"score:{image_id}:{model_id}{suffix}"
+
+
+def _insert(  # noqa: PLR0913 - the columns of a task
+    session: Session,
+    study: Study,
+    image_id: int,
+    model_id: int,
+    priority: int,
+    *,
+    batch_id: int | None = None,
+    suffix: str = "",
+) -> int:
+    values: dict[str, Any] = {
+        "kind": KIND_SCORE,
+        "image_id": image_id,
+        "model_id": model_id,
+        "batch_id": batch_id,
+        "revision": study.revision,
+        "idem_key": _idem_key(image_id, model_id, suffix),
+        "state": TaskState.PENDING,
+        "priority": priority,
+        "attempts": 0,
+        "not_before_ms": 0,
+        "lease_token": 0,
+        "hint_count": 0,
+        "created_at": now_utc(),
+    }
+    return session.execute(insert(Task).values(values).returning(Task.id)).scalar_one()

@@ -1,0 +1,272 @@
+"""Step 4 of the flow in SQL: which tasks to hint at, which have failed for good, which studies are complete.
+
+Several dispatchers may run at once: each step is a conditional UPDATE under row locks.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, text, update
+
+from dicom_io.reasons import Reason
+from worker.db.answers import inboxes
+from worker.db.answers.recompute import has_open_task, lock_study_of_image, recompute
+from worker.db.answers.results import TaskReference, failed, record
+from worker.db.schema.sql import IS_OPEN, is_claimable
+from worker.db.schema.states import BatchKind, StudyState, TaskState
+from worker.db.schema.study import Batch, Image, Study, Task
+from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
+from worker.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from worker.db.answers.inboxes import Watermarks
+
+logger = logging.getLogger(__name__)
+
+GRACE_MS = 30_000
+GRACE_MAX_MS = 600_000
+#: More doublings change nothing: each grace has reached its maximum before.
+_MAX_DOUBLINGS = 20
+_LOST_LIMIT = 500
+#: The longest wait between two attempts.
+LONGEST_BACKOFF_MS = 900_000
+#: The command that watches a batch closes it; until then the same command would resume it.
+FORGOTTEN_AFTER = timedelta(hours=1)
+
+
+class Lane(Enum):
+    """The lane in which a task waits: live work before re-runs, re-runs before the shadow."""
+
+    LIVE = None
+    RERUN = BatchKind.RERUN
+    SHADOW = BatchKind.SHADOW
+
+
+def due_tasks(
+    session: Session, *, limit: int, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS, lane: Lane
+) -> list[int]:
+    """Return the tasks to hint at now, in the order of work, and record the hints.
+
+    A task is due that waits, or whose lease has run out, and that was not hinted at within its grace: `grace_ms` after
+    the first hint, doubled with each further one up to `grace_max_ms`.
+    """
+    due = (
+        select(Task.id)
+        .where(_is_open(lane), is_claimable(), ~_is_hinted(grace_ms, grace_max_ms))
+        .order_by(Task.priority, Task.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    rows = session.execute(
+        update(Task)
+        .where(Task.id.in_(select(due.c.id)))
+        .values(
+            hinted_at_ms=now_ms(),
+            hint_count=case((Task.hint_count < _MAX_DOUBLINGS, Task.hint_count + 1), else_=Task.hint_count),
+        )
+        .returning(Task.priority, Task.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return [task_id for _, task_id in sorted((priority, task_id) for priority, task_id in rows)]
+
+
+def outstanding_hints(
+    session: Session, lane: Lane, *, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS
+) -> int:
+    """Count the tasks of a lane that were hinted at within their grace and are not claimed yet."""
+    statement = select(func.count()).where(
+        _is_open(lane), Task.state == TaskState.PENDING, _is_hinted(grace_ms, grace_max_ms)
+    )
+    return session.execute(statement).scalar_one()
+
+
+def _is_open(lane: Lane) -> ColumnElement[bool]:
+    """SQL written as the partial indexes are: neither database uses one for a condition with parameters."""
+    if lane is Lane.LIVE:
+        return and_(IS_OPEN, Task.batch_id.is_(None))
+    of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
+    return and_(IS_OPEN, Task.batch_id.is_not(None), of_kind)
+
+
+def _is_hinted(grace_ms: int, grace_max_ms: int) -> ColumnElement[bool]:
+    doubled = literal(grace_ms, BigInteger).bitwise_lshift(Task.hint_count - 1)
+    grace = case((doubled < grace_max_ms, doubled), else_=grace_max_ms)
+    return and_(Task.hinted_at_ms.is_not(None), Task.hinted_at_ms + grace > now_ms())
+
+
+def fail_lost_tasks(session: Session, max_attempts: int) -> int:
+    """End tasks as FAILED whose attempts are used up and whose last one was lost; returns how many.
+
+    Also those that were put back while a larger number of attempts was allowed.
+    """
+    lost = or_(
+        and_(Task.state == TaskState.CLAIMED, Task.lease_until_ms < now_ms()),
+        Task.state == TaskState.PENDING,
+    )
+    found = session.execute(
+        select(Task.id, Task.image_id)
+        .join(Image, Image.id == Task.image_id)
+        .where(IS_OPEN, Task.attempts >= max_attempts, lost)
+        .order_by(Image.study_id, Task.id)
+        .limit(_LOST_LIMIT)
+    ).all()
+    is_lost = and_(Task.attempts >= max_attempts, lost)
+    return sum(
+        _one_of_many(session, image_id, partial(_fail_lost, session, task_id, image_id, is_lost))
+        for task_id, image_id in found
+    )
+
+
+def _fail_lost(session: Session, task_id: int, image_id: int, still_lost: ColumnElement[bool]) -> bool:
+    study_id = lock_study_of_image(session, image_id).id
+    before = session.execute(
+        select(Task.state, Task.error_code, Task.image_id, Task.model_id, Task.batch_id, Batch.keep_current)
+        .outerjoin(Batch, Batch.id == Task.batch_id)
+        .where(Task.id == task_id)
+    ).one()
+    ended = session.execute(
+        update(Task)
+        .where(Task.id == task_id, still_lost)
+        .values(state=TaskState.FAILED, lease_owner=None, lease_until_ms=None, finished_at=now_utc())
+        .returning(Task.id)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if ended is None:
+        return False
+    code = Reason.WORKER_LOST if before.state is TaskState.CLAIMED else before.error_code
+    reference = TaskReference(task_id, before.image_id, before.model_id, before.batch_id, bool(before.keep_current))
+    record(session, reference, failed(code or Reason.WORKER_LOST))
+    if not reference.keep_current:
+        recompute(session, study_id)
+    return True
+
+
+def settle_studies(session: Session, limit: int) -> int:
+    """Compute the answers of open studies whose quiet or longest wait has passed; returns how many changed their state.
+
+    A study waits until every live listener has registered what it acknowledged until then. A study with open tasks is
+    computed once, when it stops receiving; later the ends of these tasks compute it. Answers withheld because of a
+    silent listener are computed again once no silent listener can hold a film of theirs. Re-runs that ended more than
+    an hour ago without being closed by their command are closed as well.
+    """
+    _close_forgotten_batches(session)
+    watermarks = inboxes.watermarks(session)
+    is_settled = and_(
+        text("study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
+        Study.ready_at_ms <= now_ms(),
+        or_(Study.state == StudyState.RECEIVING, ~_has_open_work()),
+    )
+    if watermarks.live_until_ms is not None:
+        is_settled = and_(is_settled, Study.ready_at_ms <= watermarks.live_until_ms)
+    changed = _decide_again(session, is_settled, limit, watermarks)
+    is_free: ColumnElement[bool] = and_(text("study.flags LIKE '%LISTENER_SILENT%'"))
+    if watermarks.silent_until_ms is not None:
+        is_free = and_(is_free, Study.ready_at_ms <= watermarks.silent_until_ms)
+    return changed + _decide_again(session, is_free, limit, watermarks)
+
+
+def _decide_again(session: Session, which: ColumnElement[bool], limit: int, watermarks: Watermarks) -> int:
+    candidates = session.execute(
+        select(Study.id, Study.state)
+        .where(which)
+        .order_by(Study.ready_at_ms)
+        .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True, of=Study)
+    ).all()
+
+    def decide(study_id: int, before: StudyState) -> bool:
+        return recompute(session, study_id, watermarks).state is not before
+
+    return sum(_one_of_many(session, study_id, partial(decide, study_id, state)) for study_id, state in candidates)
+
+
+def _one_of_many(session: Session, study_id: int, work: Callable[[], bool]) -> bool:
+    """Work on one study in a savepoint: one whose answer cannot be computed must not hold up the others."""
+    try:
+        with session.begin_nested():
+            return work()
+    except DatabaseUnavailable:
+        raise
+    except Exception:
+        logger.exception(
+            "a study cannot be decided, it stays as it is", extra={"action": "undecided", "study": study_id}
+        )
+        return False
+
+
+def rewind(session: Session, lease_ms: int) -> int:
+    """Correct moments that lie too far ahead; returns how many rows had one.
+
+    They were written before the database's clock was set back, and would hold up tasks and studies for as long.
+    """
+    clock = now_ms()
+    ready = case((Study.quiet_ms < Study.max_wait_ms, clock + Study.quiet_ms), else_=clock + Study.max_wait_ms)
+    statements = (
+        update(Study)
+        .where(
+            text("study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
+            or_(
+                Study.ready_at_ms > ready + CLOCK_SLACK_MS,
+                Study.force_at_ms > clock + Study.max_wait_ms + CLOCK_SLACK_MS,
+            ),
+        )
+        .values(
+            ready_at_ms=case((Study.ready_at_ms < ready, Study.ready_at_ms), else_=ready),
+            force_at_ms=clock + Study.max_wait_ms,
+        )
+        .returning(Study.id),
+        update(Task)
+        .where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms > clock + 2 * lease_ms + CLOCK_SLACK_MS)
+        .values(lease_until_ms=clock + lease_ms)
+        .returning(Task.id),
+        update(Task)
+        .where(IS_OPEN, Task.hinted_at_ms > clock + CLOCK_SLACK_MS)
+        .values(hinted_at_ms=None, hint_count=0)
+        .returning(Task.id),
+        update(Task)
+        .where(IS_OPEN, Task.not_before_ms > clock + LONGEST_BACKOFF_MS)
+        .values(not_before_ms=0)
+        .returning(Task.id),
+    )
+    found = (session.execute(each.execution_options(synchronize_session=False)) for each in statements)
+    return sum(len(rows.all()) for rows in found)
+
+
+def due_live(session: Session, limit: int) -> list[int]:
+    """The live tasks that may be claimed now, in the order of work, whether they were hinted at or not."""
+    due = select(Task.id).where(_is_open(Lane.LIVE), is_claimable()).order_by(Task.priority, Task.id).limit(limit)
+    return list(session.scalars(due))
+
+
+def forget_hints(session: Session, task_ids: Sequence[int] | None = None) -> None:
+    """Make waiting tasks due for a hint now: these, or all, because a new worker may have missed the hints before."""
+    waiting = update(Task).where(IS_OPEN, Task.state == TaskState.PENDING, Task.hint_count > 0)
+    if task_ids is not None:
+        waiting = waiting.where(Task.id.in_(task_ids))
+    session.execute(waiting.values(hinted_at_ms=None, hint_count=0).execution_options(synchronize_session=False))
+
+
+def _has_open_work() -> ColumnElement[bool]:
+    return select(Image.id).where(Image.study_id == Study.id, Image.is_current, has_open_task()).exists()
+
+
+def _close_forgotten_batches(session: Session) -> None:
+    long_ago = session.execute(select(now_utc())).scalar_one() - FORGOTTEN_AFTER
+    is_recent = or_(Task.finished_at.is_(None), Task.finished_at > long_ago)
+    in_use = select(Task.id).where(Task.batch_id == Batch.id, is_recent).exists()
+    session.execute(
+        update(Batch)
+        .where(Batch.kind == BatchKind.RERUN, Batch.closed_at.is_(None), Batch.created_at < long_ago, ~in_use)
+        .values(closed_at=now_utc())
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,89 @@
+"""The worker processes: one row for each, kept by its heartbeat."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select, update
+
+from worker.db.schema.engine import in_transaction
+from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.study import Task, Worker
+from worker.db.schema.types import now_utc
+from worker.db.tasks.queue import forget_hints
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session, sessionmaker
+
+#: `WorkerBeat.kind` of a command that works on its own tasks.
+LOCAL_KIND = "local"
+#: The row of a silent worker is deleted after this time.
+FORGET_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """What a worker writes of itself with each heartbeat."""
+
+    name: str
+    host: str
+    pid: int
+    kind: str
+    model: str
+    engine: str
+    task_id: int | None
+    tasks_done: int
+
+
+def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
+    """Write that a worker is alive; the first heartbeat adds its row."""
+    values = fitted(Worker, asdict(beat)) | {"heartbeat_at": now_utc()}
+
+    def work(session: Session) -> None:
+        # A hint may name a task that does not exist. The row refers to tasks, and the heartbeat must not fail.
+        values["task_id"] = session.execute(select(Task.id).where(Task.id == beat.task_id)).scalar_one_or_none()
+        known = session.execute(
+            update(Worker)
+            .where(Worker.name == values["name"])
+            .values(values)
+            .returning(Worker.id)
+            .execution_options(synchronize_session=False)
+        ).scalar_one_or_none()
+        if known is None:
+            oldest = session.execute(select(now_utc())).scalar_one() - FORGET_AFTER
+            session.execute(delete(Worker).where(Worker.heartbeat_at < oldest))
+            insert_unless_there(session, Worker, [values | {"started_at": now_utc()}], "name")
+            if beat.kind != LOCAL_KIND:
+                forget_hints(session)
+
+    in_transaction(sessions, work)
+
+
+def sign_off(sessions: sessionmaker[Session], name: str) -> None:
+    """Delete the row of a worker at its orderly end."""
+
+    def work(session: Session) -> None:
+        session.execute(delete(Worker).where(Worker.name == name))
+
+    in_transaction(sessions, work)
+
+
+def live_workers(session: Session, within_ms: int) -> int:
+    """Count the workers that take hints and whose last heartbeat is younger than `within_ms`.
+
+    A command that works on its own tasks (`LOCAL_KIND`) takes none, and must not wait for itself.
+    """
+    return session.execute(select(func.count()).where(*_is_live(session, within_ms))).scalar_one()
+
+
+def live_names(session: Session, within_ms: int) -> set[str]:
+    """The names of the workers that `live_workers` counts."""
+    return set(session.execute(select(Worker.name).where(*_is_live(session, within_ms))).scalars())
+
+
+def _is_live(session: Session, within_ms: int) -> tuple[ColumnElement[bool], ...]:
+    oldest = session.execute(select(now_utc())).scalar_one() - timedelta(milliseconds=within_ms)
+    return Worker.heartbeat_at >= oldest, Worker.kind != LOCAL_KIND

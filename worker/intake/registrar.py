@@ -1,0 +1,295 @@
+"""The loop of step 3: file the objects of the listener's spool, publish progress, write refusals to SQL.
+
+An entry is removed from the spool last (`worker.intake.filing`). One that fails waits while later entries go first; one
+that is at fault itself is set aside in quarantine.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from dicom_io.errors import DicomIoError, SpoolError, SpoolFull
+from dicom_io.inbox.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
+from dicom_io.inbox.quarantine import Note
+from dicom_io.inbox.spool import NotAFile, SourceUnreadable, Spool
+from dicom_io.inbox.store import StoreAway
+from dicom_io.reasons import Reason
+from worker.db.answers import inboxes
+from worker.db.filing.registry import add_refusals, push_ready
+from worker.db.schema.engine import in_transaction, reading
+from worker.errors import DatabaseUnavailable
+from worker.intake.arrivals import Arrivals
+from worker.intake.setbacks import Setbacks
+from worker.logs import error_class
+from worker.loops import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from worker.intake.filing import Filing
+
+logger = logging.getLogger(__name__)
+
+TAKE = 200
+#: The dispatcher is woken after so many objects: each of its turns takes several transactions, which would slow a burst.
+WAKE_EVERY = 20
+IDLE_S = 1.0
+#: Shortest and longest time between two publications of a listener without news, in seconds.
+PUBLISH_S = (1.0, 5.0)
+#: An entry that failed this often, while others were filed, is at fault itself and is set aside.
+TRIES = 5
+#: The same for the only failing entry, when no other was filed meanwhile; until then it holds up studies.
+TRIES_ALONE = 20
+#: When so many entries in a row fail, they are not at fault: the turn ends, and the next one begins with later entries.
+MOST_IN_A_ROW = 3
+
+
+class OpenStudies(Protocol):
+    """The studies of associations that are still open."""
+
+    def open_studies(self) -> frozenset[str]:
+        """Study Instance UIDs received over associations still open."""
+
+
+class Registrar(Loop):
+    """Files the objects in the listener's spool, publishes its progress, and writes refusals to SQL."""
+
+    name = "registrar"
+
+    def __init__(
+        self,
+        spool: Spool,
+        journal: Journal,
+        sessions: sessionmaker[Session],
+        make_filing: Callable[[], Filing],
+        on_registered: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(IDLE_S)
+        self._spool = spool
+        self._journal = journal
+        self._sessions = sessions
+        self._reads = reading(sessions)
+        self._make_filing = make_filing
+        self._on_registered = on_registered
+        self._filing: Filing | None = None
+        self._open: OpenStudies | None = None
+        self._arrivals = Arrivals()
+        self._publish_s = PUBLISH_S[0]
+        self._published = (-math.inf, 0)
+        self._uid = ""
+        self._setbacks = Setbacks(clock)
+        #: Objects filed since the start, and how many of them before an entry that waits failed first.
+        self._filed = 0
+        self._filed_before: dict[str, int] = {}
+        self._in_a_row = 0
+        #: Whether the last turn that found entries ended before its last one.
+        self._is_cut_short = False
+        #: Entries that can be neither read nor set aside; like those in quarantine they hold up no study.
+        self._left_out: set[str] = set()
+
+    @property
+    def put_off(self) -> int:
+        """How many entries could not be filed so far and wait for their next try, while others go first."""
+        return len(self._setbacks)
+
+    @property
+    def oldest_s(self) -> float:
+        """How long the oldest acknowledged object has waited to be registered."""
+        return self._arrivals.oldest_s()
+
+    def watch(self, listener: OpenStudies, quiet_ms: int) -> None:
+        """Watch this listener: studies of its open associations do not count as complete."""
+        self._open = listener
+        # Often enough that a study is not seen to be complete much later than it is.
+        self._publish_s = min(max(quiet_ms / 10_000, PUBLISH_S[0]), PUBLISH_S[1])
+
+    def arrived(self, key: str) -> None:
+        """An object was acknowledged just now."""
+        self._arrivals.note(key)
+        self.wake()
+
+    def turn(self) -> bool:
+        """File up to 200 objects; the database is asked first, so that nothing changes while it is away."""
+        if self._filing is None:
+            self._filing = self._make_filing()
+        self._push_open()
+        keys = self._due(self._listed())
+        # Refusals come last: objects matter more.
+        self.each(partial(self._file_all, self._filing, keys), self._book_refusals)
+        return len(keys) == TAKE
+
+    def beat(self) -> None:
+        """Say in SQL that this listener lives and may hold objects, whatever keeps it from registering them."""
+        self._publish(None, self._published[1])
+
+    def close(self) -> None:
+        """Say at an orderly end that nothing is left to register; entries that are left hold up their studies."""
+        if not self._spool.keys():
+            with self._sessions.begin() as session:
+                inboxes.close(session, self._inbox)
+
+    @property
+    def _inbox(self) -> str:
+        """The spool's identity, made when it is first needed: a disk that is full now may have room later."""
+        self._uid = self._uid or self._spool.uid()
+        return self._uid
+
+    def _listed(self) -> list[str]:
+        """List the spool, and publish until when all acknowledged objects are registered."""
+        with self._reads() as session:
+            self._arrivals.read_clock(inboxes.clock(session))
+        keys = self._spool.keys()
+        self._left_out &= set(keys)
+        waiting = [key for key in keys if key not in self._left_out]
+        self._arrivals.listed(waiting)
+        since, before = self._published
+        now = time.monotonic()
+        if now - since >= self._publish_s or bool(waiting) != bool(before):
+            self._publish(self._arrivals.registered_until_ms(), len(waiting))
+            self._published = (now, len(waiting))
+        return keys
+
+    def _publish(self, until: int | None, waiting: int) -> None:
+        said = inboxes.Published(self._inbox, socket.gethostname(), os.getpid(), until, waiting)
+        with self._sessions.begin() as session:
+            inboxes.publish(session, said)
+
+    def _due(self, keys: Sequence[str]) -> list[str]:
+        """The oldest entries that do not wait for another try."""
+        self._setbacks.keep(keys)
+        return self._setbacks.due(keys)[:TAKE]
+
+    def _file_all(self, filing: Filing, keys: list[str]) -> None:
+        self._in_a_row = 0
+        for start in range(0, len(keys), WAKE_EVERY):
+            try:
+                for key in keys[start : start + WAKE_EVERY]:
+                    # Several listeners may share a spool, as one for TLS and one for plain senders do.
+                    with self._spool.claimed(key) as is_ours:
+                        if is_ours:
+                            self._try(filing, key)
+            finally:
+                self._on_registered()
+
+    def _try(self, filing: Filing, key: str) -> None:
+        """File an entry; one that fails waits, and later entries go first."""
+        try:
+            self._file(filing, key)
+        except (DatabaseUnavailable, StoreAway, SpoolFull):
+            # Not the fault of an entry.
+            raise
+        except Exception as error:
+            self._put_off(filing, key, error)
+            self._in_a_row += 1
+            if self._in_a_row >= MOST_IN_A_ROW:
+                self._is_cut_short = True
+                raise
+            return
+        self._in_a_row = 0
+        self._setbacks.forget(key)
+        self._filed_before.pop(key, None)
+        if self._is_cut_short:
+            # The cause is over.
+            self._is_cut_short = False
+            self._setbacks.retry_all()
+
+    def _put_off(self, filing: Filing, key: str, error: Exception) -> None:
+        tries = self._setbacks.add(key)
+        before = self._filed_before.setdefault(key, self._filed)
+        facts = {"key": key, "cause": error_class(error), "tries": tries}
+        is_readable = self._spool.is_readable(key)
+        # Where the store fails with an entry that can be read, the entry waits, however long that takes.
+        is_at_fault = not (isinstance(error, SpoolError) and is_readable)
+        # An unreadable entry is proof enough: in a quiet night no other entry comes.
+        is_alone = tries >= TRIES_ALONE and len(self._setbacks) == 1
+        is_proven = self._filed > before or not is_readable or is_alone
+        if tries >= TRIES and is_at_fault and is_proven:
+            try:
+                filing.discard(key)
+                self._set_aside(key, error, tries)
+            except SpoolError:
+                self._left_out.add(key)
+                logger.exception("object cannot be set aside, it is left out", extra={"action": "left_out", **facts})
+            return
+        if tries == 1:
+            logger.warning("object put off, others go first", extra={"action": "put_off", **facts}, exc_info=error)
+
+    def _file(self, filing: Filing, key: str) -> None:
+        try:
+            entry = filing.file(self._spool.path(key), key, self._arrivals.arrived_ms(key))
+        except SourceUnreadable:
+            # Another registrar on the same spool was quicker.
+            return
+        except NotAFile as error:
+            self._set_aside(key, error)
+            return
+        except SpoolError:
+            # The store is full or away: the entry stays in the spool until it is back.
+            raise
+        except (DicomIoError, DataError) as error:
+            filing.discard(key)
+            self._set_aside(key, error)
+            return
+        self._filed += 1
+        self._spool.remove(key)
+        self._arrivals.forget(key)
+        logger.info(
+            "object registered",
+            extra={
+                "action": "register",
+                "study": entry.study_id,
+                "image": entry.image_id,
+                "duplicate": entry.is_duplicate,
+            },
+        )
+
+    def _set_aside(self, key: str, error: Exception, tries: int = 1) -> None:
+        """Move an object that cannot be registered to quarantine, and note a refusal."""
+        self._spool.quarantine(key, Note.of(Reason.REGISTRATION_FAILED, error, tries))
+        self._setbacks.forget(key)
+        self._filed_before.pop(key, None)
+        logger.error(
+            "object set aside in quarantine", extra={"action": "quarantine", "key": key, "cause": type(error).__name__}
+        )
+        record = RefusalRecord(kind=RefusalKind.OBJECT, reason=Reason.REGISTRATION_FAILED, **now_and_uid())
+        try:
+            self._journal.append(record)
+        except SpoolError:
+            logger.exception("object set aside without a refusal in SQL", extra={"action": "journal_failed"})
+
+    def _push_open(self) -> None:
+        studies = self._open.open_studies() if self._open else frozenset()
+        if studies:
+            in_transaction(self._sessions, lambda session: push_ready(session, sorted(studies)))
+
+    def _book_refusals(self) -> None:
+        drained = self._journal.drain()
+        try:
+            self._book(drained.records)
+        except (DataError, IntegrityError):
+            for record in drained.records:
+                self._book_alone(record)
+        self._journal.ack(drained)
+
+    def _book_alone(self, record: RefusalRecord) -> None:
+        """Write one refusal; a record that the database does not take is dropped, so that the others are written."""
+        try:
+            self._book((record,))
+        except (DataError, IntegrityError) as error:
+            logger.error("refusal dropped", extra={"action": "refusal_dropped", "cause": error_class(error)})
+
+    def _book(self, records: Sequence[RefusalRecord]) -> None:
+        if records:
+            with self._sessions.begin() as session:
+                add_refusals(session, records)

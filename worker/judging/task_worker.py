@@ -1,0 +1,186 @@
+"""A process that works on tasks: its connections, its models, its heartbeat in SQL (it runs steps 5 to 8 of the flow)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dicom_io.film.store import FilmStore
+from model.serving.classifier import Classifier
+from model.serving.engine import open_engine
+from worker.auditing.processes import ProcessTrail
+from worker.database import Database, connect
+from worker.db.read.probes import Probe
+from worker.db.tasks.workers import LOCAL_KIND, WorkerBeat, heartbeat, sign_off
+from worker.health import checks
+from worker.health.monitor import Monitor, seldom
+from worker.judging import pipeline
+from worker.judging.lanes import in_order
+from worker.judging.pipeline import LeaseOptions, WorkerContext
+from worker.loops import Loop
+from worker.models.active import active_model, bundle_of, record_model
+from worker.models.openable import answer_questions
+from worker.presence import present
+from worker.queue.departed import ReleaseOptions, release_departed
+from worker.stores import store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from dicom_io.reasons import Outcome
+    from worker.db.read.probes import Finding
+    from worker.settings import Settings
+
+
+#: Every byte of a bundle is read to check it.
+MODEL_EVERY_S = 600.0
+
+
+class Classifiers:
+    """The classifiers of one process, each opened on first use: in the worker's child, never in its parent."""
+
+    def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._open: dict[str, Classifier] = {}
+        #: The model that was opened last; empty before the first task.
+        self.latest = ""
+
+    def of(self, model: str) -> Classifier:
+        """The classifier of a bundle; raises ModelError, or ModelMismatch when SQL knows it with other contents."""
+        if model not in self._open:
+            bundle = bundle_of(self._settings, model)
+            record_model(self._sessions, bundle)
+            self._open[model] = Classifier(bundle, open_engine(bundle, self._settings.engine))
+            self.latest = model
+        return self._open[model]
+
+
+class Heartbeat(Loop):
+    """Says in SQL again and again that a worker lives; it goes on after a failure."""
+
+    name = "heartbeat"
+
+    def __init__(self, beat: Callable[[], None], every_s: float) -> None:
+        super().__init__(every_s)
+        self._beat = beat
+
+    def turn(self) -> bool:
+        """One heartbeat."""
+        self._beat()
+        return False
+
+
+class TaskWorker:
+    """One process that works on tasks: its context, its row in ``worker`` and the heartbeat that keeps the row fresh."""
+
+    def __init__(self, settings: Settings, database: Database, kind: str, parent: str = "") -> None:
+        self._settings = settings
+        self._database = database
+        self._kind = kind
+        self._parent = parent
+        self._tasks_done = 0
+        self._current: int | None = None
+        host = socket.gethostname()
+        self.name = f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._presence = present(settings.home, self.name, parent)
+        self._classifiers = Classifiers(settings, database.sessions)
+        self.context = WorkerContext(
+            owner=self.name,
+            sessions=database.sessions,
+            store=store_of(settings, known=True),
+            films=FilmStore(settings.films),
+            classifier_of=self._classifiers.of,
+            lease=LeaseOptions(
+                lease_ms=round(settings.lease_s * 1000),
+                max_attempts=settings.max_attempts,
+                backoff_ms=round(settings.retry_backoff_s * 1000),
+            ),
+            engine=settings.engine,
+            policies=settings.policies,
+            film_memory_mb=settings.film_memory_mb,
+        )
+        self._trail = ProcessTrail(settings, database.sessions, "auscult work")
+        self.heartbeat = Heartbeat(self._beat, settings.heartbeat_s)
+        self._monitor = Monitor("worker", database.sessions, self._checks(), [self.heartbeat])
+
+    def start(self) -> None:
+        """Start the heartbeat and, but for a command's own worker, the monitor."""
+        self.heartbeat.start()
+        if self._kind != LOCAL_KIND:
+            self._monitor.start()
+
+    def in_order(self, task_ids: Sequence[int]) -> Iterator[int]:
+        """The tasks to do for a message, one by one: live work that is due goes between those of a re-run."""
+        return in_order(self._database.sessions, task_ids, budget_s=self._settings.task_limit_s / 2)
+
+    def score(self, task_id: int) -> Outcome | None:
+        """Do one task, if it is still to be done."""
+        self._current = task_id
+        try:
+            return pipeline.score_task(self.context, task_id)
+        finally:
+            self._current = None
+            self._tasks_done += 1
+
+    def stop(self) -> None:
+        """Delete the row in ``worker``: a worker that ends in order does not count as a silent one."""
+        self.heartbeat.stop(self._settings.heartbeat_s)
+        self._monitor.stop(self._settings.heartbeat_s)
+        self._monitor.sign_off()
+        if self._presence:
+            self._presence.leave()
+        sign_off(self._database.sessions, self.name)
+        self._trail.note_stop()
+        self._database.dispose()
+
+    def _checks(self) -> list[Callable[[], Finding]]:
+        """The probes of this worker."""
+        settings, database = self._settings, self._database
+
+        def open_model() -> Finding:
+            name = active_model(settings, database) or settings.model
+            return checks.model(lambda: record_model(database.sessions, bundle_of(settings, name)), name)
+
+        return [
+            lambda: checks.disk(Probe.STORE_DISK, settings.store),
+            lambda: checks.disk(Probe.FILMS_DISK, settings.films),
+            seldom(open_model, MODEL_EVERY_S),
+        ]
+
+    def _beat(self) -> None:
+        row = WorkerBeat(
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            kind=self._kind,
+            model=self._classifiers.latest,
+            engine=self._settings.engine,
+            task_id=self._current,
+            tasks_done=self._tasks_done,
+        )
+        heartbeat(self._database.sessions, row)
+        if self._kind != LOCAL_KIND:
+            self._trail.note_start()
+        release_departed(self._database.sessions, ReleaseOptions.of(self._settings), self._parent)
+        self._answer()
+
+    def _answer(self) -> None:
+        """Answer which bundles can be opened; where the store is away the question stays unanswered."""
+        with suppress(OSError):
+            answer_questions(self._settings, self.name)
+
+
+def start_worker(settings: Settings, kind: str = "celery", parent: str = "") -> TaskWorker:
+    """Open this process's own connections and start the heartbeat.
+
+    ``kind`` is shown in the table of workers; ``parent`` is the key of the `Presence` of the process that started it.
+    """
+    worker = TaskWorker(settings, connect(settings), kind, parent)
+    worker.start()
+    return worker

@@ -1,0 +1,5 @@
+"""Settings by subject, and secrets that stand in files; `worker.settings` is made of them.
+
+In: variables and values of `auscult.toml`. Out: checked values.
+May import: `addresses`, `environment`, `errors`.
+"""

@@ -1,0 +1,100 @@
+"""``auscult up``: broker, listener and workers supervised in one go, on the embedded default or on two URLs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.auditing.processes import ProcessTrail
+from worker.database import connect, make_home, open_database
+from worker.errors import DatabaseUnavailable, WorkerError
+from worker.models.active import check_active_bundle, check_first_start
+from worker.processes.broker import start_broker
+from worker.processes.supervisor import Child, Supervisor, auscult
+from worker.runfiles import clear_port, home_locked
+from worker.settings import Settings, child_environment, port_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The supervisor of broker, listener and workers, and the listener among them."""
+
+    supervisor: Supervisor
+    listener: Child
+
+
+@contextmanager
+def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
+    """Start broker, listener and workers, for one ``command`` of a data folder at a time; end them in order on exit."""
+    check_first_start(settings)
+    make_home(settings)
+    with home_locked(settings.home, command):
+        check_start(settings)
+        supervisor = Supervisor()
+        supervisor.handle_signals()
+        database = connect(settings)
+        trail = ProcessTrail(settings, database.sessions, command)
+        trail.try_start()
+        try:
+            if not settings.broker_url:
+                start_broker(settings, supervisor)
+            clear_port(port_file(settings))
+            env = child_environment(settings)
+            listener = supervisor.add(Child("listener", auscult("listen"), env, announces=True))
+            for number in range(settings.processes):
+                supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
+            yield Stack(supervisor, listener)
+        finally:
+            supervisor.stop()
+            trail.note_stop()
+            database.dispose()
+
+
+def check_start(settings: Settings) -> None:
+    """Raise errors that a person has to fix; a database that is away, full or read-only is waited for."""
+    try:
+        database = open_database(settings)
+        check_active_bundle(settings, database)
+        database.dispose()
+    except DatabaseUnavailable as error:
+        # A start that fails again and again would leave the PACS without a listener.
+        logger.warning("%s; waiting for it", error, extra={"action": "away"})
+
+
+def wait_until_listening(stack: Stack) -> int:
+    """The port, once the listener is bound; raises when it does not come up."""
+    supervisor = stack.supervisor
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not supervisor.stopping.is_set():
+        supervisor.check()
+        port = stack.listener.announced()
+        if port:
+            return int(port)
+        if time.monotonic() > deadline:
+            msg = f"the listener did not come up within {READY_TIMEOUT_S:.0f} s"
+            raise WorkerError(msg)
+        supervisor.stopping.wait(0.1)
+    msg = "stopped before the listener was up"
+    raise WorkerError(msg)
+
+
+def run_workers(settings: Settings, processes: int) -> None:
+    """Several worker processes side by side, each restarted when it ends."""
+    supervisor = Supervisor()
+    supervisor.handle_signals()
+    try:
+        for number in range(processes):
+            supervisor.add(Child(f"worker {number + 1}", auscult("work"), child_environment(settings)))
+        supervisor.run()
+    finally:
+        supervisor.stop()
