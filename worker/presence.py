@@ -91,6 +91,10 @@ class Presence:
             self._path.unlink(missing_ok=True)
         os.close(self.descriptor)
 
+    def abandon(self) -> None:
+        """Unlock the file and leave it, so that others release what this process still claims."""
+        os.close(self.descriptor)
+
 
 def present(home: Path, name: str = "", parent: str = "") -> Presence | None:
     """The file by which others see that this process has ended; None where it cannot be made: then its leases tell."""

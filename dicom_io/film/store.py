@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING
 
 from dicom_io.durable import file_size, make_folder, remove_file, spool_error
-from dicom_io.film.png import read_png, write_png
 from dicom_io.inbox.store import MARKER, check_root, is_file, prepare_root, tmp_of
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ class FilmStore:
 
     def save(self, film: Film) -> str:
         """Write the film unless it exists, and return its key; raises SpoolError if it cannot be written."""
+        # Here, because the listener, which only removes films, needs no decoders.
+        from dicom_io.film.png import write_png
+
         path = self.path(film.sha256)
         if is_file(path):
             return film.sha256
@@ -69,4 +71,6 @@ class FilmStore:
 
     def load(self, key: str, version: int) -> Film:
         """Read a film; ``version`` is that of the code that made it."""
+        from dicom_io.film.png import read_png  # as in `save`
+
         return dataclasses.replace(read_png(self.path(key)), version=version)

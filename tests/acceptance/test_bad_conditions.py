@@ -202,7 +202,9 @@ def test_a_full_disk_is_answered_out_of_resources_and_keeps_nothing(
         assert answers_echo(dcmtk, listener.port)
         push(dcmtk, listener.port, small.files)
         wait_until(lambda: small.uid in migrated.worklist(), 30, "the small film to be registered")
-        (row,) = migrated.query("SELECT reason, study_uid FROM refused WHERE source = 'door'")
+        at_the_door = "SELECT reason, study_uid FROM refused WHERE source = 'door'"
+        wait_until(lambda: migrated.query(at_the_door), 30, "the refusal to be recorded")
+        (row,) = migrated.query(at_the_door)
         assert row == {"reason": "OUT_OF_RESOURCES", "study_uid": large.uid}
     finally:
         listener.stop()

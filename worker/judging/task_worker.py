@@ -86,6 +86,8 @@ class TaskWorker:
         self._parent = parent
         self._tasks_done = 0
         self._current: int | None = None
+        #: Whether a task ended by an exception, SystemExit for one: then it may still be claimed.
+        self._is_interrupted = False
         host = socket.gethostname()
         self.name = f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._presence = present(settings.home, self.name, parent)
@@ -124,6 +126,9 @@ class TaskWorker:
         self._current = task_id
         try:
             return pipeline.score_task(self.context, task_id)
+        except BaseException:
+            self._is_interrupted = True
+            raise
         finally:
             self._current = None
             self._tasks_done += 1
@@ -133,7 +138,9 @@ class TaskWorker:
         self.heartbeat.stop(self._settings.heartbeat_s)
         self._monitor.stop(self._settings.heartbeat_s)
         self._monitor.sign_off()
-        if self._presence:
+        if self._presence and self._is_interrupted:
+            self._presence.abandon()
+        elif self._presence:
             self._presence.leave()
         sign_off(self._database.sessions, self.name)
         self._trail.note_stop()

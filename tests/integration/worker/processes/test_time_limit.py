@@ -18,10 +18,15 @@ from tests.support.films import film, save
 from tests.support.servers import launch
 from tests.support.waiting import wait_until
 from worker.batches.ingest import Ingester
+from worker.database import connect
 from worker.db.read import queries
+from worker.db.tasks.workers import LOCAL_KIND
 from worker.intake.filing import Filing, StudyClock
-from worker.presence import departed
+from worker.judging import pipeline
+from worker.judging.task_worker import TaskWorker
+from worker.presence import departed, note_timeout
 from worker.processes.app import make_app
+from worker.queue.departed import ReleaseOptions, release_departed
 from worker.queue.hints import HintPublisher
 from worker.queue.message import LIVE_QUEUE, TASK_NAME
 from worker.settings import child_environment, load_settings
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.database import Database
+    from worker.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -58,6 +64,35 @@ def test_the_pools_parent_notes_that_the_time_limit_ended_its_child_without_aski
     assert (ended.name, ended.is_timed_out) == (owner, True)
 
 
+def _queued_film(database: Database, settings: Settings, folder: Path) -> int:
+    """Register a film and return its task."""
+    filing = Filing(database.sessions, Store(settings.store), StudyClock(0, 60_000))
+    ingester = Ingester(Spool(folder / "spool"), filing)
+    ingester.take(save(film(), folder))
+    (task_id,) = ingester.intake.tasks
+    return task_id
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_film_that_its_child_still_claims_when_a_signal_ends_it_is_released_by_the_next_one(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The pool ends a child by SIGTERM, which raises SystemExit in Python code, and by SIGKILL a moment later.
+    settings = load_settings(home=tmp_path / "home", database_url=database_url, max_attempts=1)
+    task_id = _queued_film(database, settings, tmp_path)
+    monkeypatch.setattr(pipeline, "film_of_dicom", lambda _: sys.exit(1))
+    worker = TaskWorker(settings, connect(settings), LOCAL_KIND)
+    with pytest.raises(SystemExit):
+        worker.score(task_id)
+    note_timeout(settings.home, worker.name)
+    worker.stop()
+    assert release_departed(database.sessions, ReleaseOptions.of(settings)) == 1
+    with database.reads() as session:
+        (row,) = queries.outcomes_of_tasks(session, [task_id])
+    assert (row["outcome"], row["reason"]) == ("FAILED", "TIMED_OUT")
+    assert departed(settings.home) == []
+
+
 #: A worker whose films all hang, with a shorter limit than a site may set.
 _HANGING_WORKER = """
 import threading
@@ -75,11 +110,7 @@ def test_a_film_that_hangs_in_a_worker_ends_timed_out_after_its_attempts(
     database: Database, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     settings = load_settings(home=tmp_path / "home", database_url=database_url, broker_url=redis_url, max_attempts=1)
-    ingester = Ingester(
-        Spool(tmp_path / "spool"), Filing(database.sessions, Store(settings.store), StudyClock(0, 60_000))
-    )
-    ingester.take(save(film(), tmp_path))
-    (task_id,) = ingester.intake.tasks
+    task_id = _queued_film(database, settings, tmp_path)
     publisher = HintPublisher(redis_url)
     publisher.publish([task_id], LIVE_QUEUE)
     publisher.close()
