@@ -43,6 +43,9 @@ def pytest_configure() -> None:
     # A terminal of another width or colour must not change what the programs print.
     os.environ.update(COLUMNS="160", NO_COLOR="1", TERM="dumb", TF_CPP_MIN_LOG_LEVEL="3")
     os.environ.pop("FORCE_COLOR", None)
+    # Hundreds of processes start in the tests: each would compile TensorFlow, SQLAlchemy and our own code again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # A test that forgets to name a data folder must not touch the developer's.
     os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="auscult-xdg-")
 
