@@ -103,7 +103,8 @@ class Site:
     ) -> Registration:
         """Register one object; each call is other bytes unless `content` says otherwise, under a key of its own."""
         store_key = others.pop("store_key", uuid.uuid4().hex)
-        sent = {name: others.pop(name) for name in ("source", "arrived_ms", "rejection", "policy") if name in others}
+        named = ("source", "arrived_ms", "priority", "rejection", "policy")
+        sent = {name: others.pop(name) for name in named if name in others}
         pixels = others.pop("pixels", "")
         content = content if content is not None else f"{sop} {next(self._bytes)}"
         with self.sessions.begin() as session:
