@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 PARTS = ("listener", "worker", "film's process", "broker", "supervisor")
 MEASURES = {
     "rss": "resident memory, MB",
-    "pss": "proportional memory, MB",
+    "own": "own memory, MB",
     "fds": "file descriptors",
     "threads": "threads",
 }
 #: Largest growth over the soak that counts as flat, as a share of the level.
-TOLERANCE = {"rss": 0.10, "pss": 0.10, "fds": 0.10, "threads": 0.10, "latency": 0.25, "pending": 0.25}
+TOLERANCE = {"rss": 0.10, "own": 0.10, "fds": 0.10, "threads": 0.10, "latency": 0.25, "pending": 0.25}
 #: What is read of the queue, by its name.
 QUEUES = {
     "queue, tasks that wait": "pending",

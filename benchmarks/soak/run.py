@@ -65,13 +65,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure_capacity(served: Served) -> float:
     """Films a second that are judged while more of them wait than can be judged."""
-    burst = Traffic(Plan(1.0, BURST, seed=0), served)
+    plan = Plan(1.0, BURST, seed=0)
+    burst, films = Traffic(plan, served), sum(map(plan.films, range(BURST)))
     burst.start(time.monotonic())
-    _finished(served, burst)
-    with psycopg.connect(report.url_of(served)) as connection:
-        (rate,) = connection.execute(CAPACITY, (COLD,)).fetchone() or (None,)
-    if not rate:
-        raise RuntimeError(f"nothing was judged: {served.log.read_text(errors='replace')[-2000:]}")
+    with psycopg.connect(report.url_of(served), autocommit=True) as connection:
+
+        def left() -> tuple[int, int]:
+            (judged,) = connection.execute("SELECT count(*) FROM result").fetchone() or (0,)
+            (unfinished,) = connection.execute("SELECT open_studies FROM queue_health").fetchone() or (0,)
+            return films - judged, unfinished
+
+        before, until = left(), time.monotonic() + STALL_S
+        while before != (0, 0):
+            time.sleep(1.0)
+            now = left()
+            if now != before:
+                before, until = now, time.monotonic() + STALL_S
+            if time.monotonic() > until:
+                raise RuntimeError(f"films are not judged: {served.log.read_text(errors='replace')[-2000:]}")
+        (rate,) = connection.execute(CAPACITY, (COLD,)).fetchone() or (0,)
     return float(rate)
 
 

@@ -85,16 +85,19 @@ def _measured(process: psutil.Process) -> dict[str, Any]:
             "pid": process.pid,
             "age": round(time.time() - process.create_time(), 1),
             "rss": process.memory_info().rss / 1e6,
-            "pss": pss_mb(process.pid),
+            "own": own_mb(process.pid),
             "fds": process.num_fds(),
             "threads": process.num_threads(),
         }
 
 
-def pss_mb(pid: int) -> float | None:
-    """Proportional set size, MB; None where the kernel does not tell."""
+def own_mb(pid: int) -> float | None:
+    """Memory that is backed by no file, MB; None where the kernel does not tell.
+
+    Resident memory counts files that others read as well; proportional memory changes when another process ends.
+    """
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith("Anonymous:"):
                 return int(line.split()[1]) / 1e3
     return None

@@ -157,6 +157,11 @@ class Site:
         with self.engine.begin() as connection:
             connection.execute(text(statement))
 
+    def added(self, statement: str) -> Any:
+        """What an INSERT returns."""
+        with self.engine.begin() as connection:
+            return connection.execute(text(statement)).scalar_one()
+
     def rows(self, statement: str) -> list[dict[str, Any]]:
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(text(statement)).mappings()]

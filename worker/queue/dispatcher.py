@@ -38,7 +38,8 @@ SHADOW_CHUNK = 8
 BATCH_HINTS_PER_WORKER = 3
 #: Re-runs and the shadow share a queue.
 _BATCH_LANES = 2
-SETTLE_LIMIT = 500
+#: Studies that are settled in one transaction: hints wait for it, and so do workers whose film is in one of them.
+SETTLE_LIMIT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,17 @@ class Dispatcher(Loop):
         self._options = options
         self._beat = beat
         self._grace_max_ms = options.grace_max_ms
+        #: Studies that this turn settled.
+        self._settled = 0
 
     def turn(self) -> bool:
-        """Repair, settle, then publish due hints; the broker is asked first, so that a hint it refuses is not counted as sent."""
+        """Repair, settle, then publish due hints; the broker is asked first, so that a hint it refuses is not counted as sent.
+
+        The next turn follows at once where more studies than fit into one were complete.
+        """
+        self._settled = 0
         self.each(*self._repairs, self._hint)
-        return False
+        return self._settled >= SETTLE_LIMIT
 
     def _hint(self) -> None:
         self._publisher.check()
@@ -151,9 +158,9 @@ class Dispatcher(Loop):
         if self._beat:
             self._beat()
         with self._sessions.begin() as session:
-            settled = queue.settle_studies(session, SETTLE_LIMIT)
-        if settled:
-            logger.info("studies settled", extra={"action": "settle", "studies": settled})
+            self._settled = queue.settle_studies(session, SETTLE_LIMIT)
+        if self._settled:
+            logger.info("studies settled", extra={"action": "settle", "studies": self._settled})
 
     def _follow(self) -> None:
         """Continue the work of a command that suspended or resumed a model and was ended before it was done."""
