@@ -49,6 +49,7 @@ def of_the_code() -> dict[str, object]:
         "callers whose refusals are counted apart": refusals._MAX_CALLERS,
         "requests for storage commitment that wait": commitment.MAX_WAITING,
         "objects of one turn of the registrar": registrar.TAKE,
+        "studies settled in one transaction": dispatcher.SETTLE_LIMIT,
         "live hints in the broker, for each worker": dispatcher.LIVE_HINTS_PER_WORKER,
         "messages of a batch lane in the broker, for each worker": dispatcher.BATCH_HINTS_PER_WORKER,
         "tasks in one message": MAX_IDS,

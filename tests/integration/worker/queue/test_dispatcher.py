@@ -118,3 +118,18 @@ def test_the_broker_holds_so_many_hints_however_much_waits_and_however_often_it_
     dispatcher.turn()
     publisher.close()
     assert len(waiting(redis_url, LIVE_QUEUE)) == 5
+
+
+def test_many_complete_studies_are_settled_a_few_at_a_time_between_hints(
+    site: Site, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_dispatcher, "SETTLE_LIMIT", 2)
+    for number in range(3):
+        site.receive(f"1.{number}", f"1.{number}.1")
+    publisher = HintPublisher(redis_url)
+    dispatcher = Dispatcher(site.sessions, publisher, OPTIONS)
+    assert dispatcher.turn(), "a further turn follows at once"
+    assert len(waiting(redis_url, LIVE_QUEUE)) == 3
+    assert not dispatcher.turn()
+    publisher.close()
+    assert {row["state"] for row in site.rows("SELECT state FROM study")} == {"QUEUED"}
