@@ -155,6 +155,9 @@ class Study(Base):
     merged_into_id: Mapped[int | None] = mapped_column(
         ForeignKey("study.id"), comment="the study that took its films over; such a row is shown nowhere"
     )
+    requested_priority: Mapped[str] = mapped_column(
+        String(16), server_default="", comment="Requested Procedure Priority (0040,1003), or what stands for it"
+    )
 
 
 class Image(Base):
@@ -273,6 +276,12 @@ class Task(Base):
         Index(
             "ix_task_open_live",
             "priority",
+            "id",
+            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+        ),
+        Index(
+            "ix_task_open_live_age",
             "id",
             postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
             sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
