@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.database import BOTH, fresh_site
 from worker.db.audit.codes import Act, EventOutcome
-from worker.db.audit.purge import purge_audit
+from worker.db.audit.purge import AuditCutoffs, purge_audit
 from worker.db.audit.record import Actor, record
 
 pytestmark = pytest.mark.integration
@@ -91,8 +91,8 @@ def test_a_purge_deletes_what_is_old_and_sent_and_the_guard_stands_again(site):
         f"VALUES ('tls://here:1', {first + 1}, '2026-01-01 00:00:00')"
     )
     with site.sessions.begin() as session:
-        assert purge_audit(session, later - timedelta(hours=2), Actor("ada")) == 0
-        assert purge_audit(session, later, Actor("ada")) == 2
+        assert purge_audit(session, AuditCutoffs.at(later - timedelta(hours=2)), Actor("ada")) == 0
+        assert purge_audit(session, AuditCutoffs.at(later), Actor("ada")) == 2
     assert site.value("SELECT min(id) FROM audit_event") == first + 2
     event = site.rows("SELECT * FROM audit WHERE act = 'AUDIT_PURGED' ORDER BY event_id")[-1]
     assert json.loads(event["detail"]) == {"before": later.isoformat(), "events": 2}
