@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -37,7 +37,7 @@ def is_named(text: str) -> bool:
 
 
 def test_a_person_gets_their_data_and_nothing_is_left_of_them_on_a_system_at_work(tmp_path: Path) -> None:
-    person = {"PatientID": PATIENT, "PatientName": "Zqperson^Anna", "PatientBirthDate": "19310709"}
+    person: dict[str, Any] = {"PatientID": PATIENT, "PatientName": "Zqperson^Anna", "PatientBirthDate": "19310709"}
     with new_site(keep_years="0", keep_until_birthday="0") as site, site.running("up") as stack:
         theirs = make_study(tmp_path / "theirs", **person)
         other = make_study(tmp_path / "other", PatientID="4711", PatientName="Other^Bob")
@@ -93,7 +93,9 @@ def test_a_person_gets_their_data_and_nothing_is_left_of_them_on_a_system_at_wor
         (("patient", "export", "0815", "--out", "/nowhere/file.json"), "/nowhere"),
     ],
 )
-def test_nothing_is_removed_without_the_words_that_it_needs(site_of_nobody: Site, arguments: tuple[str, ...], said: str):
+def test_nothing_is_removed_without_the_words_that_it_needs(
+    site_of_nobody: Site, arguments: tuple[str, ...], said: str
+):
     done = site_of_nobody.run(*arguments, check=2)
     assert said in done.stderr
 

@@ -281,7 +281,6 @@ class _Run:
         stays = _outlook([each for each in found if each.holds], person, of.held).stays
         left = [each for each in found if not each.holds and each not in going]
         reasons = sorted({hold.reason.value for each in stays for hold in each.holds})
-        days = [hold.until for each in stays for hold in each.holds if hold.until]
         record(
             session,
             Act.PATIENT_ERASED,
@@ -294,8 +293,8 @@ class _Run:
                 "quarantined": of.discarded,
                 "texts": replaced,
                 "stays": len(stays),
+                # Without days, from which the birth date of a child could be computed.
                 "reasons": reasons,
-                "until": None if not days else str(max(days)),
                 "not_removed": of.failed,
                 "below_floor": self._order.below_floor,
                 "why": self._order.why,

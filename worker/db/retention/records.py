@@ -95,27 +95,29 @@ def _may_be_old_enough(rule: RecordRule, now: datetime, study_uids: Sequence[str
 
 def records(session: Session, study_ids: Sequence[int], rule: RecordRule, now: datetime) -> list[Record]:
     """The records of these studies, each once."""
-    found: dict[int, Record] = {}
+    found: list[Record] = []
     seen: set[int] = set()
     for study_id in study_ids:
         if study_id not in seen:
             together = _together(session, study_id)
             seen |= together
-            if together:
-                lead = study_id if study_id in together else min(together)
-                found[lead] = _record(session, lead, together, rule, now)
-    return list(found.values())
+            if one := _record(session, study_id, together, rule, now):
+                found.append(one)
+    return found
 
 
-def _record(session: Session, lead: int, together: Collection[int], rule: RecordRule, now: datetime) -> Record:
-    facts = [_facts(session, study_id) for study_id in sorted(together)]
+def _record(session: Session, lead: int, together: Collection[int], rule: RecordRule, now: datetime) -> Record | None:
+    facts = _facts_of(session, together)
+    if not facts:
+        return None
     floor = max((floor_of(each.dates, rule.floor) for each in facts), default=None) if rule.floor else None
     holds = holds_of(_joined([each.state for each in facts]), floor, rule, now)
     bound_until = _bound_until(session, together, rule.floor, now)
     if bound_until is not None:
         holds.append(Hold(Kept.BOUND, bound_until))
-    first = next(each for each in facts if each.study_id == lead)
-    return Record(lead, tuple(sorted(together)), first.study_uid, first.side, floor, tuple(holds))
+    first = next((each for each in facts if each.study_id == lead), facts[0])
+    ids = tuple(each.study_id for each in facts)
+    return Record(first.study_id, ids, first.study_uid, first.side, floor, tuple(holds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,12 @@ class _Facts:
     state: RecordState
 
 
-def _facts(session: Session, study_id: int) -> _Facts:
-    """What the rules read of one row."""
+def _facts_of(session: Session, study_ids: Collection[int]) -> list[_Facts]:
+    """What the rules read of these rows, in the order of their numbers; rows that are gone are left out."""
+    return [found for study_id in sorted(study_ids) if (found := _facts(session, study_id))]
+
+
+def _facts(session: Session, study_id: int) -> _Facts | None:
     of_study = Image.study_id == Study.id
     is_open = exists(select(Image.id).where(of_study, has_open_task()).correlate(Study))
     withdrawn = select(func.max(withdrawn_at())).select_from(Image).where(of_study).correlate(Study)
@@ -150,7 +156,9 @@ def _facts(session: Session, study_id: int) -> _Facts:
             committed.correlate(Study).scalar_subquery().label("committed_until"),
             youngest.correlate(Study).scalar_subquery().label("age_months"),
         ).where(Study.id == study_id)
-    ).one()
+    ).one_or_none()
+    if row is None:
+        return None
     return _Facts(
         study_id,
         row.study_uid,
@@ -245,7 +253,7 @@ def _bound_until(session: Session, study_ids: Collection[int], rule: FloorRule |
     others = [verdict for verdict in NoteVerdict if verdict is not NoteVerdict.APPLIED]
     pairs = [*ends, *_by_notes(session, study_ids, *others)]
     partners = {end for pair in pairs for end in pair} - set(study_ids)
-    floors = [floor_of(_facts(session, partner).dates, rule) if rule else date.max for partner in sorted(partners)]
+    floors = [floor_of(each.dates, rule) if rule else date.max for each in _facts_of(session, partners)]
     return max((floor for floor in floors if now.date() < floor), default=None)
 
 
@@ -294,7 +302,7 @@ def delete_record(session: Session, each: Record, order: Deletion) -> None:
     for study_uid, side, patient_key in named:
         detail = {
             "purge": order.by.purge_id,
-            "floor": None if each.floor is None else str(each.floor),
+            # Not the floor itself, from which the birth date of a child could be computed.
             "below_floor": order.below_floor,
             "why": order.why,
             "rows": deleted,
