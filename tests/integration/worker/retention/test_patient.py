@@ -12,7 +12,7 @@ import pytest
 
 from dicom_io.inbox.quarantine import Note, Quarantine
 from dicom_io.inbox.spool import Spool
-from tests.support.database import BOTH, fresh_site, scored
+from tests.support.database import BOTH, any_film, fresh_site, scored
 from tests.support.killed_purge import STEPS, killed
 from tests.support.objects import Made
 from tests.support.retention import Holding
@@ -111,7 +111,7 @@ def all_is_well(holding) -> None:
 def test_nothing_of_a_person_is_left_in_any_table_view_or_file(holding):
     film(holding, "1.1", grey=1, patient_name="Zqmuster^Anne")
     holding.site.receive("1.1", "1.1.1", content="corrected", patient_id=PATIENT, patient_name=NAME)
-    holding.judge(holding.site.value("SELECT max(id) FROM task"), scored(0.2))
+    holding.judge(holding.site.value("SELECT max(id) FROM task"), scored(0.2, film=any_film(grey=1)))
     film(holding, "1.2", grey=2)
     holding.judged("1.9", "1.9.1", grey=9, days=1, patient_id=OTHER)
     holding.site.settle()
@@ -251,7 +251,7 @@ def test_an_erasure_that_is_killed_loses_nothing_and_the_same_command_ends_it(ho
 def test_the_document_has_every_row_about_the_person_and_nothing_of_others(holding, tmp_path):
     film(holding, "1.1", grey=1, patient_name="Zqmuster^Anne")
     holding.site.receive("1.1", "1.1.1", content="corrected", patient_id=PATIENT, patient_name=NAME)
-    holding.judge(holding.site.value("SELECT max(id) FROM task"), scored(0.7))
+    holding.judge(holding.site.value("SELECT max(id) FROM task"), scored(0.7, film=any_film(grey=1)))
     holding.judged("1.9", "1.9.1", grey=9, patient_id=OTHER, patient_name="Zqother^Bob")
     key = put_aside(holding)
     out = tmp_path / "person.json"
