@@ -230,18 +230,10 @@ def test_an_erasure_that_is_killed_loses_nothing_and_the_same_command_ends_it(ho
     film(holding, "1.1", grey=1)
     film(holding, "1.2", grey=2)
     holding.judged("1.9", "1.9.1", grey=9, patient_id=OTHER)
-    killed(
-        holding.settings.home,
-        holding.site.url,
-        "erase",
-        step,
-        **{name: str(value) for name, value in NONE.items()},
-        patient=PATIENT,
-    )
+    killed(holding, lambda: erase(holding), step)
     is_done = step == "all is done"
     events = holding.site.rows("SELECT * FROM audit WHERE act IN ('PATIENT_ERASED', 'RECORDS_PURGED')")
     assert (len(events), len(holding.site.worklist())) == ((3, 1) if is_done else (0, 3))
-    holding.site.change("UPDATE purge SET lease_until_ms = 1")
     assert erase(holding).studies == (0 if is_done else 2)
     assert traces(holding) == []
     assert (holding.originals, holding.film_files) == (1, 1)

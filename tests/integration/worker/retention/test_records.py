@@ -365,9 +365,7 @@ def test_a_purge_of_records_that_is_killed_loses_nothing_and_the_next_one_ends_i
     judged(holding, "1.1", grey=1)
     judged(holding, "1.2", grey=2)
     judged(holding, "1.3", grey=3, days=5)
-    killed(
-        holding.settings.home, holding.site.url, "purge", step, **{name: str(value) for name, value in FLOOR.items()}
-    )
+    killed(holding, lambda: purge(holding), step)
     # A study is there with all its rows, or it is gone.
     gone = {"1.1", "1.2", "1.3"} - studies(holding)
     purged = {row["study_uid"] for row in holding.site.rows("SELECT study_uid FROM audit WHERE act = 'RECORDS_PURGED'")}
@@ -375,7 +373,6 @@ def test_a_purge_of_records_that_is_killed_loses_nothing_and_the_next_one_ends_i
     assert holding.site.value("SELECT count(*) FROM result") == len(studies(holding))
     for row in holding.site.rows("SELECT store_key, original_purged_at FROM image"):
         assert row["original_purged_at"] is not None or holding.store.exists(row["store_key"])
-    holding.site.change("UPDATE purge SET lease_until_ms = 1")
     purge(holding)
     assert (studies(holding), holding.originals, holding.film_files) == ({"1.3"}, 1, 1)
     assert len(holding.site.rows("SELECT * FROM audit WHERE act = 'RECORDS_PURGED'")) == 2
