@@ -15,7 +15,6 @@ from dicom_io.reasons import Reason
 from tests.support.objects import Made
 from worker.database import Database, connect
 from worker.db.read.queries import settle
-from worker.db.schema.migrate import migrate
 from worker.intake.filing import Filing, StudyClock
 from worker.intake.registrar import WAKE_EVERY, Registrar
 from worker.models.active import ensure_active_model
@@ -63,10 +62,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
-    settings = load_settings(home=tmp_path / "home", database_url=database_url)
+def bench(migrated_url: str, tmp_path: Path) -> Iterator[Bench]:
+    settings = load_settings(home=tmp_path / "home", database_url=migrated_url)
     database = connect(settings)
-    migrate(database.engine)
     spool = Spool(settings.spool)
     yield Bench(settings, database, spool, Store(settings.store), Journal(settings.spool))
     database.dispose()
@@ -260,7 +258,9 @@ def test_a_study_is_not_normal_while_an_acknowledged_film_of_it_waits_in_the_spo
         session.execute(text("UPDATE inbox SET registered_until_ms = (SELECT ready_at_ms - 1 FROM study)"))
         session.execute(text("UPDATE task SET state = 'CANCELLED'"))
     key = bench.put(Made(study_uid=first.study_uid), tmp_path)
-    blocked = bench.store.path(key).parent.parent
+    # The inner of two folders: the outer one of one key in 256 is there already.
+    blocked = bench.store.path(key).parent
+    blocked.parent.mkdir(mode=0o700, exist_ok=True)
     blocked.write_bytes(b"a file where the store needs a folder")
     bench.registrar().turn()
     assert bench.settled() == [("RECEIVING",)]
