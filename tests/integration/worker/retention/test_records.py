@@ -156,7 +156,7 @@ def test_a_study_beyond_its_floor_goes_with_every_row_that_names_it_and_others_s
 
 def answer_of(holding, uid: str) -> dict:
     """The row of the worklist, but for what depends on other rows and on the clock."""
-    return holding.site.entry(uid) | {"waiting_s": None, "priority_rank": None}
+    return {**holding.site.entry(uid), "waiting_s": None, "priority_rank": None}
 
 
 def sent() -> dict:
