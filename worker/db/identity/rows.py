@@ -64,14 +64,17 @@ def lock_rows(session: Session, arrival: Arrival, also: Iterable[int] = ()) -> L
     own = select(Study.id).where(Study.study_uid == uid, Study.merged_into_id.is_(None))
     holders = select(Image.study_id).where(Image.sop_uid == sop_uid)
     locked: dict[int, Study] = {}
+    #: Rows that were deleted before they could be locked.
+    gone: set[int] = set()
     while True:
         if not session.execute(own.limit(1)).first():
             insert_unless_there(session, Study, [_values(arrival, 0)], "study_uid", "side")
-        missing = {*session.scalars(own.union(holders)), *also} - locked.keys()
+        missing = {*session.scalars(own.union(holders)), *also} - locked.keys() - gone
         if not missing:
             break
         rows = select(Study).where(Study.id.in_(missing)).order_by(Study.id).with_for_update(key_share=True)
         locked |= {study.id: study for study in session.scalars(rows.execution_options(populate_existing=True))}
+        gone |= missing - locked.keys()
     live = [study for study in locked.values() if study.merged_into_id is None]
     return Locked(
         sorted((study for study in live if study.study_uid == uid), key=lambda study: study.side),
