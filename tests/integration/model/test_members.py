@@ -44,7 +44,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
 CONFIG = residual_config()
-PATIENTS = 40
+PATIENTS = 80
 FILMS = 2 * 2 * PATIENTS  # of each label, two each
 
 CHILD = """
