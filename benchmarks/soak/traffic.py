@@ -104,8 +104,8 @@ def study_of(base: Dataset, number: int, films: int) -> list[Dataset]:
     study, series, made = generate_uid(), generate_uid(), []
     pixels = np.frombuffer(base.PixelData, np.uint16).reshape(SIDE, SIDE)
     for film in range(films):
-        ds = copy.copy(base)
-        ds.file_meta = copy.copy(base.file_meta)
+        # A shallow copy of a data set shares its elements.
+        ds = copy.deepcopy(base)
         noise = np.random.default_rng(number * 10 + film).integers(0, 16, (SIDE, SIDE)).astype(np.uint16)
         ds.PixelData = (pixels + noise).tobytes()
         ds.PatientID, ds.PatientName = f"SOAK{number}", f"Soak^{number}"

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.soak.flatness import growth
 from benchmarks.soak.plan import FAULT_DAYS, FAULTS, FAULTS_A_DAY, Plan
+from benchmarks.soak.traffic import small_film, study_of
 
 WEEK_S = 3600.0
 
@@ -62,3 +63,14 @@ def test_a_plan_sends_as_many_films_as_it_is_told() -> None:
     plan = Plan.at(1.5, WEEK_S, seed=3)
     films = sum(plan.films(number) for number in range(plan.studies))
     assert films / WEEK_S == pytest.approx(1.5, rel=0.05)
+
+
+def test_the_films_of_a_study_are_two_objects_of_one_study() -> None:
+    base = small_film()
+    before = base.to_json()
+    one, two = study_of(base, 1, 2)
+    assert one.StudyInstanceUID == two.StudyInstanceUID
+    assert one.SOPInstanceUID != two.SOPInstanceUID
+    assert one.PixelData != two.PixelData
+    assert [ds.SOPInstanceUID for ds in (one, two)] == [ds.file_meta.MediaStorageSOPInstanceUID for ds in (one, two)]
+    assert base.to_json() == before

@@ -126,6 +126,7 @@ def test_many_complete_studies_are_settled_a_few_at_a_time_between_hints(
     monkeypatch.setattr(queue_dispatcher, "SETTLE_LIMIT", 2)
     for number in range(3):
         site.receive(f"1.{number}", f"1.{number}.1")
+    site.change("UPDATE study SET state = 'RECEIVING'")
     publisher = HintPublisher(redis_url)
     dispatcher = Dispatcher(site.sessions, publisher, OPTIONS)
     assert dispatcher.turn(), "a further turn follows at once"
