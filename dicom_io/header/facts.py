@@ -87,6 +87,8 @@ class Facts(GateFacts):
         As sent.
     calling_aet, peer : str
         AE title and address of the sender, as the listener wrote them into the file meta information.
+    certificate : str
+        SHA-256 of the certificate that the sender showed in TLS, from there too; "" without TLS.
     """
 
     study_uid: str = ""
@@ -102,6 +104,7 @@ class Facts(GateFacts):
     study_description: str = ""
     calling_aet: str = ""
     peer: str = ""
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

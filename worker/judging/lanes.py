@@ -39,8 +39,8 @@ def in_order(
     task_ids
         The tasks that the message names; a message of one live task costs no statement.
     budget_s
-        After so many seconds the rest of the message goes back to SQL, where the dispatcher finds it: the hard limit
-        of time is for one message, and must not end a film because of those before it.
+        After so many seconds the rest of the message goes back to SQL, where the dispatcher finds it. The pool's limit is
+        for one message, and must not end a film because of those before it; live films count too.
     clock
         Seconds of a monotonic clock.
 
@@ -51,9 +51,9 @@ def in_order(
     """
     began = clock()
     for position, task_id in enumerate(task_ids):
-        if position:
-            if clock() - began > budget_s:
+        first = in_transaction(sessions, partial(due_live, limit=LIVE_AT_ONCE)) if position else []
+        for next_id in (*first, task_id):
+            if position and clock() - began > budget_s:
                 in_transaction(sessions, partial(forget_hints, task_ids=task_ids[position:]))
                 return
-            yield from in_transaction(sessions, partial(due_live, limit=LIVE_AT_ONCE))
-        yield task_id
+            yield next_id
