@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.certificates import Site as Hospital
+from tests.support.certificates import fingerprint
 from tests.support.rejections import note_dataset
 from tests.support.sites import LOCAL, new_site
 from tests.support.studies import chest_film, new_uid
@@ -75,12 +74,6 @@ def test_a_film_that_the_pacs_withdraws_stops_counting_and_a_person_may_revoke_i
         )
         assert after[0]["label"] == before["label"]
         assert site.json("fsck")["left"] == 0
-
-
-def fingerprint(files: TlsFiles) -> str:
-    """The SHA-256 of a certificate as OpenSSL prints it, with colons."""
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(files.certificate.read_text())).hexdigest().upper()
-    return ":".join(digest[at : at + 2] for at in range(0, 64, 2))
 
 
 def test_a_note_over_tls_is_followed_from_the_named_certificate_alone(dcmtk: Peers, tmp_path: Path) -> None:
