@@ -18,7 +18,7 @@ from worker.db.answers import inboxes
 from worker.db.audit import read
 from worker.db.audit.codes import Act
 from worker.db.audit.objects import name_studies
-from worker.db.audit.purge import purge_audit
+from worker.db.audit.purge import AuditCutoffs, purge_audit
 from worker.db.audit.record import Actor, record
 from worker.db.batches import reruns, suspensions
 from worker.db.batches.selection import Selector
@@ -210,9 +210,9 @@ def test_what_an_event_names_is_changed_by_nobody_and_goes_with_it(site):
         with pytest.raises(DBAPIError, match="append-only"), site.engine.begin() as connection:
             connection.execute(text(statement))
     with site.sessions.begin() as session:
-        assert purge_audit(session, datetime.now(UTC) - timedelta(hours=1), Actor("ada")) == 0
+        assert purge_audit(session, AuditCutoffs.at(datetime.now(UTC) - timedelta(hours=1)), Actor("ada")) == 0
         assert session.scalar(select(func.count()).select_from(AuditObject)) == 1
-        assert purge_audit(session, datetime.now(UTC) + timedelta(hours=1), Actor("ada")) > 2
+        assert purge_audit(session, AuditCutoffs.at(datetime.now(UTC) + timedelta(hours=1)), Actor("ada")) > 2
         assert session.scalar(select(func.count()).select_from(AuditObject)) == 0
     added = (
         "INSERT INTO audit_object (event_id, study_uid, side, patient_key) SELECT max(id), '1', 0, '' FROM audit_event"
