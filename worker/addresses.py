@@ -42,6 +42,8 @@ _TLS_OPTIONS = frozenset(
 _CERT_REQS = ("required", "optional", "none")
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%\w+)?\])(:(?P<port>[0-9]{1,5}))?")
 _PEER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_FINGERPRINT = re.compile(r"sha256([0-9a-f]{64})", re.ASCII)
+_CERTIFICATE_FORM = ", with +sha256:HEX behind it where its TLS certificate is named (64 hexadecimal digits)"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ENCODE = "in a user or password write # as %23, / as %2F, ? as %3F, @ as %40, : as %3A and % as %25"
 _BROKER_FORMS = "write redis://HOST:PORT/0, rediss://HOST:PORT/0 (TLS) or unix:///PATH/OF/SOCKET"
@@ -164,14 +166,20 @@ def named_peers(entries: Sequence[str]) -> dict[str, Peer]:
 
 @dataclass(frozen=True, slots=True)
 class ListedSource:
-    """A sender that is told by its AE title together with its network."""
+    """A sender that is told by its AE title together with its network, and its TLS certificate where one is named."""
 
     aet: str
     network: ipaddress.IPv4Network | ipaddress.IPv6Network
+    #: SHA-256 of the certificate that it must show; "" where any will do, or none.
+    certificate: str = ""
 
-    def is_of(self, aet: str, address: str) -> bool:
-        """Whether a sender is this one; `address` as in file meta information (dicom://10.0.0.1), or numerical."""
-        if aet != self.aet:
+    def is_of(self, aet: str, address: str, certificate: str = "") -> bool:
+        """Whether a sender is this one.
+
+        `address` as in file meta information (dicom://10.0.0.1), or numerical; `certificate`: SHA-256 of the one that it
+        has shown, "" without TLS.
+        """
+        if aet != self.aet or (self.certificate and certificate != self.certificate):
             return False
         try:
             host = plain_address(address.removeprefix("dicom://").strip("[]"))
@@ -181,19 +189,28 @@ class ListedSource:
 
 
 def listed_sources(entries: Sequence[str]) -> tuple[ListedSource, ...]:
-    """Read ``AET@NETWORK`` entries; raises ValueError that names the wrong entry."""
+    """Read ``AET@NETWORK`` or ``AET@NETWORK+sha256:HEX`` entries; raises ValueError that names the wrong entry."""
     return tuple(_listed_source(entry.strip()) for entry in entries)
 
 
 def _listed_source(entry: str) -> ListedSource:
     aet, separator, bound_to = (part.strip() for part in entry.rpartition("@"))
+    network, named, digest = bound_to.partition("+")
     wrong = f"'{entry}' is not AET@NETWORK, such as PACS@10.0.0.0/8 or PACS@10.1.2.3"
     if not separator or not is_foreign_ae_title(aet):
         raise ValueError(wrong)
     try:
-        return ListedSource(aet, ipaddress.ip_network(bound_to, strict=False))
+        return ListedSource(aet, ipaddress.ip_network(network, strict=False), _fingerprint(digest) if named else "")
     except ValueError:
-        raise ValueError(wrong) from None
+        raise ValueError(f"{wrong}{_CERTIFICATE_FORM if named else ''}") from None
+
+
+def _fingerprint(text: str) -> str:
+    """The SHA-256 of a certificate as OpenSSL prints it, with or without colons; raises ValueError."""
+    found = _FINGERPRINT.fullmatch(text.replace(":", "").lower())
+    if found is None:
+        raise ValueError
+    return found[1]
 
 
 def _split(rest: str, *, is_socket: bool) -> tuple[str, str, str]:

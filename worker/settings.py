@@ -120,9 +120,7 @@ class Settings(RetentionOptions, RejectionOptions):
     max_attempts: int = Field(default=3, ge=1, le=20, description="attempts before a task ends FAILED")
     retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt; doubles each time")
     heartbeat_s: float = Field(default=5.0, ge=0.1, description="interval of a worker's heartbeat in SQL")
-    task_limit_s: float = Field(
-        default=300.0, ge=10, description="hard limit for the work on one message, and on one film of a command"
-    )
+    task_limit_s: float = Field(default=300.0, ge=10, description="hard limit for the work on one film")
     film_memory_mb: int = Field(default=2048, ge=64, description="memory that reading one film may take, MiB")
     model: str = Field(default="auscult-2", description="the bundle that the very first start activates")
     models_dir: Path | None = Field(default=None, description="folder of further bundles, searched first")
@@ -211,6 +209,9 @@ class Settings(RetentionOptions, RejectionOptions):
             raise ValueError(msg)
         if self.audit_syslog and self.tls_cert is None:
             msg = "AUSCULT_AUDIT_SYSLOG needs AUSCULT_TLS_CERT, AUSCULT_TLS_KEY and AUSCULT_TLS_CA"
+            raise ValueError(msg)
+        if self.names_certificates and self.tls_cert is None:
+            msg = "AUSCULT_REJECTION_SOURCES names a certificate: it needs AUSCULT_TLS_CERT, AUSCULT_TLS_KEY and AUSCULT_TLS_CA"
             raise ValueError(msg)
         return self
 

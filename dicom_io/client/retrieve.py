@@ -6,7 +6,7 @@ checks for each object as at the listener: success is only sent when the object 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from dicom_io.client.outgoing import MAX_CONTEXTS
 from dicom_io.header.file_meta import Sender
 from dicom_io.inbox.receive import ObjectRefused, incoming_of, receive
 from dicom_io.inbox.status import StoreStatus
+from dicom_io.network.connection import certificate_of
 from dicom_io.upper_layer.negotiation import PREFERRED_TRANSFER_SYNTAXES, is_storage
 
 if TYPE_CHECKING:
@@ -240,7 +241,12 @@ class _StoreHandler:
     def on_store(self, event: Event) -> Dataset:
         """Handle EVT_C_STORE; success means that the object is durable."""
         try:
-            receive(incoming_of(event), self._sender, self._spool, self._sender.called_aet)
+            receive(incoming_of(event), self._sender_of(event), self._spool, self._sender.called_aet)
         except ObjectRefused as refusal:
             return refusal.status.as_dataset()
         return StoreStatus.SUCCESS.as_dataset()
+
+    def _sender_of(self, event: Event) -> Sender:
+        """The PACS, with the certificate that it has shown."""
+        transport = event.assoc.dul.socket
+        return replace(self._sender, certificate=certificate_of(transport.socket if transport else None))

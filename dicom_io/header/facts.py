@@ -89,6 +89,8 @@ class Facts(GateFacts):
         STAT, HIGH, ROUTINE, MEDIUM or LOW, as the order says; "" where the header says none of these.
     calling_aet, peer : str
         AE title and address of the sender, as the listener wrote them into the file meta information.
+    certificate : str
+        SHA-256 of the certificate that the sender showed in TLS, from there too; "" without TLS.
     """
 
     study_uid: str = ""
@@ -105,6 +107,7 @@ class Facts(GateFacts):
     requested_priority: str = ""
     calling_aet: str = ""
     peer: str = ""
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

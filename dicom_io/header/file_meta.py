@@ -6,6 +6,7 @@ sender, warn about them and quote them.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +18,9 @@ IMPLEMENTATION_CLASS_UID = "2.25.177255063818739903943164657702020597454"
 IMPLEMENTATION_VERSION_NAME = f"AUSCULT_{version('auscult')}"[:16]
 
 _PREFIX = bytes(128) + b"DICM"
+# Private Information Creator UID and Private Information (PS3.10 Table 7.1-1)
+PRIVATE_CREATOR, PRIVATE_INFORMATION = 0x00020100, 0x00020102
+_CERTIFICATE = re.compile(r"tls-sha256:([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Sender:
     called_aet: str
     #: The sender's address without the port, because the port of a client has no meaning.
     host: str
+    #: SHA-256 of the certificate that it showed in TLS (DER), 64 hexadecimal digits; "" without TLS.
+    certificate: str = ""
 
     @property
     def presentation_address(self) -> str:
@@ -52,7 +58,8 @@ def encode_file_meta(uids: ObjectUids, sender: Sender, ae_title: str) -> bytes:
         For (0002,0002), (0002,0003) and (0002,0010).
     sender : Sender
         Sending AE Title (0002,0017) and Presentation Address (0002,0027). The sender is also named as the source,
-        (0002,0016) and (0002,0026), because the content is as the sender encoded it.
+        (0002,0016) and (0002,0026), because the content is as the sender encoded it. Its certificate is our Private
+        Information, (0002,0100) and (0002,0102): the standard has no element for it.
     ae_title : str
         Of the listener: Receiving AE Title (0002,0018).
 
@@ -74,9 +81,31 @@ def encode_file_meta(uids: ObjectUids, sender: Sender, ae_title: str) -> bytes:
             _text(0x0018, b"AE", ae_title),
             _long_element(0x0026, b"UR", _padded(sender.presentation_address, b" ")),
             _long_element(0x0027, b"UR", _padded(sender.presentation_address, b" ")),
+            _certificate(sender.certificate),
         )
     )
     return _PREFIX + _element(0x0000, b"UL", struct.pack("<L", len(group))) + group
+
+
+def certificate_in(meta: dict[int, bytes]) -> str:
+    """The certificate of the sender in file meta information that Auscult wrote; "" where there is none.
+
+    Parameters
+    ----------
+    meta : dict of int to bytes
+        The elements of group 0002 by tag.
+    """
+    if meta.get(PRIVATE_CREATOR, b"").strip(b"\0 ") != IMPLEMENTATION_CLASS_UID.encode("ascii"):
+        return ""
+    found = _CERTIFICATE.fullmatch(meta.get(PRIVATE_INFORMATION, b"").rstrip(b"\0").decode("latin-1"))
+    return found[1] if found else ""
+
+
+def _certificate(digest: str) -> bytes:
+    if not digest:
+        return b""
+    creator = _uid(PRIVATE_CREATOR & 0xFFFF, IMPLEMENTATION_CLASS_UID)
+    return creator + _long_element(PRIVATE_INFORMATION & 0xFFFF, b"OB", _padded(f"tls-sha256:{digest}", b"\0"))
 
 
 def _padded(text: str, pad: bytes) -> bytes:

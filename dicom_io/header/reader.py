@@ -21,6 +21,7 @@ from dicom_io.header.digests import Digests, digests_at
 from dicom_io.header.elements import Elements
 from dicom_io.header.evidence import EVIDENCE_TAGS, derivation_of, is_polarity_in_doubt, is_test_object, species_of
 from dicom_io.header.facts import Facts, Identity
+from dicom_io.header.file_meta import certificate_in
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
 from dicom_io.header.terms import (
     Region,
@@ -264,6 +265,7 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         polarity_in_doubt=is_polarity_in_doubt(elements),
         calling_aet=_meta_text(meta, _SENDING_AET, 16) or _meta_text(meta, _SOURCE_AET, 16),
         peer=_meta_text(meta, _SOURCE_ADDRESS, 64),
+        certificate=certificate_in(meta),
     )
 
 

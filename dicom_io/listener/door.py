@@ -126,4 +126,4 @@ class Door:
 def _sender(association: AssociationState) -> Sender:
     """Return the peer of an association, as far as it has identified itself."""
     calling, called = map(shown_ae_title, association.titles)
-    return Sender(calling, called, host_of(association))
+    return Sender(calling, called, host_of(association), association.certificate)

@@ -98,7 +98,7 @@ class Refusals:
         if len(self._callers) >= _MAX_CALLERS:
             return replace(caller, sender=Sender("", "", ""))
         if len(alike) >= _MAX_TITLES_OF_HOST:
-            return replace(caller, sender=replace(caller.sender, calling_aet="", called_aet=""))
+            return replace(caller, sender=replace(caller.sender, calling_aet="", called_aet="", certificate=""))
         return caller
 
     def _run(self) -> None:

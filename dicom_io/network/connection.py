@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 from contextlib import suppress
@@ -34,6 +35,12 @@ class Connection(_AlwaysClosed):
 
 class TlsConnection(_AlwaysClosed, ssl.SSLSocket):
     """A `Connection` with TLS; made by the `ssl.SSLContext` of `dicom_io.network.tls` from a plain socket."""
+
+
+def certificate_of(connection: object) -> str:
+    """The SHA-256 of the certificate (DER) that the peer of a connection has shown, in hexadecimal; "" without TLS."""
+    shown = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
+    return hashlib.sha256(shown).hexdigest() if shown else ""
 
 
 def send_at_once(connection: socket.socket) -> None:

@@ -16,6 +16,7 @@ from pynetdicom.acse import ACSE
 from pynetdicom.dimse_primitives import C_STORE
 
 from dicom_io.network.addresses import is_ae_title
+from dicom_io.network.connection import certificate_of
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.bounds import AssociationState
 from dicom_io.upper_layer.negotiation import answer_to, storage_services
@@ -73,6 +74,7 @@ class BoundedAssociation(AssociationState):
         except OSError:
             self.record_violation(Reason.TLS_FAILED)
             return False
+        self.certificate = certificate_of(transport.socket)
         return True
 
     def _check_request(self) -> None:

@@ -65,6 +65,8 @@ class AssociationState(Association):
         self.end_at = time.monotonic() + bounds.limits.association_timeout_s
         #: The first rule that the peer broke; None as long as it has broken none.
         self.violation: Reason | None = None
+        #: SHA-256 of the certificate that the peer has shown; "" without TLS.
+        self.certificate = ""
         #: Calling and called AE title, once the A-ASSOCIATE-RQ has arrived.
         self.titles = Titles()
         #: What the A-ASSOCIATE-RQ proposes; set before EVT_REQUESTED.

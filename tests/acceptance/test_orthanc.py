@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydicom import dcmread
 
 from tests.support.certificates import Site as Hospital
+from tests.support.certificates import fingerprint
 from tests.support.films import DX
 from tests.support.objects import new_uid
 from tests.support.orthanc import AET, Orthanc
+from tests.support.rejections import note_dataset
 from tests.support.servers import free_port
 from tests.support.sites import LOCAL, answers_echo, make_study, new_site, new_stack
 from tests.support.waiting import wait_until
@@ -242,6 +245,19 @@ def test_orthanc_is_told_what_is_not_here(pair: Neighbours, tmp_path: Path) -> N
     assert [item["FailureReason"] for item in commitment["Failures"]] == [0x0112]
 
 
+def note_about(film: Path, folder: Path) -> bytes:
+    """A rejection note about a film, as a file."""
+    ds = dcmread(film, stop_before_pixels=True)
+    named = [(ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)]
+    patient = {"PatientID": ds.PatientID, "SOPInstanceUID": new_uid()}
+    note = note_dataset(named, sop_class=ds.SOPClassUID, **patient)
+    note.file_meta.MediaStorageSOPInstanceUID = note.SOPInstanceUID
+    path = folder / "note.dcm"
+    note.save_as(path, enforce_file_format=True)
+    return path.read_bytes()
+
+
+@pytest.mark.timeout(240)
 def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tmp_path: Path) -> None:
     hospital = Hospital(tmp_path / "hospital")
     theirs, ours = hospital.files("archive"), hospital.files("reader")
@@ -254,6 +270,7 @@ def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tm
             tls_ca=str(ours.authorities),
             peers=f"PACS=dicom-tls://{AET}@{LOCAL}:{archive.port}",
             commitment_days="30",
+            rejection_sources=f"{AET}@127.0.0.0/8+sha256:{fingerprint(theirs)}",
         ) as site,
         site.running("listen") as listener,
     ):
@@ -267,5 +284,11 @@ def test_orthanc_and_auscult_call_each_other_over_tls(orthanc_program: Peers, tm
         archive.put(moved.files)
         assert site.json("fetch", "PACS", "--study-uid", moved.uid)["counts"] == {"COMPLETE": 1}
         assert filed(site, 4) == sorted(path.stem for path in pushed.files + moved.files)
+        note = archive.rest("instances", note_about(pushed.files[0], tmp_path))["ID"]
+        assert archive.finished(archive.send(note))["State"] == "Success"
+        states = wait_until(
+            lambda: site.query("SELECT state, sop_uid FROM withdrawals"), 60, "the note to be on record"
+        )
+        assert states == [{"state": "APPLIED", "sop_uid": pushed.files[0].stem}]
         reasons = site.query("SELECT DISTINCT reason FROM refused")
     assert reasons == [{"reason": "TLS_FAILED"}]

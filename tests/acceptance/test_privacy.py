@@ -38,7 +38,7 @@ STRAY = "zqstray"
 MARKERS = (PATIENT, STRAY)
 NAME = b"Zqstray^Mary"
 JPEG_2000 = "1.2.840.10008.1.2.4.91"
-TABLES = ("study", "image", "model", "batch", "task", "result", "refusal", "worker", "audit_event")
+TABLES = ("study", "image", "model", "batch", "task", "result", "refusal", "worker", "audit_event", "audit_object")
 VIEWS = ("worklist", "result_history", "refused", "batch_progress", "queue_health")
 #: Elements that hold anything but what their representation allows; each would do for a name typed in the wrong field.
 STUMBLING_BLOCKS = {

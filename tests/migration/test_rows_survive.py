@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from tests.support.migrations import ROWS_OF_0001, fill_0001, held, rows_of, with_rows
+from tests.support.migrations import ROWS_OF_0001, config, fill_0001, held, rows_of, with_rows
 from worker.db.schema.migrate import migrate
 
 pytestmark = pytest.mark.integration
@@ -216,6 +217,40 @@ def test_what_0011_held_survives_0012_there_back_and_there_again(engine):
         assert held(engine) == before
 
 
+NOTE_OF_0009 = (
+    "INSERT INTO rejection_note (image_id, title, effect, verdict, study_uid, patient_key, issuer_of_patient_id, source, "
+    "peer, received_at, at_ms, until_ms) SELECT min(id), '113037', 'WITHDRAWS', 'APPLIED', '1.2', '', '', 'PACS', "
+    "'10.0.0.1', '2026-01-01 00:00:00', 1, 2 FROM image"
+)
+
+
+def test_what_the_release_before_held_survives_0015_there_back_and_there_again(engine):
+    before_objects = str(ScriptDirectory.from_config(config()).get_revision("0015").down_revision)
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, before_objects)
+    with engine.begin() as connection:
+        connection.execute(text(EVENT_OF_0008))
+        connection.execute(text(NOTE_OF_0009))
+    before, notes = held(engine), rows_of(engine, "rejection_note")
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0015")
+        assert held(engine) == before
+        assert rows_of(engine, "audit_object") == []
+        assert rows_of(engine, "rejection_note") == [{**row, "certificate": ""} for row in notes]
+        assert [row["certificate"] for row in rows_of(engine, "withdrawals")] == [""]
+        (named,) = rows_of(engine, "audit_objects")
+        assert (named["act"], named["study_uid"], named["patient_id"]) == ("STUDY_RECEIVED", "1.2", "P")
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO audit_object (event_id, study_uid, side, patient_key) SELECT id, '9', 0, 'k' FROM audit_event"
+                )
+            )
+        assert [row["study_uid"] for row in rows_of(engine, "audit_objects")] in (["1.2", "9"], ["9", "1.2"])
+        with_rows(engine, command.downgrade, before_objects)
+        assert (held(engine), rows_of(engine, "rejection_note")) == (before, notes)
+
+
 def test_what_is_held_survives_0016_there_back_and_there_again(engine):
     fill_0001(engine)
     with_rows(engine, command.upgrade, BEFORE_PRIORITIES)
@@ -270,7 +305,7 @@ def test_what_is_held_survives_0011_there_and_back(engine):
 
 
 RETENTION, BEFORE_RETENTION = "0011", "0010"
-BEFORE_PRIORITIES = "0013"
+BEFORE_PRIORITIES = "0015"
 ROWS_OF_0011 = (
     "UPDATE image SET original_purged_at = '2026-02-01 00:00:00'",
     (

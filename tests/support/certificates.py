@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from typing import TYPE_CHECKING
 
 import trustme
@@ -11,6 +13,12 @@ from dicom_io.network.tls import TlsFiles
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
+
+
+def fingerprint(files: TlsFiles) -> str:
+    """The SHA-256 of a certificate as OpenSSL prints it, with colons."""
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(files.certificate.read_text())).hexdigest().upper()
+    return ":".join(digest[at : at + 2] for at in range(0, 64, 2))
 
 
 class Site:

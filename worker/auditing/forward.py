@@ -9,11 +9,12 @@ import json
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from worker.auditing.message import syslog_message
+from worker.auditing.message import parts_of, syslog_message
 from worker.auditing.syslog import deliver
-from worker.db.audit.export import Reader, claim, note_sent, sent_until
+from worker.db.audit.export import Reader, claim, note_sent, sending, sent_until
+from worker.db.audit.objects import with_objects
 from worker.errors import UsageError
 from worker.loops import Loop
 
@@ -53,18 +54,21 @@ class Forwarder:
         """Send one batch; how many events that was. Raises what sending raises, and UsageError beside another sender."""
         with self._database.sessions.begin() as session:
             last = sent_until(session, self._destination)
-        events = self._reader.after(last, BATCH)
+        events = self._events(last)
         self._is_waiting = not events
         if not events:
             return 0
         if self._database.engine.dialect.name == "sqlite":
-            # A transaction here would keep every writer waiting for the receiver.
-            self._send(events)
-            with self._database.sessions.begin() as session:
-                note_sent(session, self._destination, events[-1]["event_id"])
-            return len(events)
+            with sending(self._database.engine, self._destination) as is_ours:
+                return self._send_locked() if is_ours else self._beside_another()
         with self._database.sessions.begin() as session:
             return self._send_held(session, last, events)
+
+    def _events(self, last: int) -> list[Row]:
+        """The next events with what they name."""
+        events = self._reader.after(last, BATCH)
+        with self._database.reads() as session:
+            return with_objects(session, events)
 
     def send_until(self, last: int) -> int:
         """Send every event up to a number, and wait for transactions that may add earlier ones; how many were sent."""
@@ -78,11 +82,26 @@ class Forwarder:
                 continue
             time.sleep(POLL_S)
 
+    def _send_locked(self) -> int:
+        """Send under the lock of SQLite's file: a transaction here would keep every writer waiting for the receiver."""
+        with self._database.sessions.begin() as session:
+            # Read again: another sender may have sent since.
+            last = sent_until(session, self._destination)
+        events = self._events(last)
+        if events:
+            self._send(events)
+            with self._database.sessions.begin() as session:
+                note_sent(session, self._destination, events[-1]["event_id"])
+        return len(events)
+
+    def _beside_another(self) -> NoReturn:
+        msg = f"another process is sending the audit trail to {self._destination}"
+        raise UsageError(msg)
+
     def _send_held(self, session: Session, last: int, events: Sequence[Row]) -> int:
         held = claim(session, self._destination)
         if held is None:
-            msg = f"another process is sending the audit trail to {self._destination}"
-            raise UsageError(msg)
+            self._beside_another()
         left = [event for event in events if event["event_id"] > max(last, held)]
         if left:
             self._send(left)
@@ -92,7 +111,9 @@ class Forwarder:
 
 def to_syslog(receiver: SyslogReceiver, files: TlsFiles) -> Callable[[Sequence[Row]], None]:
     """A function that sends events to a syslog receiver."""
-    return lambda events: deliver(receiver, files, [syslog_message(event) for event in events])
+    return lambda events: deliver(
+        receiver, files, (syslog_message(part) for event in events for part in parts_of(event))
+    )
 
 
 def to_file(path: Path) -> Callable[[Sequence[Row]], None]:
@@ -103,7 +124,8 @@ def to_file(path: Path) -> Callable[[Sequence[Row]], None]:
         with os.fdopen(descriptor, "r+b") as file:
             _cut_torn_line(file)
             file.seek(0, os.SEEK_END)
-            file.write("".join(map(json_line, events)).encode("utf-8"))
+            for event in events:
+                file.writelines(json_line(part).encode("utf-8") for part in parts_of(event))
             file.flush()
             os.fsync(file.fileno())
 
@@ -126,7 +148,7 @@ def _cut_torn_line(file: Any) -> None:
 
 
 def json_line(event: Row) -> str:
-    """An event, a row of the view `audit`, as one line of JSON."""
+    """An event, a row of the view `audit` with its `objects`, as one line of JSON."""
     document = {**event, "at": _iso(event["at"]), "detail": json.loads(event["detail"])}
     return json.dumps(document, separators=(",", ":")) + "\n"
 

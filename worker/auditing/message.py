@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 from worker.db.audit.codes import MEANINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from worker.db.schema.views import Row
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PRI_SUCCESS, PRI_FAILURE = 85, 84
 MSGID = "DICOM+RFC3881"
 APP_NAME = "auscult"
+#: Octets of a message for what it names: PS3.15 A.6 has receivers take 32,768, and the rest needs less than 8,000.
+OBJECTS_MAX = 24_000
 BOM = b"\xef\xbb\xbf"
 #: Code scheme designator of Auscult's own names of acts.
 OWN_SCHEME = "99AUSCULT"
@@ -49,7 +52,7 @@ def framed(message: bytes) -> bytes:
 
 
 def audit_message(event: Row, host: str) -> bytes:
-    """The XML of an event, a row of the view `audit`, in UTF-8."""
+    """The XML of an event in UTF-8: a row of the view `audit`, with the `objects` that it names beside its own study."""
     root = ET.Element("AuditMessage")
     _identification(root, event)
     _participants(root, event, host)
@@ -63,9 +66,42 @@ def audit_message(event: Row, host: str) -> bytes:
         _patient(root, event)
     if not event["study_uid"]:
         _subject(root, event, detail)
+    for named in event.get("objects", ()):
+        _named(root, event, named)
     # One line: receivers that write lines would have to escape ElementTree's own declaration.
     text = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode()
+
+
+def parts_of(event: Row) -> Iterator[Row]:
+    """An event as one row for each message: what it names is split, so that a message fits what receivers must take.
+
+    Several rows are numbered in their details, as `part` of `parts`; everything else is the same in each.
+    """
+    blocks = _blocks(event)
+    if len(blocks) <= 1:
+        yield event
+        return
+    detail = json.loads(event["detail"])
+    for number, block in enumerate(blocks, start=1):
+        numbered = json.dumps({**detail, "part": number, "parts": len(blocks)}, separators=(",", ":"))
+        yield {**event, "detail": numbered, "objects": block}
+
+
+def _blocks(event: Row) -> list[list[Row]]:
+    """What an event names, in blocks whose XML has at most `OBJECTS_MAX` octets; a single one is never that long."""
+    blocks: list[list[Row]] = []
+    room = 0
+    for named in event.get("objects", ()):
+        root = ET.Element("_")
+        _named(root, event, named)
+        size = len(ET.tostring(root, encoding="unicode").encode())
+        if not blocks or size > room:
+            blocks.append([])
+            room = OBJECTS_MAX
+        blocks[-1].append(named)
+        room -= size
+    return blocks
 
 
 def _identification(root: ET.Element, event: Row) -> None:
@@ -114,6 +150,16 @@ def _study(root: ET.Element, event: Row, detail: dict[str, Any]) -> None:
         if detail.get("sop_class"):
             sop_class.set("UID", _text(str(detail["sop_class"])))
         ET.SubElement(sop_class, "Instance", UID=_text(event["sop_uid"]))
+
+
+def _named(root: ET.Element, event: Row, named: Row) -> None:
+    """A study with its patient that the event names beside its own."""
+    if named["study_uid"]:
+        study = _object(root, named["study_uid"], type_code="2", role="3")
+        _coded(study, "ParticipantObjectIDTypeCode", "110180", "Study Instance UID")
+        ET.SubElement(study, "ParticipantObjectName").text = _text(event["act"])
+    if named["patient_id"] or named["patient_key"]:
+        _patient(root, named)
 
 
 def _patient(root: ET.Element, event: Row) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.addresses import broker_place, describe
+from worker.auditing.secrets import KEY_NAME, PREFIX, secret_digests
 from worker.db.audit.codes import Act
 from worker.db.audit.record import Actor, record
 from worker.db.audit.settings import last_settings
@@ -42,7 +43,7 @@ class ProcessTrail:
         """Record the start and what changed in the settings, once; raises the database's errors until that worked."""
         if self._is_noted or self._is_over:
             return
-        shown = shown_settings(self._settings)
+        shown = shown_settings(self._settings) | secret_digests(self._settings)
 
         def write(session: Session) -> None:
             record(session, Act.PROCESS_STARTED, self._actor, detail={"pid": os.getpid()})
@@ -84,10 +85,13 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
 
 
 def changes(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, list[Any]]:
-    """Old and new value of each setting that changed; None stands for the default."""
+    """Old and new value of each setting that changed; None stands for the default. Of a secret: its digests."""
     known = before or {}
-    names = sorted(known.keys() | now.keys())
-    return {name: [known.get(name), now.get(name)] for name in names if known.get(name) != now.get(name)}
+    names = known.keys() | now.keys()
+    if known.get(KEY_NAME) != now.get(KEY_NAME):
+        # Digests by two keys, or by none as in a release before, cannot be compared.
+        names = {name for name in names if name == KEY_NAME or not name.startswith(PREFIX)}
+    return {name: [known.get(name), now.get(name)] for name in sorted(names) if known.get(name) != now.get(name)}
 
 
 def _shown(value: object) -> object:

@@ -15,13 +15,15 @@ from worker.auditing.message import framed
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator
 
     from dicom_io.network.tls import TlsFiles
     from worker.addresses import SyslogReceiver
 
 #: Longest wait for a connection, for room to send, and for the answer to our closure.
 TIMEOUT_S = 10.0
+#: Bytes that are sent at once.
+BLOCK = 1 << 20
 
 
 class SyslogAway(WorkerError):
@@ -30,7 +32,7 @@ class SyslogAway(WorkerError):
     exit_code = 1
 
 
-def deliver(receiver: SyslogReceiver, files: TlsFiles, messages: Sequence[bytes]) -> None:
+def deliver(receiver: SyslogReceiver, files: TlsFiles, messages: Iterable[bytes]) -> None:
     """Send messages; raises SyslogAway unless the receiver has read all of them, TlsInvalid for unusable files."""
     context = client_context(files)
     context.sslsocket_class = ssl.SSLSocket
@@ -41,7 +43,8 @@ def deliver(receiver: SyslogReceiver, files: TlsFiles, messages: Sequence[bytes]
             socket.create_connection((receiver.host, receiver.port), TIMEOUT_S) as plain,
             context.wrap_socket(plain, server_hostname=receiver.host) as connection,
         ):
-            connection.sendall(b"".join(map(framed, messages)))
+            for some in _blocks(map(framed, messages)):
+                connection.sendall(some)
             _close(connection)
     except ssl.SSLCertVerificationError as error:
         raise SyslogAway(f"{receiver}: its certificate is not accepted ({error.verify_message})") from error
@@ -49,6 +52,18 @@ def deliver(receiver: SyslogReceiver, files: TlsFiles, messages: Sequence[bytes]
         raise SyslogAway(f"{receiver}: TLS failed ({error.reason or 'closed by the receiver'})") from error
     except OSError as error:
         raise SyslogAway(f"{receiver}: {error.strerror or 'no answer in time'}") from error
+
+
+def _blocks(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The frames in blocks of some size: one TLS record for each would be slow, all at once may be much."""
+    block = bytearray()
+    for frame in frames:
+        block += frame
+        if len(block) >= BLOCK:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
 
 
 def _close(connection: ssl.SSLSocket) -> None:

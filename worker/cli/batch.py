@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common.audited import audit_export
+from worker.cli.common.audited import audit_batch
 from worker.cli.common.output import AsCsv, AsJson, opened_once, print_answer, print_facts, print_table
 from worker.cli.common.verbs import Verbs
 from worker.cli.common.wording import FLIP_KEYS, results_of_batch, show_flips
 from worker.database import open_database
-from worker.db.audit.codes import Act
 from worker.db.read import queries
 from worker.errors import UsageError
 
@@ -62,7 +61,7 @@ def batch_show(number: Number, as_json: AsJson = False, as_csv: AsCsv = False) -
         raise UsageError(msg)
 
     if as_json or as_csv:
-        audit_export(database, Act.RESULTS_EXPORTED, command="batch show", batch=number, flips=len(flips))
+        audit_batch(database, number, [flip["study_uid"] for flip in flips], command="batch show", flips=len(flips))
 
     def show() -> None:
         print_facts([*row.items(), ("results", results_of_batch(row["keep_current"]))])

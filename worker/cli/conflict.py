@@ -47,7 +47,7 @@ def conflict_list(
     with database.reads() as session:
         rows = disputes.conflicts(session, decided=everything)
     keys = CONFLICTS.columns.keys()
-    audit_shown(database, "conflict list", _held(rows), as_json=as_json, as_csv=as_csv)
+    audit_shown(database, "conflict list", _studies(rows), as_json=as_json, as_csv=as_csv)
     print_answer(rows, rows, lambda: print_table(rows, CONFLICT_COLUMNS), keys, as_json=as_json, as_csv=as_csv)
     if not rows:
         complain("there are no conflicts" if everything else "no study is in doubt because of a conflict")
@@ -60,7 +60,7 @@ def conflict_show(number: Number, as_json: AsJson = False) -> None:
     with database.reads() as session:
         row = disputes.conflict(session, number)
         sides = [_side(queries.study_detail(session, row[f"{end}_study_uid"]), row, end) for end in ("held", "claim")]
-    audit_shown(database, "conflict show", _held([row]), as_json=as_json)
+    audit_shown(database, "conflict show", _studies([row]), as_json=as_json)
     if as_json:
         print_json(row | {"sides": sides})
         return
@@ -70,8 +70,10 @@ def conflict_show(number: Number, as_json: AsJson = False) -> None:
         print_table(films, {name: name.replace("_", " ") for name in columns}, title=title)
 
 
-def _held(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"study_uid": row["held_study_uid"], "side": row["held_side"]} for row in rows]
+def _studies(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The studies of both ends of each conflict; a rejection note has one."""
+    ends = [(row[f"{end}_study_uid"], row[f"{end}_side"]) for row in rows for end in ("held", "claim")]
+    return [{"study_uid": study_uid, "side": side} for study_uid, side in ends if study_uid and side is not None]
 
 
 def _side(details: list[dict[str, Any]], row: dict[str, Any], end: str) -> list[dict[str, Any]]:

@@ -33,6 +33,20 @@ class FindingKind(StrEnum):
     NO_TASK = "NO_TASK"
     #: A stored answer is not what the rule says of its films.
     ANSWER_STALE = "ANSWER_STALE"
+    #: A task is open though its result is on record.
+    TASK_WORKED = "TASK_WORKED"
+    #: A re-run is open without an open task.
+    BATCH_FORGOTTEN = "BATCH_FORGOTTEN"
+    #: A re-run has had open tasks for too long.
+    BATCH_LONG_OPEN = "BATCH_LONG_OPEN"
+    #: An acknowledged object has waited in a spool for too long.
+    SPOOL_WAITS = "SPOOL_WAITS"
+    #: Refusals have waited in the journal for too long.
+    JOURNAL_WAITS = "JOURNAL_WAITS"
+    #: A file of the journal could not be read and was set aside.
+    JOURNAL_BROKEN = "JOURNAL_BROKEN"
+    #: A listener has been silent for too long.
+    LISTENER_GONE = "LISTENER_GONE"
     #: The database file is damaged (SQLite).
     DATABASE_DAMAGED = "DATABASE_DAMAGED"
 
@@ -54,6 +68,16 @@ _SENTENCES = {
     FindingKind.FOREIGN_FILE: "A file is not one of Auscult's. Look at it, and move it elsewhere.",
     FindingKind.NO_TASK: "A film has neither a result nor a task. --repair gives it a task.",
     FindingKind.ANSWER_STALE: "An answer is not what its films say. --repair decides it again.",
+    FindingKind.TASK_WORKED: "A task is open, and its result is on record. --repair ends it.",
+    FindingKind.BATCH_FORGOTTEN: "A re-run is open, and nothing of it is left to do. --repair closes it.",
+    FindingKind.BATCH_LONG_OPEN: "A re-run has been open for 30 days. Start a worker, or see what its films wait for "
+    "(auscult batch show, auscult status).",
+    FindingKind.SPOOL_WAITS: "An object has waited in a spool for 15 minutes. The log of its listener says why; --repair "
+    "registers it.",
+    FindingKind.JOURNAL_WAITS: "Refusals have waited for 15 minutes to be recorded. --repair records them.",
+    FindingKind.JOURNAL_BROKEN: "A file of refusals could not be read and was set aside. Look at it, and move it elsewhere.",
+    FindingKind.LISTENER_GONE: "A listener has been silent for a day and holds back NORMAL. Start it, or retire it (auscult "
+    "listener retire) once nothing is left in its spool.",
     FindingKind.DATABASE_DAMAGED: "The database file is damaged. Restore it from a backup.",
 }
 
@@ -67,6 +91,8 @@ class Finding:
     what: str
     image_id: int | None = None
     study_id: int | None = None
+    #: Of the task or the re-run.
+    number: int | None = None
 
 
 @dataclass(slots=True)

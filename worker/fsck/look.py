@@ -15,9 +15,10 @@ from dicom_io.errors import FilmError, NotDicom
 from dicom_io.film.png import read_png
 from dicom_io.header.digests import dataset_sha256
 from dicom_io.inbox.contents import Entry, EntryKind, entries
-from worker.db.fsck import answers, files
+from worker.db.fsck import answers, files, work
 from worker.db.schema.engine import in_transaction
 from worker.fsck.findings import Finding, FindingKind
+from worker.fsck.waiting import waiting
 from worker.progress import progress
 
 if TYPE_CHECKING:
@@ -70,7 +71,27 @@ def findings(data: Data, report: FsckReport, *, deep: bool) -> Iterator[Finding]
     yield from _originals(data, report)
     yield from _films(data, report)
     yield from _unworked(data)
+    yield from _work(data)
+    yield from waiting(data.settings)
+    # Last: what was repaired before has decided its studies again.
     yield from _stale_answers(data, report)
+
+
+def _work(data: Data) -> Iterator[Finding]:
+    """Tasks, re-runs and listeners that are not what they seem."""
+    for page in _pages(data, work.worked, lambda task: task.task_id):
+        yield from (
+            Finding(FindingKind.TASK_WORKED, str(task.task_id), image_id=task.image_id, number=task.task_id)
+            for task in page
+        )
+    for kind, numbers in (
+        (FindingKind.BATCH_FORGOTTEN, work.forgotten_batches),
+        (FindingKind.BATCH_LONG_OPEN, work.long_open_batches),
+        (FindingKind.LISTENER_GONE, work.long_silent_listeners),
+    ):
+        with data.database.reads() as session:
+            found = numbers(session)
+        yield from (Finding(kind, str(number), number=number) for number in found)
 
 
 def _damage(data: Data) -> Iterator[Finding]:

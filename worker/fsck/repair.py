@@ -7,13 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DataError, IntegrityError
+
 from dicom_io.errors import DicomIoError, FilmError
 from dicom_io.film.film import film_of_dicom
-from worker.db.fsck import answers, files
+from worker.db.fsck import answers, files, work
 from worker.db.schema.engine import in_transaction
 from worker.errors import NoActiveModel
 from worker.fsck.findings import FindingKind
-from worker.intake.filing import Filing, StudyClock
+from worker.fsck.waiting import book_refusals, register_waiting
+from worker.intake.filing import Filing, StudyClock, rejection_policy
 from worker.judging.memory import within_memory
 
 if TYPE_CHECKING:
@@ -42,6 +45,10 @@ class Repairs:
             FindingKind.PART_LEFT: self._remove_part,
             FindingKind.NO_TASK: self._give_task,
             FindingKind.ANSWER_STALE: self._decide,
+            FindingKind.TASK_WORKED: self._end_task,
+            FindingKind.BATCH_FORGOTTEN: self._close_batch,
+            FindingKind.SPOOL_WAITS: self._register_waiting,
+            FindingKind.JOURNAL_WAITS: self._book_refusals,
         }
 
     def repair(self, finding: Finding) -> bool:
@@ -49,7 +56,7 @@ class Repairs:
         how = self._how.get(finding.kind)
         try:
             return how is not None and how(finding)
-        except (DicomIoError, NoActiveModel, OSError) as error:
+        except (DicomIoError, NoActiveModel, OSError, DataError, IntegrityError) as error:
             facts = {"action": "not_repaired", "finding": finding.kind, "cause": type(error).__name__}
             logger.warning("a finding cannot be repaired", extra=facts)
             return False
@@ -57,7 +64,8 @@ class Repairs:
     def _register(self, finding: Finding) -> bool:
         """Register an object of the store: where its bytes are on record, the second copy goes or replaces a lost one."""
         store = self._data.store
-        filing = Filing(self._sessions, store, StudyClock.of(self._data.settings))
+        settings = self._data.settings
+        filing = Filing(self._sessions, store, StudyClock.of(settings), policy=rejection_policy(settings))
         filing.file(store.path(finding.what), finding.what)
         return True
 
@@ -109,6 +117,23 @@ class Repairs:
             return False
         in_transaction(self._sessions, lambda session: answers.refresh(session, study_id))
         return True
+
+    def _end_task(self, finding: Finding) -> bool:
+        image_id, task_id = finding.image_id, finding.number
+        if image_id is None or task_id is None:
+            return False
+        return in_transaction(self._sessions, lambda session: work.end_task(session, task_id, image_id))
+
+    def _close_batch(self, finding: Finding) -> bool:
+        number = finding.number
+        return number is not None and in_transaction(self._sessions, lambda session: work.close_batch(session, number))
+
+    def _register_waiting(self, finding: Finding) -> bool:
+        return register_waiting(self._data.settings, self._sessions, self._data.store, finding)
+
+    def _book_refusals(self, finding: Finding) -> bool:
+        # The refusals of every file are written at once.
+        return not Path(finding.what).exists() or book_refusals(self._data.settings, self._sessions)
 
     def _recorded(self, finding: Finding) -> files.RecordedFiles | None:
         with self._data.database.reads() as session:

@@ -15,7 +15,7 @@ from worker.errors import ModelMismatch
 from worker.queue.hints import BrokerAway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from worker.db.read.probes import Work
@@ -178,6 +178,15 @@ def _oldest(work: Work) -> Finding:
     return Finding(Probe.OLDEST_WORK, level, work.oldest_s, "" if level is Level.OK else sentence)
 
 
+_TRY_AGAIN = (
+    "see the log for the cause, then `auscult retry STUDY --why ...`; `auscult worklist --state FAILED` lists studies."
+)
+
+
+def _listed(reasons: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons)
+
+
 def _counts(work: Work) -> list[Finding]:
     counted = (
         (
@@ -188,7 +197,7 @@ def _counts(work: Work) -> list[Finding]:
         (
             Probe.FAILED,
             work.failed_24h,
-            "films failed within 24 hours; `auscult worklist --state FAILED` lists studies.",
+            f"films failed within 24 hours ({_listed(work.failed_reasons)}): {_TRY_AGAIN}",
         ),
         (
             Probe.WITHHELD,

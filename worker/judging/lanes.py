@@ -48,8 +48,8 @@ def in_order(
         The tasks that the message names. A message whose first task is not due any more, because it was done before
         its turn, is over with one statement.
     budget_s
-        After so many seconds the rest of the message goes back to SQL, where the dispatcher finds it: the hard limit
-        of time is for one message, and must not end a film because of those before it.
+        After so many seconds the rest of the message goes back to SQL, where the dispatcher finds it. The pool's limit is
+        for one message, and must not end a film because of those before it; live films count too.
     clock
         Seconds of a monotonic clock.
 
@@ -58,15 +58,22 @@ def in_order(
     int
         The number of a task; another worker may have done it meanwhile.
     """
-    began = clock()
+    began, is_first = clock(), True
     for position, task_id in enumerate(task_ids):
-        if position and clock() - began > budget_s:
-            in_transaction(sessions, partial(forget_hints, task_ids=task_ids[position:]))
-            return
-        found = in_transaction(sessions, partial(named, task_id=task_id))
-        if found is None:
-            continue
-        yield from found.before
-        if not found.is_live:
-            yield from in_transaction(sessions, partial(due_live, limit=LIVE_AT_ONCE))
-        yield task_id
+        for next_id in _with_others(sessions, task_id):
+            if not is_first and clock() - began > budget_s:
+                in_transaction(sessions, partial(forget_hints, task_ids=task_ids[position:]))
+                return
+            is_first = False
+            yield next_id
+
+
+def _with_others(sessions: sessionmaker[Session], task_id: int) -> Iterator[int]:
+    """A task that a message names, behind those that go before it; nothing where it is not due any more."""
+    found = in_transaction(sessions, partial(named, task_id=task_id))
+    if found is None:
+        return
+    yield from found.before
+    if not found.is_live:
+        yield from in_transaction(sessions, partial(due_live, limit=LIVE_AT_ONCE))
+    yield task_id

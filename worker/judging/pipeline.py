@@ -11,7 +11,7 @@ import errno
 import logging
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +29,7 @@ from worker.logs import error_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy.orm import Session, sessionmaker
 
@@ -100,6 +101,8 @@ class WorkerContext:
     policies: Policies
     #: Memory that reading one film may take, MiB.
     film_memory_mb: int
+    #: Bounds the time of judging one film; what SQL takes before and after is not the film's.
+    within_time: Callable[[], AbstractContextManager[None]] = nullcontext
     outages: Outages = field(default_factory=Outages)
 
 
@@ -120,7 +123,8 @@ def score_task(context: WorkerContext, task_id: int) -> Outcome | None:
         return None
     with _kept_lease(context, claim) as watch:
         try:
-            judgement = _judge_claim(context, claim)
+            with context.within_time():
+                judgement = _judge_claim(context, claim)
             return None if watch.lost.is_set() else _record(context, claim, judgement)
         except OriginalMissing as error:
             if claim.image.is_purged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from dicom_io.film.store import FilmStore
@@ -20,6 +20,7 @@ from worker.health.monitor import Monitor, seldom
 from worker.judging import pipeline
 from worker.judging.lanes import in_order
 from worker.judging.pipeline import LeaseOptions, WorkerContext
+from worker.judging.time_limit import within_time
 from worker.loops import Loop
 from worker.models.active import active_model, bundle_of, record_model
 from worker.models.openable import answer_questions
@@ -29,6 +30,7 @@ from worker.stores import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlalchemy.orm import Session, sessionmaker
 
@@ -117,6 +119,7 @@ class TaskWorker:
             engine=settings.engine,
             policies=settings.policies,
             film_memory_mb=settings.film_memory_mb,
+            within_time=self._within_time,
         )
         self._trail = ProcessTrail(settings, database.sessions, "auscult work")
         self.heartbeat = Heartbeat(self._beat, settings.heartbeat_s)
@@ -156,6 +159,13 @@ class TaskWorker:
         sign_off(self._database.sessions, self.name)
         self._trail.note_stop()
         self._database.dispose()
+
+    def _within_time(self) -> AbstractContextManager[None]:
+        """The limit of one film; a command's own worker is ended from outside (`confined`)."""
+        if self._kind == LOCAL_KIND:
+            return nullcontext()
+        descriptor = self._presence.descriptor if self._presence else None
+        return within_time(self._settings.task_limit_s, descriptor)
 
     def _checks(self) -> list[Callable[[], Finding]]:
         """The probes of this worker."""

@@ -16,7 +16,8 @@ class RejectionOptions(BaseSettings):
 
     rejection_sources: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="who may withdraw films by rejection notes (IHE IOCM), comma separated: AET@NETWORK; empty: nobody",
+        description="who may withdraw films by rejection notes (IHE IOCM), comma separated: AET@NETWORK, or "
+        "AET@NETWORK+sha256:HEX for the one TLS certificate with this SHA-256; empty: nobody",
     )
     rejected_for_quality: Literal["keep-pneumonia", "withdraw", "ignore"] = Field(
         default="keep-pneumonia",
@@ -41,3 +42,8 @@ class RejectionOptions(BaseSettings):
     def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         listed_sources(value)
         return value
+
+    @property
+    def names_certificates(self) -> bool:
+        """Whether a source is bound to its TLS certificate."""
+        return any(source.certificate for source in listed_sources(self.rejection_sources))

@@ -58,7 +58,9 @@ def make_app(settings: Settings, parent: str = "") -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=False,
         task_ignore_result=True,
-        task_time_limit=settings.task_limit_s,
+        # Each film has its own limit (`worker.judging.time_limit`). This one is for a child that cannot keep it, as one that
+        # was stopped: no film begins after half of `task_limit_s`, so none is ended here before its own limit.
+        task_time_limit=2 * settings.task_limit_s,
         worker_prefetch_multiplier=1,
         worker_proc_alive_timeout=120,
         # Celery waits ten seconds for a result of a dead child before it takes the next message; there are no results.

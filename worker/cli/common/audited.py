@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.database import readable_database
 from worker.db.audit.codes import Act
+from worker.db.audit.objects import name_batch, name_studies, patient_of
 from worker.db.audit.record import Actor, record
 
 if TYPE_CHECKING:
@@ -18,18 +19,24 @@ if TYPE_CHECKING:
 def audit_shown(
     database: Database, command: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, as_csv: bool = False
 ) -> None:
-    """Record that a command shows studies with their patients, or hands them out as a document; one event for all rows.
+    """Record that a command shows studies with their patients, or hands them out as a document.
 
-    `rows`: one for each study, with its `study_uid` and `side`; without any there is nothing to record.
+    One event for all rows; of several it names each. `rows`: one for each study, with its `study_uid` and `side`; without
+    any there is nothing to record.
     """
     if not rows:
         return
     detail = {"command": command, "studies": len(rows), "form": _form(as_json=as_json, as_csv=as_csv)}
-    only: Mapping[str, Any] = rows[0] if len(rows) == 1 else {}
-    act = Act.STUDIES_EXPORTED if as_json or as_csv else Act.PATIENT_SHOWN if only else Act.WORKLIST_SHOWN
+    studies = list(dict.fromkeys((str(row["study_uid"]), int(row["side"])) for row in rows))
+    is_one = len(studies) == 1
+    act = Act.STUDIES_EXPORTED if as_json or as_csv else Act.PATIENT_SHOWN if is_one else Act.WORKLIST_SHOWN
     with database.sessions.begin() as session:
-        study_uid, side = str(only.get("study_uid", "")), int(only.get("side", 0))
-        record(session, act, Actor.user(), study_uid=study_uid, side=side, detail=detail)
+        if is_one:
+            ((study_uid, side),) = studies
+            key = patient_of(session, study_uid, side)
+            record(session, act, Actor.user(), study_uid=study_uid, side=side, patient_key=key, detail=detail)
+        else:
+            name_studies(session, record(session, act, Actor.user(), detail=detail), studies)
 
 
 def audit_picture(database: Database, study_uid: str, sop_uid: str) -> None:
@@ -46,9 +53,16 @@ def audit_bundle(settings: Settings, act: Act, label: str) -> None:
 
 
 def audit_export(database: Database, act: Act, **detail: object) -> None:
-    """Record that a command hands data out that belong to no single study."""
+    """Record that a command hands data out that belong to no study."""
     with database.sessions.begin() as session:
         record(session, act, Actor.user(), detail=detail)
+
+
+def audit_batch(database: Database, batch_id: int, study_uids: Sequence[str], **detail: object) -> None:
+    """Record that a command hands out results of a batch, and of which of its studies."""
+    with database.sessions.begin() as session:
+        event_id = record(session, Act.RESULTS_EXPORTED, Actor.user(), detail={**detail, "batch": batch_id})
+        name_batch(session, event_id, batch_id, study_uids)
 
 
 def _form(*, as_json: bool, as_csv: bool) -> str:

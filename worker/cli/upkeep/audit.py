@@ -25,7 +25,8 @@ from worker.database import open_database
 from worker.db.audit import export, read
 from worker.db.audit.codes import Act
 from worker.db.audit.record import Actor, record
-from worker.db.schema.views import AUDIT
+from worker.db.identity.rules import Patient
+from worker.db.schema.views import AUDIT, AUDIT_OBJECTS
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ COLUMNS = {
     "from_where": "From",
     "study_uid": "Study Instance UID",
 }
+OBJECT_COLUMNS = {
+    "study_uid": "Study Instance UID",
+    "side": "Side",
+    "patient_id": "Patient ID",
+}
 DESTINATION_COLUMNS = {
     "destination": "Destination",
     "last_event_id": "Sent up to",
@@ -58,7 +64,8 @@ DESTINATION_COLUMNS = {
 def audit_list(
     limit: Annotated[int, typer.Option(help="How many events, the newest first.", min=1)] = 50,
     since: Annotated[datetime | None, typer.Option(help="Only events since then, UTC.", formats=MOMENTS)] = None,
-    study: Annotated[str | None, typer.Option(help="Only events of this Study Instance UID.")] = None,
+    study: Annotated[str | None, typer.Option(help="Only events that name this Study Instance UID.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Only events that name this Patient ID.")] = None,
     act: Annotated[Texts, typer.Option(help="Only these acts, such as MODEL_ACTIVATED; may be repeated.")] = None,
     who: Annotated[str | None, typer.Option(help="Only events of this user, AE title or process.")] = None,
     as_json: AsJson = False,
@@ -71,11 +78,35 @@ def audit_list(
         raise UsageError(msg)
     database = open_database(opened_once())
     with database.sessions.begin() as session:
-        wanted = read.Wanted(limit=limit, since=utc(since), study_uid=study, acts=acts, who=who)
+        key = Patient.of(patient, "").key if patient else None
+        wanted = read.Wanted(limit=limit, since=utc(since), study_uid=study, patient_key=key, acts=acts, who=who)
         rows = read.events(session, wanted)
         told = {"events": len(rows), "acts": list(acts), "study": study or ""}
-        record(session, Act.AUDIT_READ, Actor.user(), detail=told)
+        record(session, Act.AUDIT_READ, Actor.user(), patient_key=key or "", detail=told)
     print_answer(rows, rows, lambda: print_table(rows, COLUMNS), AUDIT.c.keys(), as_json=as_json, as_csv=as_csv)
+
+
+@app.command("show")
+def audit_show(
+    number: Annotated[int, typer.Argument(help="The event's number.", show_default=False)],
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show one event and every study and patient that it names; looking at it is an event too."""
+    database = open_database(opened_once())
+    with database.sessions.begin() as session:
+        event, objects = read.event(session, number)
+        if event is None:
+            msg = f"no event {number}: see `auscult audit list`"
+            raise UsageError(msg)
+        record(session, Act.AUDIT_READ, Actor.user(), detail={"event": number})
+
+    def show() -> None:
+        print_facts(event.items())
+        print_table(objects, OBJECT_COLUMNS, title="studies and patients that it names")
+
+    document = {**event, "objects": objects}
+    print_answer(document, objects, show, AUDIT_OBJECTS.c.keys(), as_json=as_json, as_csv=as_csv)
 
 
 @app.command("export")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+#: What `InboxRow.state` says of a listener that may have died.
+SILENT = "SILENT"
 #: A listener publishes every few seconds; one whose last heartbeat is older is silent.
 SILENT_AFTER = timedelta(seconds=30)
 #: A heartbeat further ahead of the clock was written before the clock was set back, and is ignored.
@@ -168,7 +170,7 @@ def _state(row: Inbox, moment: datetime) -> str:
         return "RETIRED"
     if row.closed_at is not None:
         return "CLOSED"
-    return "SILENT" if is_silent(row.heartbeat_at, moment) else "LIVE"
+    return SILENT if is_silent(row.heartbeat_at, moment) else "LIVE"
 
 
 def retire(session: Session, number: int, who: str, why: str) -> None:

@@ -7,6 +7,10 @@ still commit an earlier one is open.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, text, update
@@ -18,8 +22,9 @@ from worker.db.schema.types import now_utc
 from worker.db.schema.views import AUDIT, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from sqlalchemy import Engine
     from sqlalchemy.orm import Session, sessionmaker
 
 #: The transactions that add events now: whoever has a number of the table's sequence holds this lock until its end.
@@ -76,10 +81,30 @@ def sent_until(session: Session, destination: str) -> int:
 def claim(session: Session, destination: str) -> int | None:
     """The last event that a destination has, held against other senders until the transaction ends.
 
-    None where another process sends to it now. SQLite has no such lock: two senders would send twice there.
+    None where another process sends to it now. SQLite has no such lock: there it is `sending`.
     """
     found = select(AuditExport.last_event_id).where(AuditExport.destination == destination)
     return session.execute(found.with_for_update(skip_locked=True)).scalar_one_or_none()
+
+
+@contextmanager
+def sending(engine: Engine, destination: str) -> Iterator[bool]:
+    """Hold a destination against other senders on the same SQLite database; False where another one holds it.
+
+    By a lock on a file beside the database, which ends with its holder, however that ends. Senders that share the
+    database share its folder: SQLite's own locks lie there too.
+    """
+    path = f"{engine.url.database}-audit-{hashlib.sha256(destination.encode()).hexdigest()[:16]}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def note_sent(session: Session, destination: str, event_id: int) -> None:

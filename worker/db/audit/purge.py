@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, CursorResult, and_, delete, func, or_, select, text
+from sqlalchemy import CursorResult, and_, delete, exists, func, or_, select, text
 
 from worker.db.audit.codes import Act
 from worker.db.audit.record import record
-from worker.db.schema.study import AuditEvent, AuditExport
+from worker.db.schema.study import AuditEvent, AuditExport, AuditObject
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from worker.db.audit.record import Actor
 
-#: The trigger of SQLite that forbids it; migration 0008.
-_GUARD = "audit_event_no_delete"
+#: The triggers of SQLite that forbid it; migrations 0008 and 0015.
+_GUARDS = ("audit_event_no_delete", "audit_object_no_delete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class AuditCutoffs:
 def purge_audit(
     session: Session, before: AuditCutoffs, actor: Actor, *, why: str = "", below_floor: bool = False
 ) -> int:
-    """Delete the events before these moments, and record that as an event; returns how many.
+    """Delete the events before these moments with what they name, and record that as an event; returns how many events.
 
     Events that a destination of the export has not received yet stay, whatever their age. On PostgreSQL the session must
     be that of the owner (`worker.database.owner_engine`): any other account is refused by its privileges. The caller keeps
@@ -48,13 +49,16 @@ def purge_audit(
     if session.get_bind().dialect.name == "postgresql":
         setting = text("SELECT set_config('auscult.audit_purge_before', :moment, true)")
         session.execute(setting, {"moment": max(before.general, before.person).isoformat()})
-        deleted = _rows(session.execute(delete(AuditEvent).where(due)))
+        deleted = _delete(session, due)
         session.execute(setting, {"moment": ""})
     else:
-        guard = session.execute(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": _GUARD}).scalar_one()
-        session.execute(text(f"DROP TRIGGER {_GUARD}"))
-        deleted = _rows(session.execute(delete(AuditEvent).where(due)))
-        session.connection().exec_driver_sql(guard)
+        found = text("SELECT sql FROM sqlite_master WHERE name = :name")
+        guards = [session.execute(found, {"name": name}).scalar_one() for name in _GUARDS]
+        for name in _GUARDS:
+            session.execute(text(f"DROP TRIGGER {name}"))
+        deleted = _delete(session, due)
+        for guard in guards:
+            session.connection().exec_driver_sql(guard)
     detail = {
         "before": before.general.isoformat(),
         "of_persons_before": before.person.isoformat(),
@@ -66,13 +70,23 @@ def purge_audit(
     return deleted
 
 
+def _delete(session: Session, due: ColumnElement[bool]) -> int:
+    """Delete these events, first what they name, which the guard tells by its event; returns how many events."""
+    named = delete(AuditObject).where(AuditObject.event_id.in_(select(AuditEvent.id).where(due)))
+    session.execute(named.execution_options(synchronize_session=False))
+    return _rows(session.execute(delete(AuditEvent).where(due)))
+
+
 def count_due(session: Session, before: AuditCutoffs) -> int:
     """How many events a purge would delete."""
     return session.execute(select(func.count()).select_from(AuditEvent).where(_is_due(session, before))).scalar_one()
 
 
 def _is_due(session: Session, before: AuditCutoffs) -> ColumnElement[bool]:
-    concerns_a_person = or_(AuditEvent.study_uid != "", AuditEvent.patient_key != "", AuditEvent.sop_uid != "")
+    names_others = exists().where(AuditObject.event_id == AuditEvent.id).correlate(AuditEvent)
+    concerns_a_person = or_(
+        AuditEvent.study_uid != "", AuditEvent.patient_key != "", AuditEvent.sop_uid != "", names_others
+    )
     old = and_(AuditEvent.at < before.general, or_(~concerns_a_person, AuditEvent.at < before.person))
     unsent = session.scalar(select(func.min(AuditExport.last_event_id)))
     return old if unsent is None else old & (AuditEvent.id <= unsent)

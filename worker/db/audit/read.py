@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from worker.db.schema.study import AuditEvent
-from worker.db.schema.views import AUDIT, Row
+from worker.db.schema.study import AuditEvent, AuditObject
+from worker.db.schema.views import AUDIT, AUDIT_OBJECTS, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,9 @@ class Wanted:
 
     limit: int
     since: datetime | None = None
+    #: Of its own, or among several that the event names; so is the patient.
     study_uid: str | None = None
+    patient_key: str | None = None
     acts: Sequence[str] = ()
     who: str | None = None
 
@@ -35,12 +37,26 @@ def events(session: Session, wanted: Wanted) -> list[Row]:
         statement = statement.where(AUDIT.c.at >= wanted.since)
     if wanted.study_uid is not None:
         # The second condition lets the database use the index of the events that name a study.
-        statement = statement.where(AUDIT.c.study_uid == wanted.study_uid, AUDIT.c.study_uid != "")
+        own = select(AuditEvent.id).where(AuditEvent.study_uid == wanted.study_uid, AuditEvent.study_uid != "")
+        named = select(AuditObject.event_id).where(AuditObject.study_uid == wanted.study_uid)
+        statement = statement.where(AUDIT.c.event_id.in_(own.union_all(named)))
+    if wanted.patient_key is not None:
+        own = select(AuditEvent.id).where(AuditEvent.patient_key == wanted.patient_key, AuditEvent.patient_key != "")
+        named = select(AuditObject.event_id).where(AuditObject.patient_key == wanted.patient_key)
+        statement = statement.where(AUDIT.c.event_id.in_(own.union_all(named)))
     if wanted.acts:
         statement = statement.where(AUDIT.c.act.in_(wanted.acts))
     if wanted.who is not None:
         statement = statement.where(AUDIT.c.who == wanted.who)
     return [dict(row) for row in session.execute(statement).mappings()]
+
+
+def event(session: Session, number: int) -> tuple[Row | None, list[Row]]:
+    """One event, and every study and patient that it names; None and nothing where there is none."""
+    found = session.execute(select(AUDIT).where(AUDIT.c.event_id == number)).mappings().one_or_none()
+    named = select(AUDIT_OBJECTS).where(AUDIT_OBJECTS.c.event_id == number)
+    rows = session.execute(named.order_by(AUDIT_OBJECTS.c.study_uid, AUDIT_OBJECTS.c.side)).mappings()
+    return (dict(found) if found else None), [dict(row) for row in rows]
 
 
 def newest(session: Session) -> int:

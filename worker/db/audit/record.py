@@ -63,8 +63,10 @@ def record(  # noqa: PLR0913 - a row has as many columns, and each caller names 
     patient_key: str = "",
     sop_uid: str = "",
     detail: Mapping[str, object] | None = None,
-) -> None:
-    """Add an event; it is committed, or rolled back, with the act.
+) -> int:
+    """Add an event; it is committed, or rolled back, with the act. Returns its number.
+
+    An act on several studies names them by `worker.db.audit.objects`, with that number.
 
     Parameters
     ----------
@@ -101,7 +103,8 @@ def record(  # noqa: PLR0913 - a row has as many columns, and each caller names 
         "sop_uid": storable(sop_uid),
         "detail": bounded_json(detail or {}),
     }
-    session.execute(insert(AuditEvent).values(at=now_utc(), **fitted(AuditEvent, values)))
+    added = insert(AuditEvent).values(at=now_utc(), **fitted(AuditEvent, values)).returning(AuditEvent.id)
+    return session.execute(added).scalar_one()
 
 
 def storable(text: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from dicom_io.reasons import Outcome
 from worker.db.audit.codes import Act
+from worker.db.audit.objects import name_batch
 from worker.db.audit.record import Actor, record
 from worker.db.batches.selection import Selector, parts
 from worker.db.models.bundles import check_usable
@@ -105,7 +106,7 @@ def open_batch(
     _add_tasks(session, batch_id, model_id, selector)
     close_batch_if_done(session, batch_id)
     told = {"batch": batch_id, "model_id": model_id, "keep_current": keep_current}
-    record(session, Act.RERUN_ORDERED, Actor.user(who), detail=told)
+    name_batch(session, record(session, Act.RERUN_ORDERED, Actor.user(who), detail=told), batch_id)
     return OpenedBatch(batch_id, resumed=False, keep_current=keep_current)
 
 

@@ -62,7 +62,8 @@ def _put_on_record(
 ) -> None:
     """Add the note of a document; the same document again may come from a listed source for the first time."""
     facts = arrival.facts
-    is_listed = policy.lists(arrival.source, facts.peer if arrival.source == facts.calling_aet else "")
+    is_sender = arrival.source == facts.calling_aet
+    is_listed = is_sender and policy.lists(arrival.source, facts.peer, facts.certificate)
     verdict = NoteVerdict.SOURCE_NOT_LISTED if not is_listed else NoteVerdict.APPLIED
     if is_listed and document.defect:
         verdict = NoteVerdict(document.defect.value)
@@ -82,6 +83,7 @@ def _put_on_record(
             "issuer_of_patient_id": arrival.patient.issuer,
             "source": arrival.source,
             "peer": facts.peer,
+            "certificate": facts.certificate,
             "received_at": arrival.at,
             "at_ms": arrival.arrived_ms,
             "until_ms": arrival.arrived_ms + policy.window_ms,
@@ -115,6 +117,7 @@ def _came_again(
         note.verdict = verdict
         kept = fitted(RejectionNote, {"source": arrival.source, "peer": arrival.facts.peer})
         note.source, note.peer, note.received_at = kept["source"], kept["peer"], arrival.at
+        note.certificate = arrival.facts.certificate
     note.at_ms, note.until_ms = arrival.arrived_ms, arrival.arrived_ms + policy.window_ms
     session.flush()
 
@@ -177,7 +180,12 @@ def _record_note(session: Session, arrival: Arrival, note: dict[str, object], ob
         study_uid=arrival.facts.study_uid,
         patient_key=arrival.patient.key,
         sop_uid=arrival.facts.sop_uid,
-        detail={"title": note["title"], "verdict": str(note["verdict"]), "objects": objects},
+        detail={
+            "title": note["title"],
+            "verdict": str(note["verdict"]),
+            "objects": objects,
+            "certificate": arrival.facts.certificate,
+        },
     )
 
 

@@ -165,8 +165,13 @@ def _audit(session: Session, assignment: Assignment, arrival: Arrival) -> None:
         side=study.side,
         patient_key=arrival.patient.key,
         sop_uid=arrival.facts.sop_uid,
-        detail={"revision": study.revision, "sop_class": arrival.facts.sop_class_uid},
+        detail={"revision": study.revision, "sop_class": arrival.facts.sop_class_uid, **_shown_certificate(arrival)},
     )
+
+
+def _shown_certificate(arrival: Arrival) -> dict[str, str]:
+    """The certificate that the sender has shown, for the audit trail; nothing without TLS."""
+    return {"certificate": arrival.facts.certificate} if arrival.facts.certificate else {}
 
 
 def _settled(

@@ -43,9 +43,9 @@ class RejectionPolicy:
     sent_again: SentAgain = SentAgain.REJECT
     window_ms: int = WINDOW_MS
 
-    def lists(self, aet: str, peer: str) -> bool:
-        """Whether a sender may reject objects: its AE title, with its address, is listed."""
-        return any(source.is_of(aet, peer) for source in self.sources)
+    def lists(self, aet: str, peer: str, certificate: str = "") -> bool:
+        """Whether a sender may reject objects: its AE title, with its address and certificate, is listed."""
+        return any(source.is_of(aet, peer, certificate) for source in self.sources)
 
     def effect_of(self, title: RejectionTitle) -> NoteEffect:
         """What a note with this title does."""

@@ -96,6 +96,8 @@ class Work:
     conflicts: int
     stale_leases: int
     suspended_models: int
+    #: Reasons of the films that failed within 24 hours with how many there are, the most frequent first.
+    failed_reasons: tuple[tuple[str, int], ...] = ()
 
 
 def record(session: Session, source: str, findings: Sequence[Finding]) -> None:
@@ -141,9 +143,7 @@ def work(session: Session, live_within_ms: int) -> Work:
     )
     lives = and_(Worker.heartbeat_at >= moment - timedelta(milliseconds=live_within_ms), Worker.kind != LOCAL_KIND)
     live, idle = session.execute(select(func.count(), func.count().filter(Worker.task_id.is_(None))).where(lives)).one()
-    failed = select(func.count()).where(
-        Result.created_at >= moment - timedelta(days=1), Result.outcome == Outcome.FAILED, Result.is_current
-    )
+    failed = _failed(session, moment - timedelta(days=1))
     suspended = select(func.count()).select_from(Suspension).where(Suspension.ended_at.is_(None))
     conflicts = select(func.count()).select_from(Conflict).where(Conflict.closed_at.is_(None))
     stale = select(func.count()).where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms < clock)
@@ -153,13 +153,26 @@ def work(session: Session, live_within_ms: int) -> Work:
         unheard=session.execute(unheard).scalar_one(),
         live_workers=live,
         idle_workers=idle,
-        failed_24h=session.execute(failed).scalar_one(),
+        failed_24h=sum(count for _, count in failed),
+        failed_reasons=failed,
         failed_studies=_studies(session, StudyState.FAILED),
         withheld_studies=_studies(session, StudyState.WITHHELD),
         suspended_models=session.execute(suspended).scalar_one(),
         conflicts=session.execute(conflicts).scalar_one(),
         stale_leases=session.execute(stale).scalar_one(),
     )
+
+
+def _failed(session: Session, since: datetime) -> tuple[tuple[str, int], ...]:
+    """The reasons of films that failed since then and have no other result yet, the most frequent first."""
+    count = func.count()
+    rows = session.execute(
+        select(Result.reason_code, count)
+        .where(Result.created_at >= since, Result.outcome == Outcome.FAILED, Result.is_current)
+        .group_by(Result.reason_code)
+        .order_by(count.desc(), Result.reason_code)
+    ).all()
+    return tuple((str(reason or ""), number) for reason, number in rows)
 
 
 def _studies(session: Session, state: StudyState) -> int:

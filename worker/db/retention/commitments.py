@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select, update
 
 from worker.db.audit.codes import Act
+from worker.db.audit.objects import name_images
 from worker.db.audit.record import Actor, record
 from worker.db.retention.files import clock, lock_studies
 from worker.db.schema.sql import fitted
@@ -42,5 +43,6 @@ def commit_objects(
         rows = [{"image_id": image_id, **texts, "at": now, "until": until} for image_id in sorted(kept - known)]
         session.execute(insert(Commitment), rows)
         detail = {"transaction_uid": transaction_uid, "objects": len(rows), "until": until.isoformat()}
-        record(session, Act.COMMITMENT_GIVEN, Actor(requester), detail=detail)
+        event_id = record(session, Act.COMMITMENT_GIVEN, Actor(requester), detail=detail)
+        name_images(session, event_id, sorted(kept - known))
     return kept

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, SmallInteger, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.db.schema.base import Base
@@ -62,6 +73,23 @@ class AuditEvent(Base):
     patient_key: Mapped[str] = mapped_column(String(64), comment="SHA-256 of the patient's identity, as in image")
     sop_uid: Mapped[str] = mapped_column(String(64), comment="the object; empty: no single one is concerned")
     detail: Mapped[str] = mapped_column(Text, comment="JSON: what else tells; no patient data")
+
+
+class AuditObject(Base):
+    """A study and patient that an act on several was about; rows are only added, which a trigger holds."""
+
+    __tablename__ = "audit_object"
+    __table_args__ = (
+        UniqueConstraint("event_id", "study_uid", "side", "patient_key", name="uq_audit_object_once"),
+        Index("ix_audit_object_study_uid", "study_uid"),
+        Index("ix_audit_object_patient_key", "patient_key"),
+        {"comment": "a study and patient of an audited act on several; rows are only added"},
+    )
+
+    event_id: Mapped[int] = mapped_column(ForeignKey("audit_event.id"), comment="the event")
+    study_uid: Mapped[str] = mapped_column(String(64), comment="the study; empty: a patient without a study")
+    side: Mapped[int] = mapped_column(Integer, comment="which patient of this Study Instance UID")
+    patient_key: Mapped[str] = mapped_column(String(64), comment="SHA-256 of the patient's identity, as in image")
 
 
 class AuditExport(Base):

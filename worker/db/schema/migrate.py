@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: Views with names of patients, which `auscult_names` alone may read.
 _WITH_NAMES = ("corrections",)
-_AUDITED = ("audit",)
+_AUDITED = ("audit", "audit_objects")
 #: The roles of PostgreSQL (NOLOGIN) and the views that each may read; a site makes its accounts members of them.
 ROLES = {
     "auscult_reader": tuple(name for name in VIEW_NAMES if name not in {*_WITH_NAMES, *_AUDITED}),
@@ -169,7 +169,7 @@ def _grant_application(connection: Connection, application: str) -> None:
     tables = connection.exec_driver_sql(
         "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()"
     )
-    limited = {"alembic_version": "SELECT", "audit_event": "SELECT, INSERT"}
+    limited = {"alembic_version": "SELECT", "audit_event": "SELECT, INSERT", "audit_object": "SELECT, INSERT"}
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
     for table in sorted(tables.scalars()):
         connection.exec_driver_sql(f"REVOKE ALL ON {schema}.{table} FROM {role}")

@@ -31,7 +31,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from dicom_io.header.evidence import Derivation, Species
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
-from worker.db.schema.audit import AuditEvent, AuditExport
+from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
 from worker.db.schema.base import Base, index_of_named, one_of
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
@@ -53,6 +53,7 @@ from worker.db.schema.withdrawal import RejectedObject, RejectionNote, Withdrawa
 __all__ = [
     "AuditEvent",
     "AuditExport",
+    "AuditObject",
     "Base",
     "Batch",
     "Commitment",

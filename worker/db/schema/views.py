@@ -116,6 +116,7 @@ WITHDRAWALS = _view(
     revoked_by=String(),
     revoked_why=String(),
     notice=String(),
+    certificate=String(),
 )
 CORRECTIONS = _view(
     "corrections",
@@ -304,6 +305,18 @@ AUDIT = _view(
     patient_key=String(),
     sop_uid=String(),
     detail=String(),
+)
+AUDIT_OBJECTS = _view(
+    "audit_objects",
+    event_id=BigInteger(),
+    at=UtcDateTime(),
+    act=String(),
+    who=String(),
+    study_uid=String(),
+    side=Integer(),
+    patient_id=String(),
+    issuer_of_patient_id=String(),
+    patient_key=String(),
 )
 
 #: Every public view; `worker.db.schema.migrate.ROLES` says which role may read which.

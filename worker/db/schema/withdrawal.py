@@ -40,6 +40,11 @@ class RejectionNote(Base):
     issuer_of_patient_id: Mapped[str] = mapped_column(String(64), comment="Issuer of Patient ID (0010,0021)")
     source: Mapped[str] = mapped_column(String(64), comment="AE title of its sender")
     peer: Mapped[str] = mapped_column(String(64), comment="address of its sender")
+    certificate: Mapped[str] = mapped_column(
+        String(64),
+        server_default="",
+        comment="SHA-256 of the TLS certificate that its sender showed, empty without TLS",
+    )
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it came")
     at_ms: Mapped[int] = mapped_column(BigInteger, comment="when it came (database clock)")
     until_ms: Mapped[int] = mapped_column(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from tests.support.audit_schema import check_message
 from tests.support.certificates import Site as Hospital
 from tests.support.database import BOTH, fresh_site
 from tests.support.syslog import SyslogReceiver
+from tests.support.waiting import wait_until
 from worker.addresses import syslog_receiver
 from worker.auditing import forward
 from worker.auditing.forward import AuditLoop, Forwarder, to_file, to_syslog
@@ -18,8 +23,10 @@ from worker.auditing.processes import ProcessTrail
 from worker.auditing.syslog import SyslogAway
 from worker.database import Database
 from worker.db.audit.codes import Act
+from worker.db.audit.objects import name_studies
 from worker.db.audit.record import Actor, record
 from worker.db.schema.engine import read_session_factory
+from worker.errors import UsageError
 from worker.settings import load_settings
 
 pytestmark = pytest.mark.integration
@@ -121,6 +128,32 @@ def test_a_receiver_with_another_name_or_authority_gets_nothing(database, tmp_pa
             assert server.received == []
 
 
+def test_what_an_event_names_reaches_receiver_and_file_in_messages_that_fit(site, database, receiver, files, tmp_path):
+    for number in range(120):
+        site.receive(f"1.2.{number}", f"1.2.{number}.1", patient_id=f"P{number}")
+    with site.sessions.begin() as session:
+        event_id = record(session, Act.WORKLIST_SHOWN, Actor("ada"), detail={"studies": 120})
+        name_studies(session, event_id, [(f"1.2.{number}", 0) for number in range(120)])
+    syslog_forwarder(database, receiver, files).send_until(event_id)
+    parts = [message.xml for message in receiver.received if message.event_id == event_id]
+    assert len(parts) > 1
+    named = [one.attrib for part in parts for one in part.iter("ParticipantObjectIdentification")]
+    for role, wanted in (
+        ("3", {f"1.2.{number}" for number in range(120)}),
+        ("1", {f"P{number}" for number in range(120)}),
+    ):
+        found = [one["ParticipantObjectID"] for one in named if one["ParticipantObjectTypeCodeRole"] == role]
+        assert (len(found), set(found)) == (120, wanted)
+    for part in parts:
+        check_message(part)
+    path = tmp_path / "audit.jsonl"
+    Forwarder(database, f"file:{path}", to_file(path)).send_until(event_id)
+    lines = [line for line in map(json.loads, path.read_text().splitlines()) if line["event_id"] == event_id]
+    named = [one["patient_id"] for line in lines for one in line["objects"]]
+    assert sorted(named) == sorted(f"P{number}" for number in range(120))
+    assert [line["detail"]["part"] for line in lines] == list(range(1, len(lines) + 1))
+
+
 def test_a_file_gets_every_event_once_and_loses_a_torn_line(site, database, tmp_path):
     path = tmp_path / "audit.jsonl"
     add(site, 2)
@@ -160,3 +193,89 @@ def test_changed_settings_are_told_by_name_and_value_at_the_next_start(site, tmp
     changed = [json.loads(row["detail"])["changed"] for row in rows]
     assert changed == [{}, {"lease_s": [None, 30.0], "quiet_s": [10.0, 20.0]}, {}]
     assert site.value("SELECT count(*) FROM audit_event WHERE act = 'PROCESS_STARTED'") == 4
+
+
+#: Steps when it is told to, and waits in the middle of its sending until it is told to go on.
+SENDING = """
+import sys
+from pathlib import Path
+from worker.auditing.forward import Forwarder
+from worker.database import Database
+from worker.db.schema.engine import make_engine, read_session_factory, session_factory
+from worker.errors import UsageError
+
+engine = make_engine(sys.argv[1])
+database = Database(engine, session_factory(engine), read_session_factory(engine))
+
+def send(events):
+    print("sending", flush=True)
+    sys.stdin.readline()
+    with Path(sys.argv[2]).open("a") as file:
+        file.writelines(f"{event['event_id']}\\n" for event in events)
+
+sender = Forwarder(database, "tls://arr:6514", send)
+print("ready", flush=True)
+while sys.stdin.readline():
+    try:
+        print(sender.step(), flush=True)
+    except UsageError:
+        print("another sends", flush=True)
+"""
+
+
+class SendingProcess:
+    """A process that forwards the trail of a database into a file, one word at a time."""
+
+    def __init__(self, site, sent: Path) -> None:
+        url = site.engine.url.render_as_string(hide_password=False)
+        command = [sys.executable, "-c", SENDING, url, str(sent)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4]
+        )
+
+    def __enter__(self) -> SendingProcess:
+        assert self.heard() == "ready"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def heard(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+    def told(self) -> str:
+        """Let it step, or go on with its sending; returns what it says."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self.heard()
+
+
+def test_of_two_processes_on_one_database_one_sends_at_a_time(site, tmp_path):
+    add(site, 5)
+    sent = tmp_path / "sent"
+    with SendingProcess(site, sent) as first, SendingProcess(site, sent) as second:
+        assert first.told() == "sending"
+        assert second.told() == "another sends"
+        assert first.told() == "6"
+        assert second.told() == "0"
+    assert [int(line) for line in sent.read_text().splitlines()] == ids(site)
+
+
+def test_a_sender_that_is_killed_holds_the_destination_no_longer(site, database, tmp_path):
+    add(site, 2)
+    with SendingProcess(site, tmp_path / "sent") as first:
+        assert first.told() == "sending"
+    sent: list[dict] = []
+    sender = Forwarder(database, "tls://arr:6514", sent.extend)
+    # PostgreSQL sees the end of a connection a moment later.
+    wait_until(lambda: _stepped(sender), 60, "the next process to send")
+    assert [event["event_id"] for event in sent] == ids(site)
+
+
+def _stepped(sender: Forwarder) -> int:
+    with suppress(UsageError):
+        return sender.step()
+    return 0

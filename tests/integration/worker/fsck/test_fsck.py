@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,15 +16,27 @@ from typer.testing import CliRunner
 
 from dicom_io.film.film import film_of_dicom
 from dicom_io.film.store import FilmStore
+from dicom_io.header.file_meta import ObjectUids, Sender, encode_file_meta
+from dicom_io.inbox.journal import Journal, RefusalKind, RefusalRecord, now_and_uid
+from dicom_io.inbox.spool import Spool
 from dicom_io.inbox.store import Store, StoreAway, prepare_root
-from tests.support.database import BOTH, fresh_site, scored
+from dicom_io.reasons import Reason
+from tests.support.database import BOTH, fresh_site, refused, scored
+from tests.support.rejections import LISTED, note_dataset
 from tests.support.studies import chest_film, new_uid
 from worker.cli.command import app
 from worker.database import Database, connect
+from worker.db.answers import inboxes
+from worker.db.audit.record import Actor
+from worker.db.batches import reruns
+from worker.db.batches.selection import Selector
 from worker.fsck.findings import FindingKind
 from worker.fsck.look import LEFT_S, ON_ITS_WAY_S
 from worker.fsck.run import fsck
+from worker.fsck.waiting import WAITS_S
 from worker.intake.filing import Filing, StudyClock
+from worker.retention.policy import FilePolicy
+from worker.retention.purge import purge
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -87,6 +100,16 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         made = Bench(site, settings, connect(settings), Store(settings.store), FilmStore(settings.films))
         yield made
         made.database.dispose()
+
+
+def as_received(ds: Dataset) -> bytes:
+    """A file as the listener writes it for an object of the PACS."""
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    uids = ObjectUids(ds.SOPClassUID, ds.SOPInstanceUID, ds.file_meta.TransferSyntaxUID)
+    # Preamble and prefix, the element of the group's length, the group.
+    begins = 144 + int.from_bytes(buffer.getvalue()[140:144], "little")
+    return encode_file_meta(uids, Sender("PACS", "AUSCULT", "10.1.2.3"), "AUSCULT") + buffer.getvalue()[begins:]
 
 
 def age(path: Path, seconds: float) -> None:
@@ -210,6 +233,122 @@ def test_a_film_that_nobody_works_on_is_given_a_task(bench: Bench) -> None:
     assert bench.found(repair=True)[FindingKind.NO_TASK] == (1, 1)
     assert bench.found() == {}
     assert [row["state"] for row in bench.site.rows("SELECT state FROM task ORDER BY id")] == ["CANCELLED", "PENDING"]
+
+
+def test_an_open_task_whose_result_is_on_record_is_ended_as_the_result_says(bench: Bench) -> None:
+    entry = bench.judged(1)
+    before = bench.site.worklist()
+    bench.site.change(f"UPDATE task SET state = 'PENDING', finished_at = NULL WHERE id = {entry.task_id}")
+    assert bench.found()[FindingKind.TASK_WORKED] == (1, 0)
+    assert bench.found(repair=True) == {FindingKind.TASK_WORKED: (1, 1)}
+    assert bench.found() == {}
+    (task,) = bench.site.rows("SELECT state, finished_at IS NULL AS is_open FROM task")
+    assert (task["state"], bool(task["is_open"])) == ("DONE", False)
+    assert bench.site.worklist() == before
+
+
+def test_a_re_run_that_is_open_for_nothing_is_closed_and_one_that_takes_long_is_named(bench: Bench) -> None:
+    bench.judged(1)
+    with bench.site.sessions.begin() as session:
+        batch_id = reruns.open_batch(
+            session, selector=Selector(all=True), model_id=bench.site.model_id, who="ada", why="", keep_current=True
+        ).batch_id
+    assert bench.found() == {}
+    old = {"postgresql": "now() - interval '31 days'", "sqlite": "datetime('now', '-31 days')"}
+    moment = old[bench.site.engine.dialect.name]
+    bench.site.change(f"UPDATE batch SET created_at = {moment}")
+    assert bench.found(repair=True) == {FindingKind.BATCH_LONG_OPEN: (1, 0)}
+    bench.site.change(f"UPDATE task SET state = 'CANCELLED', finished_at = {moment} WHERE batch_id = {batch_id}")
+    assert bench.found() == {FindingKind.BATCH_FORGOTTEN: (1, 0)}
+    assert bench.found(repair=True) == {FindingKind.BATCH_FORGOTTEN: (1, 1)}
+    assert bench.found() == {}
+    assert bench.site.value("SELECT closed_at IS NOT NULL AS is_closed FROM batch")
+
+
+@pytest.mark.parametrize("name", ["spool", "ingest", "fetch"])
+def test_an_object_that_waits_long_in_a_spool_is_registered_unless_another_process_has_it(
+    bench: Bench, name: str
+) -> None:
+    ds = chest_film(StudyInstanceUID=new_uid(), SOPInstanceUID=new_uid())
+    sent = bench.settings.home / "film.sent"
+    ds.save_as(sent, enforce_file_format=True)
+    spool = Spool(bench.settings.home / name)
+    key = spool.put([sent.read_bytes()])
+    assert bench.found() == {}, "a young object is on its way"
+    age(spool.path(key), WAITS_S)
+    with spool.claimed(key):
+        assert bench.found(repair=True) == {FindingKind.SPOOL_WAITS: (1, 0)}
+    assert bench.found(repair=True) == {FindingKind.SPOOL_WAITS: (1, 1)}
+    assert (bench.found(), spool.keys()) == ({}, [])
+    (image,) = bench.site.rows("SELECT sop_uid FROM image")
+    assert image["sop_uid"] == ds.SOPInstanceUID
+    acts = [row["act"] for row in bench.site.rows("SELECT act FROM audit WHERE act LIKE 'STUDY%'")]
+    assert acts == ["STUDY_INGESTED"]
+
+
+def test_a_rejection_note_that_waits_in_a_spool_is_followed_by_the_sites_rule(bench: Bench) -> None:
+    bench.settings = bench.settings.model_copy(update={"rejection_sources": ("PACS@10.0.0.0/8",)})
+    film = chest_film(StudyInstanceUID=new_uid(), SOPInstanceUID=new_uid(), PatientID="P")
+    bench.receive(film, bench.key(1))
+    named = [(film.StudyInstanceUID, film.SeriesInstanceUID, film.SOPInstanceUID)]
+    spool = Spool(bench.settings.spool)
+    key = spool.put([as_received(note_dataset(named, sop_class=film.SOPClassUID, PatientID="P"))])
+    age(spool.path(key), WAITS_S)
+    assert bench.found(repair=True)[FindingKind.SPOOL_WAITS] == (1, 1)
+    assert [row["state"] for row in bench.site.rows("SELECT state FROM withdrawals")] == ["APPLIED"]
+
+
+def test_refusals_that_nobody_recorded_are_recorded_once(bench: Bench) -> None:
+    journal = Journal(bench.settings.spool)
+    record = RefusalRecord(
+        kind=RefusalKind.ASSOCIATION, reason=Reason.CALLING_AE_NOT_ALLOWED, calling_aet="EVIL", **now_and_uid()
+    )
+    journal.append(record)
+    journal.drain()
+    journal.append(record)
+    assert bench.found() == {}
+    for path in bench.settings.spool.glob("journal.*"):
+        age(path, WAITS_S)
+    assert bench.found() == {FindingKind.JOURNAL_WAITS: (2, 0)}
+    assert bench.found(repair=True) == {FindingKind.JOURNAL_WAITS: (1, 1)}, "every file is recorded with the first"
+    assert [row["calling_aet"] for row in bench.site.rows("SELECT calling_aet FROM refused")] == ["EVIL"]
+    broken = bench.settings.spool / "journal.1.broken"
+    broken.write_bytes(b"\xff")
+    assert bench.found(repair=True) == {FindingKind.JOURNAL_BROKEN: (1, 0)}
+
+
+def test_a_listener_that_is_long_gone_is_named_until_it_is_retired(bench: Bench) -> None:
+    with bench.site.sessions.begin() as session:
+        inboxes.publish(session, inboxes.Published("u" * 32, "away", 1, 1, 3))
+    assert bench.found() == {}
+    bench.site.change("UPDATE inbox SET heartbeat_at = '2026-01-01 00:00:00'")
+    assert bench.found(repair=True) == {FindingKind.LISTENER_GONE: (1, 0)}
+    with bench.site.sessions.begin() as session:
+        inboxes.retire(session, bench.site.value("SELECT id FROM inbox"), "ada", "gone")
+    assert bench.found() == {}
+
+
+def test_nothing_is_found_after_a_purge_and_a_withdrawal(bench: Bench) -> None:
+    bench.judged(1, opacity=0.8)
+    bench.judged(2, opacity=0.6)
+    film = bench.site.rows("SELECT image.*, study_uid FROM image JOIN study ON study.id = study_id ORDER BY image.id")[
+        0
+    ]
+    named = [(film["study_uid"], film["series_uid"], film["sop_uid"])]
+    note = note_dataset(named, sop_class=film["sop_class_uid"], PatientID=chest_film().PatientID)
+    noted = bench.settings.home / "note.sent"
+    noted.write_bytes(as_received(note))
+    entry = Filing(bench.database.sessions, bench.store, StudyClock(0, 0), policy=LISTED).file(noted, bench.key(3))
+    bench.site.finish(entry.task_id, refused(Reason.NOT_A_RADIOGRAPH))
+    bench.site.settle()
+    assert bench.site.value("SELECT state FROM withdrawals") == "APPLIED"
+    old = {"postgresql": "now() - interval '100 days'", "sqlite": "datetime('now', '-100 days')"}
+    bench.site.change(f"UPDATE study SET last_rx_at = {old[bench.site.engine.dialect.name]}")
+    settings = bench.settings.model_copy(update={"purge_originals_days": 10, "purge_films_days": 10})
+    report = purge(settings, bench.database, FilePolicy.of(settings), actor=Actor("ada"), why="space")
+    assert report.originals > 0
+    assert report.films > 0
+    assert bench.found(deep=True) == {}
 
 
 def test_a_store_that_is_not_mounted_is_no_store_without_files(bench: Bench) -> None:

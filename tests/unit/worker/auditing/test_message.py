@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.audit_schema import check_message, details
 from tests.support.syslog import Received, frames
-from worker.auditing.message import audit_message, framed, syslog_message
+from worker.auditing.message import audit_message, framed, parts_of, syslog_message
 from worker.db.audit.codes import CODES, MEANINGS, Act
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
@@ -124,3 +124,39 @@ def test_no_text_of_a_sender_breaks_a_message_or_its_frame(who, detail):
 def test_the_longest_message_fits_the_size_that_receivers_must_take():
     row = event(detail=json.dumps({"x" * 10: "y" * 3900}), who="w" * 128, from_where="f" * 128)
     assert len(syslog_message(row)) < 32_768
+
+
+def named(number: int, **changes: Any) -> dict[str, Any]:
+    one = {"study_uid": f"1.2.{number}", "side": 0, "patient_id": f"P{number}", "patient_key": "k" * 64}
+    return {**one, "issuer_of_patient_id": "", **changes}
+
+
+def test_an_act_on_several_names_each_study_and_patient():
+    row = event(Act.WORKLIST_SHOWN, study_uid="", sop_uid="", patient_id="", patient_key="")
+    row["objects"] = [named(1), named(2, patient_id=""), named(3, patient_id="", patient_key="")]
+    assert list(parts_of(row)) == [row]
+    query, *others = xml(row).findall("ParticipantObjectIdentification")
+    assert query.get("ParticipantObjectTypeCodeRole") == "24"
+    assert [(one.get("ParticipantObjectTypeCodeRole"), one.get("ParticipantObjectID")) for one in others] == [
+        ("3", "1.2.1"),
+        ("1", "P1"),
+        ("3", "1.2.2"),
+        ("1", "k" * 64),
+        ("3", "1.2.3"),
+    ]
+    assert details(xml(row))["event_id"] == "7"
+
+
+@pytest.mark.parametrize("patient_id", ["P", "&" * 128, "\U0001f600" * 128])
+def test_what_does_not_fit_one_message_goes_on_in_the_next_ones(patient_id):
+    objects = [named(number, patient_id=patient_id) for number in range(150)]
+    detail = json.dumps({"x": "y" * 3900})
+    row = event(Act.RERUN_ORDERED, study_uid="", sop_uid="", detail=detail, who="w" * 128, objects=objects)
+    found = list(parts_of(row))
+    assert [one for part in found for one in part["objects"]] == objects
+    assert max(len(syslog_message(part)) for part in found) < 32_768
+    numbers = [(json.loads(part["detail"])["part"], json.loads(part["detail"])["parts"]) for part in found]
+    assert numbers == [(number, len(found)) for number in range(1, len(found) + 1)]
+    assert len(found) > 1
+    for part in found:
+        assert details(xml(part))["event_id"] == "7"

@@ -68,6 +68,14 @@ def test_what_is_wrong_has_a_level_and_a_sentence(changes: dict[str, Any], expec
     assert all(finding.sentence for finding in checks.of_work(work) if finding.level is not Level.OK)
 
 
+def test_failed_films_are_told_by_reason_with_the_command_that_tries_them_again() -> None:
+    work = replace(WELL, failed_24h=4, failed_reasons=(("TIMED_OUT", 3), ("WORKER_LOST", 1)))
+    (found,) = [finding for finding in checks.of_work(work) if finding.level is not Level.OK]
+    assert (found.probe, found.value) == (Probe.FAILED, 4)
+    assert found.sentence.startswith("4 films failed within 24 hours (3 TIMED_OUT, 1 WORKER_LOST)")
+    assert "`auscult retry STUDY --why ...`" in found.sentence
+
+
 @pytest.mark.parametrize(
     ("size", "free", "level"),
     [

@@ -47,7 +47,11 @@ def site(accounts):
     [
         "UPDATE audit_event SET who = 'eve'",
         "DELETE FROM audit_event",
-        "TRUNCATE audit_event",
+        "TRUNCATE audit_event CASCADE",
+        "TRUNCATE audit_object",
+        "UPDATE audit_object SET side = 1",
+        "DELETE FROM audit_object",
+        "DROP FUNCTION audit_object_guard() CASCADE",
         "DROP TABLE audit_event CASCADE",
         "DROP VIEW audit",
         "DROP SCHEMA public CASCADE",

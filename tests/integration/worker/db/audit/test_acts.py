@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from dicom_io.inbox.journal import RefusalKind, RefusalRecord
 from dicom_io.reasons import Reason
 from tests.support.database import BOTH, fresh_site, scored
+from worker.cli.common.audited import audit_batch, audit_shown
+from worker.database import Database
 from worker.db.answers import inboxes
+from worker.db.audit import read
+from worker.db.audit.codes import Act
+from worker.db.audit.objects import name_studies
+from worker.db.audit.purge import AuditCutoffs, purge_audit
+from worker.db.audit.record import Actor, record
 from worker.db.batches import reruns, suspensions
 from worker.db.batches.selection import Selector
 from worker.db.filing import disputes
 from worker.db.filing.registry import add_refusals
+from worker.db.identity.rules import Patient
 from worker.db.models import bundles
 from worker.db.models.bundles import Order
+from worker.db.schema.audit import AuditObject
+from worker.db.schema.engine import read_session_factory
 from worker.db.schema.states import ConflictEnd, SuspensionEnd
 from worker.db.tasks import shadow
 from worker.environment import login
@@ -136,3 +149,74 @@ def test_a_decided_conflict_and_a_retired_listener_are_audited(site):
     assert (conflict["study_uid"], conflict["sop_uid"], conflict["who"]) == ("1.2", "1.2.1", "ada")
     assert conflict["detail"] == {"conflict": number, "resolution": "BOTH", "claim": "1.3", "claim_side": 0}
     assert listener["detail"]["host"] == "away"
+
+
+def objects_of(site, act: str) -> list[tuple[str, int, str]]:
+    rows = site.rows(
+        f"SELECT study_uid, side, patient_id FROM audit_objects WHERE act = '{act}' ORDER BY study_uid, side, patient_id"
+    )
+    return [(row["study_uid"], row["side"], row["patient_id"]) for row in rows]
+
+
+def test_each_study_and_patient_of_an_act_on_several_is_found_from_the_trail(site):
+    site.receive("1.2", "1.2.1", patient_id="P")
+    site.receive("1.3", "1.3.1", patient_id="Q")
+    site.receive("1.4", "1.4.1")
+    rows = [{"study_uid": f"1.{number}", "side": 0} for number in (2, 3, 4)]
+    database = Database(site.engine, site.sessions, read_session_factory(site.engine))
+    audit_shown(database, "worklist", [*rows, rows[0]])
+    audit_shown(database, "worklist", rows[:1])
+    audit_shown(database, "worklist", rows[:2], as_csv=True)
+    named = [("1.2", 0, "P"), ("1.3", 0, "Q"), ("1.4", 0, "")]
+    assert objects_of(site, "WORKLIST_SHOWN") == named
+    assert objects_of(site, "PATIENT_SHOWN") == named[:1]
+    assert objects_of(site, "STUDIES_EXPORTED") == named[:2]
+    with site.sessions.begin() as session:
+        reruns.open_batch(
+            session,
+            selector=Selector(study_uids=("1.2", "1.3")),
+            model_id=site.model_id,
+            who="ada",
+            why="w",
+            keep_current=True,
+        )
+    assert objects_of(site, "RERUN_ORDERED") == named[:2]
+    audit_batch(database, site.value("SELECT max(id) FROM batch"), ["1.3", "1.4"])
+    assert objects_of(site, "RESULTS_EXPORTED") == named[1:2]
+    # The trail holds no Patient ID: after a study is erased its patient is found by the digest alone.
+    keys = {row["patient_key"] for row in site.rows("SELECT patient_key FROM audit_objects")}
+    assert keys >= {row["patient_key"] for row in site.rows("SELECT patient_key FROM image")}
+    with database.reads() as session:
+        found = [read.events(session, read.Wanted(50, study_uid=uid)) for uid in ("1.2", "1.4")]
+        of_patient = read.events(session, read.Wanted(50, patient_key=Patient.of("Q", "").key))
+    shown = [
+        "RESULTS_EXPORTED",
+        "RERUN_ORDERED",
+        "STUDIES_EXPORTED",
+        "PATIENT_SHOWN",
+        "WORKLIST_SHOWN",
+        "STUDY_INGESTED",
+    ]
+    assert [event["act"] for event in found[0]] == shown[1:]
+    assert [event["act"] for event in found[1]] == ["WORKLIST_SHOWN", "STUDY_INGESTED"]
+    assert [event["act"] for event in of_patient] == [act for act in shown if act != "PATIENT_SHOWN"]
+
+
+def test_what_an_event_names_is_changed_by_nobody_and_goes_with_it(site):
+    site.receive("1.2", "1.2.1", patient_id="P")
+    with site.sessions.begin() as session:
+        name_studies(session, record(session, Act.WORKLIST_SHOWN, Actor("ada")), [("1.2", 0)])
+    for statement in ("UPDATE audit_object SET side = 1", "DELETE FROM audit_object"):
+        with pytest.raises(DBAPIError, match="append-only"), site.engine.begin() as connection:
+            connection.execute(text(statement))
+    with site.sessions.begin() as session:
+        assert purge_audit(session, AuditCutoffs.at(datetime.now(UTC) - timedelta(hours=1)), Actor("ada")) == 0
+        assert session.scalar(select(func.count()).select_from(AuditObject)) == 1
+        assert purge_audit(session, AuditCutoffs.at(datetime.now(UTC) + timedelta(hours=1)), Actor("ada")) > 2
+        assert session.scalar(select(func.count()).select_from(AuditObject)) == 0
+    added = (
+        "INSERT INTO audit_object (event_id, study_uid, side, patient_key) SELECT max(id), '1', 0, '' FROM audit_event"
+    )
+    site.change(added)
+    with pytest.raises(DBAPIError, match="append-only"), site.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_object"))

@@ -14,10 +14,11 @@ from sqlalchemy import select
 from dicom_io.header.rejection import NoteDefect, RejectionDocument, RejectionTitle
 from tests.support.database import BOTH, fresh_site, scored
 from tests.support.rejections import LISTED, NOTE_FACTS, PACS, rejecting
+from worker.addresses import listed_sources
 from worker.db.audit.record import Actor
 from worker.db.batches.selection import Selector, matching, matching_or_error
 from worker.db.filing import note_decisions
-from worker.db.identity.rejections import SentAgain
+from worker.db.identity.rejections import RejectionPolicy, SentAgain
 from worker.db.read import queries
 from worker.db.read.images import judged_images
 from worker.db.retention.conditions import kept_because
@@ -202,6 +203,21 @@ def test_another_source_or_a_mismatch_is_a_conflict_without_effect(site, others,
     (row,) = site.rows("SELECT * FROM conflicts WHERE kind = 'REJECTION_NOTE'")
     assert (row["why"], row["note_id"], row["conflict_id"]) == (reason, 1, -1)
     assert states(site) == [("CONFLICT", reason)]
+
+
+@pytest.mark.parametrize("shown", ["cd" * 32, ""], ids=["another certificate", "no TLS"])
+def test_a_note_without_the_named_certificate_is_a_conflict_without_effect_until_it_comes_with_it(site, shown):
+    policy = RejectionPolicy(sources=listed_sources([f"PACS@10.0.0.0/8+sha256:{'ab' * 32}"]))
+    take(site)
+    before = says(site)
+    reject(site, FILM, policy=policy, certificate=shown)
+    assert says(site) == before
+    assert site.rows("SELECT why FROM conflicts WHERE kind = 'REJECTION_NOTE'") == [{"why": "SOURCE_NOT_LISTED"}]
+    note = site.rows("SELECT state, certificate FROM withdrawals")
+    assert note == [{"state": "CONFLICT", "certificate": shown}]
+    reject(site, FILM, policy=policy, certificate="ab" * 32)
+    assert says(site) == WITHHELD
+    assert site.rows("SELECT state, certificate FROM withdrawals") == [{"state": "APPLIED", "certificate": "ab" * 32}]
 
 
 def test_an_issuer_that_contradicts_is_another_patient(site):

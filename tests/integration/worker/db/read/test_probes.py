@@ -6,9 +6,11 @@ import pytest
 
 from dicom_io.reasons import Reason
 from tests.support.database import BOTH, fresh_site, refused, scored
+from worker.db.audit.record import Actor
 from worker.db.read import probes
 from worker.db.read.probes import Finding, Probe
 from worker.db.schema.states import Level
+from worker.db.tasks.retries import retry_study
 from worker.db.tasks.workers import WorkerBeat, heartbeat
 
 pytestmark = pytest.mark.integration
@@ -66,6 +68,15 @@ def test_the_tables_tell_of_work_workers_and_failures(site):
     found = work(site)
     assert (found.waiting, found.unheard, found.live_workers, found.idle_workers) == (1, 1, 1, 1)
     assert (found.failed_24h, found.failed_studies) == (1, 1)
+    assert found.failed_reasons == (("WORKER_LOST", 1),)
+    for number, reason in ((4, Reason.TIMED_OUT), (5, Reason.TOO_LARGE), (6, Reason.TIMED_OUT)):
+        site.finish(site.receive(f"1.{number}", f"1.{number}.1").task_id, refused(reason))
+    assert work(site).failed_reasons[0] == ("TIMED_OUT", 2)
+    # A film that is judged after all is not failed any more.
+    with site.sessions.begin() as session:
+        retry_study(session, "1.6", Actor("ada"), "again")
+    site.finish(site.value("SELECT max(id) FROM task"), scored(0.1))
+    assert dict(work(site).failed_reasons)["TIMED_OUT"] == 1
 
 
 def test_a_database_that_takes_nothing_is_noticed(site):

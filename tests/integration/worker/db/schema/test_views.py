@@ -49,11 +49,12 @@ CONTRACT = {
     "purges": "purge_id kind who why rules started_at finished_at ended_how n_studies n_originals n_films n_records "
     "freed_bytes files_left",
     "withdrawals": "note_id note_sop_uid title effect state reason study_uid sop_uid side accession_number patient_id "
-    "ai_status label source peer received_at accepted_by accepted_why revoked_at revoked_by revoked_why notice",
+    "ai_status label source peer received_at accepted_by accepted_why revoked_at revoked_by revoked_why notice certificate",
     "corrections": "correction_id at study_uid side accession_number column_name old_value new_value source sop_uid "
     "merged_into_study_uid merged_into_side",
     "audit": "event_id at act event_code event_type_code action outcome who from_where study_uid side patient_id "
     "issuer_of_patient_id patient_key sop_uid detail",
+    "audit_objects": "event_id at act who study_uid side patient_id issuer_of_patient_id patient_key",
     "queue_health": "live_pending batch_pending claimed live_oldest_s stale_leases live_workers silent_workers "
     "failed_24h open_studies failed_studies urgent_pending urgent_oldest_s rerun_pending rerun_oldest_s shadow_pending "
     "shadow_oldest_s timed_out_24h worker_lost_24h too_large_24h interrupted",

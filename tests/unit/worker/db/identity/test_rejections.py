@@ -103,6 +103,33 @@ def test_a_source_is_listed_by_title_and_address_together(entry, aet, peer, is_l
     assert not RejectionPolicy().lists(aet, peer)
 
 
+SHOWN, ANOTHER = "ab" * 32, "cd" * 32
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "is_listed"),
+    [
+        (f"+sha256:{SHOWN}", SHOWN, True),
+        (f"+SHA256:{':'.join(['AB'] * 32)}", SHOWN, True),
+        (f"+sha256:{SHOWN}", ANOTHER, False),
+        (f"+sha256:{SHOWN}", "", False),
+        ("", SHOWN, True),
+    ],
+)
+def test_a_source_that_names_its_certificate_is_listed_with_that_one_alone(written, shown, is_listed):
+    policy = RejectionPolicy(sources=listed_sources([f"PACS@10.0.0.0/8{written}"]))
+    assert policy.lists("PACS", "dicom://10.1.1.1", shown) is is_listed
+    assert not policy.lists("PACS", "dicom://11.1.1.1", shown)
+
+
+@pytest.mark.parametrize(
+    "digest", ["", "sha256:", f"sha256:{SHOWN[:-1]}", f"sha1:{SHOWN}", SHOWN, f"sha256:{'xy' * 32}"]
+)
+def test_a_certificate_that_cannot_be_one_is_an_error_and_never_no_certificate(digest):
+    with pytest.raises(ValueError, match="sha256:HEX"):
+        listed_sources([f"PACS@10.0.0.0/8+{digest}"])
+
+
 @pytest.mark.parametrize("entry", ["PACS", "@10.0.0.1", "PACS@", "PACS@host.example", "PACS@10.0.0.0/40", "A\\B@::1"])
 def test_an_entry_that_binds_a_title_to_nothing_is_an_error_that_names_it(entry):
     with pytest.raises(ValueError, match="AET@NETWORK"):

@@ -78,6 +78,7 @@ OF_PATIENTS = {
     ("rejection_note", "issuer_of_patient_id"),
     # Digests alone; its rows go by a floor of their own.
     ("audit_event", "patient_key"),
+    ("audit_object", "patient_key"),
 }
 
 
