@@ -70,7 +70,7 @@ def goes_round(links: Iterable[Link]) -> bool:
         for issuer in {"", *(end.issuer for end in ends)}:
             seen = [Patient(key, issuer)]
             while (found := successor(seen[-1], by_key.get(seen[-1].key, ()))) is not None:
-                if any(found.is_same(one) for one in seen):
+                if found in seen:
                     return True
                 seen.append(found)
     return False
