@@ -322,6 +322,8 @@ def test(arguments: list[str]) -> int:
         str(workers),
         "--dist",
         "loadfile",
+        # Else the files with the most tests come first; tests/conftest.py puts those first that take longest.
+        "--no-loadscope-reorder",
         "--durations",
         "20",
     ]

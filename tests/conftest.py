@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.database import BOTH, migrated_copy
+from tests.support.long_files import long_files
 from tests.support.postgres import postgres
 from tests.support.redis_server import redis_server
 from worker.database import connect
-from worker.db.schema.migrate import migrate
 from worker.models.active import ensure_active_model
 from worker.settings import load_settings
 
@@ -43,6 +44,9 @@ def pytest_configure() -> None:
     # A terminal of another width or colour must not change what the programs print.
     os.environ.update(COLUMNS="160", NO_COLOR="1", TERM="dumb", TF_CPP_MIN_LOG_LEVEL="3")
     os.environ.pop("FORCE_COLOR", None)
+    # Hundreds of processes start in the tests: each would compile TensorFlow, SQLAlchemy and our own code again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # A test that forgets to name a data folder must not touch the developer's.
     os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="auscult-xdg-")
 
@@ -52,8 +56,12 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, by name, the tests of TensorFlow where it has no wheel; elsewhere a missing TensorFlow is a failure."""
+    if hasattr(config, "workerinput"):
+        # pytest-xdist hands files out in this order: a long one that came last would leave the other processes idle.
+        seconds = long_files()
+        items.sort(key=lambda item: -seconds.get(item.nodeid.partition("::")[0], 0))
     if sys.platform == "linux" and platform.machine() == "x86_64":
         return
     skip = pytest.mark.skip(reason=f"tensorflow-cpu has no wheel for {sys.platform} {platform.machine()}")
@@ -155,7 +163,7 @@ def postgres_url(postgres_server: PostgresServer | ExternalPostgres) -> Iterator
     postgres_server.drop_database(url)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=BOTH)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database: the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
@@ -163,12 +171,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_url"))
 
 
+@pytest.fixture(params=BOTH)
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of the test's own with the schema of this release, on SQLite and on PostgreSQL."""
+    with migrated_copy(request, request.param, tmp_path / "auscult.db") as url:
+        yield url
+
+
 @pytest.fixture
-def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
+def database(migrated_url: str, tmp_path: Path) -> Iterator[Database]:
     """A migrated database with its active model."""
-    settings = load_settings(home=tmp_path / "home", database_url=database_url)
+    settings = load_settings(home=tmp_path / "home", database_url=migrated_url)
     opened = connect(settings)
-    migrate(opened.engine)
     ensure_active_model(settings, opened)
     yield opened
     opened.dispose()

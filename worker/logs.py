@@ -12,8 +12,6 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
-
 from dicom_io.clean import clean_text
 
 if TYPE_CHECKING:
@@ -35,6 +33,34 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
     """Send every log record of this process, ours and the libraries', to one handler."""
     out = stream or sys.stderr
     as_text = log_format == "text" or (log_format == "auto" and out.isatty())
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(_Formatter(as_text=as_text, colors=out.isatty()))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    threading.excepthook = _log_thread_death
+    for name, least in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(least)
+
+
+class _Formatter(logging.Formatter):
+    """structlog's formatter, made for the first line: most commands log nothing, and it loads slowly."""
+
+    def __init__(self, *, as_text: bool, colors: bool) -> None:
+        super().__init__()
+        self._as_text, self._colors = as_text, colors
+        self._made: logging.Formatter | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        if self._made is None:
+            self._made = _structlog_formatter(as_text=self._as_text, colors=self._colors)
+        return self._made.format(record)
+
+
+def _structlog_formatter(*, as_text: bool, colors: bool) -> logging.Formatter:
+    import structlog
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -44,22 +70,11 @@ def configure_logging(level: str, log_format: str, stream: TextIO | None = None)
         _frames_only,
         _one_line,
     ]
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty()) if as_text else structlog.processors.JSONRenderer()
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=colors) if as_text else structlog.processors.JSONRenderer()
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    threading.excepthook = _log_thread_death
-    for name, least in LIBRARY_LEVELS.items():
-        logging.getLogger(name).setLevel(least)
 
 
 def _one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -120,6 +120,13 @@ def stack() -> Iterator[Stack]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def work(stack: Stack) -> Iterator[Running]:
+    """One worker for the tests that look at a fault while it works; the tests that start their own come before."""
+    with stack.working() as work:
+        yield work
+
+
 def films(count: int = FILMS) -> list[Dataset]:
     return [chest_film(number / count) for number in range(count)]
 
@@ -152,40 +159,6 @@ def test_every_study_ends_when_the_broker_forgets_the_queued_hints(stack: Stack)
         stack.assert_each_judged_once(sent)
 
 
-def test_every_study_ends_when_the_broker_is_killed_during_pushes_and_comes_back_empty(stack: Stack) -> None:
-    sent = films(12)
-
-    def kill_in_the_middle(done: int) -> None:
-        if done == 4:
-            stack.broker.kill()
-
-    with stack.working():
-        push(sent, stack.port, kill_in_the_middle)
-        assert stack.broker.process is None
-        stack.wait_registered(sent)
-        stack.broker.start()
-        stack.assert_each_judged_once(sent)
-
-
-def test_pushes_are_answered_with_success_while_postgresql_is_down_and_registered_after_its_restart(
-    stack: Stack,
-) -> None:
-    sent = films(12)
-
-    def stop_in_the_middle(done: int) -> None:
-        if done == 4:
-            stack.postgres.stop()
-
-    with stack.working():
-        push(sent, stack.port, stop_in_the_middle)
-        assert stack.postgres.process is None
-        assert len(list((stack.site.home / "spool" / "new").iterdir())) >= 8
-        assert answers(stack.port)
-        stack.postgres.start()
-        stack.assert_each_judged_once(sent)
-    wait_until(lambda: not list((stack.site.home / "spool" / "new").iterdir()), 30, "an empty spool")
-
-
 def test_a_listener_started_without_its_database_serves_and_registers_once_it_is_there(stack: Stack) -> None:
     sent = films(2)
     other = Site(stack.site.home.parent / "other", dict(stack.site.env))
@@ -205,8 +178,8 @@ def test_a_listener_started_without_its_database_serves_and_registers_once_it_is
 def test_a_worker_started_without_its_database_waits_and_works_once_it_is_there(stack: Stack) -> None:
     stack.postgres.stop()
     try:
-        with stack.working() as work:
-            wait_until(lambda: "waiting for it" in work.text(), 60, "the worker to say that it waits")
+        with stack.site.running("work", log="late.log") as late:
+            wait_until(lambda: "waiting for it" in late.text(), 60, "the worker to say that it waits")
             stack.postgres.start()
             sent = films(1)
             push(sent, stack.port)
@@ -215,21 +188,60 @@ def test_a_worker_started_without_its_database_waits_and_works_once_it_is_there(
         stack.postgres.start()
 
 
-def test_a_read_only_database_stops_neither_the_listener_nor_a_workers_heartbeat(stack: Stack) -> None:
+def test_every_study_ends_when_the_broker_is_killed_during_pushes_and_comes_back_empty(
+    stack: Stack, work: Running
+) -> None:
+    sent = films(12)
+
+    def kill_in_the_middle(done: int) -> None:
+        if done == 4:
+            stack.broker.kill()
+
+    push(sent, stack.port, kill_in_the_middle)
+    assert stack.broker.process is None
+    stack.wait_registered(sent)
+    stack.broker.start()
+    stack.assert_each_judged_once(sent)
+    assert work.process.poll() is None
+
+
+def test_pushes_are_answered_with_success_while_postgresql_is_down_and_registered_after_its_restart(
+    stack: Stack, work: Running
+) -> None:
+    sent = films(12)
+
+    def stop_in_the_middle(done: int) -> None:
+        if done == 4:
+            stack.postgres.stop()
+
+    push(sent, stack.port, stop_in_the_middle)
+    assert stack.postgres.process is None
+    assert len(list((stack.site.home / "spool" / "new").iterdir())) >= 8
+    assert answers(stack.port)
+    stack.postgres.start()
+    stack.assert_each_judged_once(sent)
+    assert work.process.poll() is None
+    wait_until(lambda: not list((stack.site.home / "spool" / "new").iterdir()), 30, "an empty spool")
+
+
+def test_a_read_only_database_stops_neither_the_listener_nor_a_workers_heartbeat(stack: Stack, work: Running) -> None:
     sent = films(2)
-    with stack.working() as work:
-        wait_until(stack.beats, 60, "the first heartbeat")
-        before = stack.waits("registrar")
-        stack.set_read_only("on")
-        push(sent, stack.port)
-        wait_until(lambda: "heartbeat waits" in work.text(), 30, "a missed heartbeat")
-        wait_until(lambda: stack.waits("registrar") > before, 30, "a failed turn of the registrar")
-        assert answers(stack.port)
-        stack.set_read_only("off")
-        stack.assert_each_judged_once(sent)
-        wait_until(lambda: "heartbeat goes on" in work.text(), 30, "the next heartbeat")
-        assert stack.listener is not None
-        assert (work.process.poll(), stack.listener.process.poll()) == (None, None)
+    wait_until(stack.beats, 60, "the first heartbeat")
+    before, missed, told = stack.waits("registrar"), _count(work, "heartbeat waits"), _count(work, "heartbeat goes on")
+    stack.set_read_only("on")
+    push(sent, stack.port)
+    wait_until(lambda: _count(work, "heartbeat waits") > missed, 60, "a missed heartbeat")
+    wait_until(lambda: stack.waits("registrar") > before, 60, "a failed turn of the registrar")
+    assert answers(stack.port)
+    stack.set_read_only("off")
+    stack.assert_each_judged_once(sent)
+    wait_until(lambda: _count(work, "heartbeat goes on") > told, 60, "the next heartbeat")
+    assert stack.listener is not None
+    assert (work.process.poll(), stack.listener.process.poll()) == (None, None)
+
+
+def _count(running: Running, words: str) -> int:
+    return running.text().count(words)
 
 
 @pytest.mark.parametrize(
@@ -240,9 +252,8 @@ def test_a_read_only_database_stops_neither_the_listener_nor_a_workers_heartbeat
         pytest.param("CONFIG SET requirepass x", "CONFIG SET requirepass ''", id="another password"),
     ],
 )
-def test_a_worker_outlives_a_broker_that_takes_nothing(stack: Stack, ill: str, well: str) -> None:
-    broker = redis.Redis.from_url(stack.broker.client_url, single_connection_client=True)
-    with stack.working() as work, broker:
+def test_a_worker_outlives_a_broker_that_takes_nothing(stack: Stack, work: Running, ill: str, well: str) -> None:
+    with redis.Redis.from_url(stack.broker.client_url, single_connection_client=True) as broker:
         wait_until(stack.beats, 60, "the first heartbeat")
         before = stack.waits("dispatcher")
         broker.execute_command(*shlex.split(ill))
@@ -250,7 +261,7 @@ def test_a_worker_outlives_a_broker_that_takes_nothing(stack: Stack, ill: str, w
         broker.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         sent = films(1)
         push(sent, stack.port)
-        wait_until(lambda: stack.waits("dispatcher") > before, 30, "a hint that is not taken")
+        wait_until(lambda: stack.waits("dispatcher") > before, 60, "a hint that is not taken")
         broker.execute_command(*shlex.split(well))
         stack.assert_each_judged_once(sent)
         assert work.process.poll() is None

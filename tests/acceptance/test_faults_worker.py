@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ from worker.db.schema.types import NOW_MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.support.postgres import ExternalPostgres, PostgresServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -32,31 +30,14 @@ MAX_ATTEMPTS = 2
 SETTINGS = {"AUSCULT_LEASE_S": str(LEASE_S), "AUSCULT_MAX_ATTEMPTS": str(MAX_ATTEMPTS)}
 
 
-@contextmanager
-def served(database_url: str | None = None) -> Iterator[tuple[Site, int]]:
-    """Auscult with two workers, and the port of its listener."""
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Site, int]]:
+    """Auscult with two workers on the embedded database, and the port of its listener."""
     folder = Path(tempfile.mkdtemp(prefix="auscult-kill-", dir="/tmp"))
     site = Site(folder / "home", dict(SETTINGS))
-    if database_url:
-        site.env["AUSCULT_DATABASE_URL"] = database_url
-        site.run("migrate")
     with site.running("up", "--processes", "2") as up:
         yield site, up.port
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def on_sqlite() -> Iterator[tuple[Site, int]]:
-    with served() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def on_postgresql(postgres_server: PostgresServer | ExternalPostgres) -> Iterator[tuple[Site, int]]:
-    url = postgres_server.create_database()
-    with served(url) as found:
-        yield found
-    postgres_server.drop_database(url)
 
 
 @dataclass(frozen=True)
@@ -73,14 +54,11 @@ class Held:
 def is_writable(site: Site) -> bool:
     """Whether no stopped process holds a lock of the database.
 
-    A worker that is stopped while it renews its lease or reports its health is inside a transaction. On SQLite that is
-    the lock of the whole database: nobody could write until the worker goes on, which is not what these tests look at.
+    A worker that is stopped while it renews its lease or reports its health is inside a transaction. That is the lock
+    of the whole database: nobody could write until the worker goes on, which is not what these tests look at.
     """
-    lock, settings = ("BEGIN IMMEDIATE", "PRAGMA busy_timeout = 1000")
-    if not site.database_url.startswith("sqlite"):
-        lock, settings = ("LOCK TABLE task, worker, probe IN SHARE ROW EXCLUSIVE MODE", "SET lock_timeout = 1000")
     try:
-        site.execute(settings, lock)
+        site.execute("PRAGMA busy_timeout = 1000", "BEGIN IMMEDIATE")
     except OperationalError:
         return False
     return True
@@ -88,9 +66,8 @@ def is_writable(site: Site) -> bool:
 
 def hold_claim(site: Site, attempt: int) -> Held:
     """Stop a worker's child (SIGSTOP) in the middle of the given attempt; the lease must be ahead once it stands."""
-    now = NOW_MS["sqlite" if site.database_url.startswith("sqlite") else "postgresql"]
     claimed = (
-        f"SELECT id, lease_owner, attempts, lease_until_ms - {now} AS lease_left_ms FROM task "
+        f"SELECT id, lease_owner, attempts, lease_until_ms - {NOW_MS['sqlite']} AS lease_left_ms FROM task "
         "WHERE state = 'CLAIMED' AND attempts = :attempt"
     )
 
@@ -161,18 +138,18 @@ def check_one_result(found: tuple[Site, int], kill: Callable[[Held], None], *, a
     assert (result["outcome"], bool(result["is_current"]), result["attempts"]) == ("OK", True, attempts)
 
 
-def test_a_workers_child_killed_in_a_film_costs_one_attempt_and_leaves_one_result(on_sqlite: tuple[Site, int]) -> None:
-    check_one_result(on_sqlite, kill_child, attempts=2)
+def test_a_workers_child_killed_in_a_film_costs_one_attempt_and_leaves_one_result(served: tuple[Site, int]) -> None:
+    check_one_result(served, kill_child, attempts=2)
 
 
 def test_a_whole_worker_killed_in_a_film_costs_no_attempt_and_leaves_one_result(
-    on_postgresql: tuple[Site, int],
+    served: tuple[Site, int],
 ) -> None:
-    check_one_result(on_postgresql, kill_worker, attempts=1)
+    check_one_result(served, kill_worker, attempts=1)
 
 
-def test_a_film_whose_worker_dies_at_each_attempt_ends_failed_and_never_normal(on_postgresql: tuple[Site, int]) -> None:
-    site, port = on_postgresql
+def test_a_film_whose_worker_dies_at_each_attempt_ends_failed_and_never_normal(served: tuple[Site, int]) -> None:
+    site, port = served
     film = slow_film()
     push([film], port)
     for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -185,8 +162,8 @@ def test_a_film_whose_worker_dies_at_each_attempt_ends_failed_and_never_normal(o
     assert (result["outcome"], result["reason"], result["label"]) == ("FAILED", "WORKER_LOST", None)
 
 
-def test_a_worker_that_stood_still_beyond_its_lease_writes_nothing_when_it_goes_on(on_sqlite: tuple[Site, int]) -> None:
-    site, port = on_sqlite
+def test_a_worker_that_stood_still_beyond_its_lease_writes_nothing_when_it_goes_on(served: tuple[Site, int]) -> None:
+    site, port = served
     film = slow_film()
     push([film], port)
     held = hold_claim(site, attempt=1)

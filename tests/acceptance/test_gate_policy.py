@@ -10,7 +10,6 @@ import pytest
 from dicom_io.create.phantom import drawn_chests
 from dicom_io.create.radiograph import radiograph
 from tests.support.objects import new_uid
-from tests.support.redis_server import own_redis
 from tests.support.sites import new_site
 
 if TYPE_CHECKING:
@@ -30,19 +29,11 @@ Answers = dict[str, tuple[str, str | None, list[str]]]
 RULES = {ADULT: "AGE_OUT_OF_RANGE", NEGATIVE: "INVERTED_PICTURE"}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """A site with the rules' own policies, on either database."""
-    if request.param == "sqlite":
-        with new_site(gate_policy="") as site:
-            yield site
-        return
-    server = request.getfixturevalue("postgres_server")
-    url = server.create_database()
-    with own_redis() as redis, new_site(database_url=url, broker_url=redis.url, gate_policy="") as site:
-        site.run("migrate")
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A site with the rules' own policies."""
+    with new_site(gate_policy="") as site:
         yield site
-    server.drop_database(url)
 
 
 def chest(folder: Path, accession: str, pixels: NDArray[np.uint8], age: str = "003Y") -> Path:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.support.postgres import ExternalPostgres, PostgresServer
     from tests.support.running import Running, Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -35,27 +36,18 @@ MOVING = ("received_at", "finished_at", "waiting_s")
 USAGE = 2
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def stack(request: pytest.FixtureRequest) -> Iterator[Running]:
-    """``auscult up`` with the bundles notebook-2 to notebook-4 at hand, on either database."""
-    if request.param == "sqlite":
-        with new_site(model=FIRST) as site:
-            yield from _up(site)
-        return
-    server = request.getfixturevalue("postgres_server")
-    url = server.create_database()
+@pytest.fixture(scope="module")
+def stack(postgres_server: PostgresServer | ExternalPostgres) -> Iterator[Running]:
+    """``auscult up`` on PostgreSQL with the bundles notebook-2 to notebook-4 at hand; all other sites here are embedded."""
+    url = postgres_server.create_database()
     with own_redis() as redis, new_site(database_url=url, broker_url=redis.url, model=FIRST) as site:
         site.run("migrate")
-        yield from _up(site)
-    server.drop_database(url)
-
-
-def _up(site: Site) -> Iterator[Running]:
-    for version in ("2", "3", "4"):
-        second_bundle(site.home / "models", version=version, threshold=0.2)
-    with site.running("up") as running:
-        assert running.port
-        yield running
+        for version in ("2", "3", "4"):
+            second_bundle(site.home / "models", version=version, threshold=0.2)
+        with site.running("up") as running:
+            assert running.port
+            yield running
+    postgres_server.drop_database(url)
 
 
 def scored(running: Running, study_uid: str) -> Mapping[str, Any]:

@@ -47,7 +47,7 @@ SETTINGS = {
     "AUSCULT_FILM_MEMORY_MB": "256",
     "AUSCULT_MAX_ATTEMPTS": "5",
 }
-READY_S = 90.0
+READY_S = 180.0
 SERVES = ("listen", "work")
 
 

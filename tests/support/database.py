@@ -7,6 +7,7 @@ import itertools
 import shutil
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from worker.db.tasks.queue import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import pytest
 
@@ -189,20 +189,32 @@ _TEMPLATES: dict[str, str] = {}
 
 def fresh_site(request: pytest.FixtureRequest, tmp_path: Path, kind: str | None = None) -> Iterator[Site]:
     """The body of a fixture with the parameters `BOTH`: a migrated database of the test's own, copied from a template."""
-    if (kind or request.param) == "sqlite":
-        template = _TEMPLATES.get("sqlite") or _migrated(
-            "sqlite", f"sqlite:///{request.getfixturevalue('tmp_path_factory').mktemp('template') / 'template.db'}"
-        )
-        shutil.copy(make_url(template).database or "", tmp_path / "site.db")
-        with open_site(f"sqlite:///{tmp_path / 'site.db'}") as site:
-            yield site
+    with (
+        migrated_copy(request, kind or request.param, tmp_path / "site.db") as url,
+        open_site(url) as site,
+    ):
+        yield site
+
+
+@contextmanager
+def migrated_copy(request: pytest.FixtureRequest, kind: str, path: Path) -> Iterator[str]:
+    """A copy of a database that is migrated once in a session; `path` is where it goes on SQLite."""
+    if kind == "sqlite":
+        shutil.copy(sqlite_template(request), path)
+        yield f"sqlite:///{path}"
         return
     server = request.getfixturevalue("postgres_server")
-    template = _TEMPLATES.get("postgresql") or _migrated("postgresql", server.create_database())
+    template = _TEMPLATES.get(kind) or _migrated(kind, server.create_database())
     url = server.create_database(template)
-    with open_site(url) as site:
-        yield site
+    yield url
     server.drop_database(url)
+
+
+def sqlite_template(request: pytest.FixtureRequest) -> Path:
+    """The file of a migrated SQLite database, to be copied."""
+    folder = request.getfixturevalue("tmp_path_factory")
+    found = _TEMPLATES.get("sqlite") or _migrated("sqlite", f"sqlite:///{folder.mktemp('template') / 'template.db'}")
+    return Path(make_url(found).database or "")
 
 
 def _migrated(kind: str, url: str) -> str:

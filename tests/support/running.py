@@ -15,6 +15,7 @@ from urllib.parse import quote
 import psutil
 from sqlalchemy import create_engine, text
 
+from tests.support.launcher import launched
 from tests.support.waiting import wait_until
 from worker.runfiles import read_port
 from worker.settings import Settings
@@ -62,8 +63,14 @@ class Site:
 
     def run(self, *arguments: str | Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; fails unless it ends with ``check`` (None: any exit code)."""
-        done = subprocess.run(
-            command(*arguments), env=self.environment, capture_output=True, text=True, timeout=300, check=False
+        words, environment = [str(argument) for argument in arguments], self.environment
+        found = launched(words, environment)
+        done = (
+            subprocess.CompletedProcess(command(*arguments), *found)
+            if found
+            else subprocess.run(
+                command(*arguments), env=environment, capture_output=True, text=True, timeout=300, check=False
+            )
         )
         if check is not None and done.returncode != check:
             msg = f"auscult {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"

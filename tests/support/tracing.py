@@ -20,10 +20,3 @@ def whole_calls(trace: str) -> list[str]:
         # strace pads short calls with blanks before the result.
         calls.append(re.sub(r"\)\s+=", ") =", call))
     return calls
-
-
-def positions(calls: list[str], pattern: str) -> list[int]:
-    """Where calls that look so stand; there must be one."""
-    found = [number for number, call in enumerate(calls) if re.search(pattern, call)]
-    assert found, (pattern, calls[-80:])
-    return found

@@ -62,20 +62,29 @@ def inputs(test_data: Path, bundle: Bundle) -> np.ndarray:
     return np.stack([to_input(film_of_picture(path).pixels, bundle.input_size) for path in chosen])
 
 
-def logits_of(network: Any, inputs: np.ndarray) -> np.ndarray:
-    answers = network(inputs, training=False)
-    return np.asarray(answers["logit"] if isinstance(answers, dict) else answers, dtype=float)[:, 0]
+@pytest.fixture(scope="module")
+def logits_of(network: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """The logits of inputs by the network as it is at the moment; compiled, since its layers one by one take ten times as long."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
+    run = tf.function(lambda films: network(films, training=False), input_signature=signature)
+
+    def answered(inputs: np.ndarray) -> np.ndarray:
+        answers = run(tf.constant(inputs))
+        return np.asarray(answers["logit"] if isinstance(answers, dict) else answers, dtype=float)[:, 0]
+
+    return answered
 
 
 @pytest.fixture(scope="module")
-def explained(bundle: Bundle, network: Any) -> Callable[[np.ndarray], list[Explanation]]:
+def explained(
+    bundle: Bundle, network: Any, logits_of: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], list[Explanation]]:
     """Explains inputs by the method that the bundle names."""
     if bundle.explained_by != Method.OCCLUSION:
         return Tapped(network, "shipped").explain
-    import tensorflow as tf
-
-    run = tf.function(lambda films: network(films, training=False))
-    return partial(by_occlusion, lambda films: np.asarray(run(tf.constant(films)), dtype=float)[:, 0])
+    return partial(by_occlusion, logits_of)
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +98,15 @@ def edges(inputs: np.ndarray) -> list[np.ndarray]:
 
 
 def test_the_maps_go_when_the_network_forgets(
-    bundle: Bundle, explained: Callable[[np.ndarray], list[Explanation]], network: Any, inputs: np.ndarray
+    bundle: Bundle,
+    explained: Callable[[np.ndarray], list[Explanation]],
+    logits_of: Callable[[np.ndarray], np.ndarray],
+    network: Any,
+    inputs: np.ndarray,
 ) -> None:
     is_occlusion = bundle.explained_by == Method.OCCLUSION
     films = inputs[:4] if is_occlusion else inputs[:10]
-    before = logits_of(network, films)
+    before = logits_of(films)
     members = len(explained(films[:1])[0].maps)
     steps = randomise(
         network,
@@ -108,16 +121,18 @@ def test_the_maps_go_when_the_network_forgets(
         assert step.spearman < 0.5, step
         assert step.structure < 0.5, step
     assert np.mean([step.spearman for step in forgotten]) < 0.25
-    assert logits_of(network, films) == pytest.approx(before, abs=1e-5), "the weights are put back"
+    assert logits_of(films) == pytest.approx(before, abs=1e-5), "the weights are put back"
 
 
-def test_the_maps_of_an_edge_detector_would_not_go(network: Any, inputs: np.ndarray) -> None:
+def test_the_maps_of_an_edge_detector_would_not_go(
+    network: Any, logits_of: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray
+) -> None:
     films = inputs[:4]
-    before = logits_of(network, films)
+    before = logits_of(films)
     seen: list[float] = []
 
     def maps_of() -> list[np.ndarray]:
-        seen.append(float(np.abs(logits_of(network, films) - before).max()))
+        seen.append(float(np.abs(logits_of(films) - before).max()))
         return edges(films)
 
     steps = randomise(network, maps_of, np.random.default_rng(1))
@@ -128,9 +143,9 @@ def test_the_maps_of_an_edge_detector_would_not_go(network: Any, inputs: np.ndar
 
 @pytest.mark.parametrize("share", [0.1, 0.2])
 def test_covering_what_tells_most_lowers_the_logit_more_than_covering_as_much_elsewhere(
-    network: Any, inputs: np.ndarray, evidence: np.ndarray, share: float
+    logits_of: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, evidence: np.ndarray, share: float
 ) -> None:
-    fall = delete(lambda films: logits_of(network, films), inputs, evidence, share, np.random.default_rng(1))
+    fall = delete(logits_of, inputs, evidence, share, np.random.default_rng(1))
     assert fall.telling.mean() > 3 * abs(fall.random.mean())
     # 17 of 24 by chance: p = 0.03 (sign test). Measured: notebook-1 22 at least, auscult-1 18 and 20,
     # auscult-2 (occlusion) 24.

@@ -44,6 +44,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
 ]
 CONFIG = residual_config()
+PATIENTS = 40
+FILMS = 2 * 2 * PATIENTS  # of each label, two each
 
 CHILD = """
 import sys, threading
@@ -63,7 +65,7 @@ train(residual_config(), scan_folder(Path(sys.argv[1])), Path(sys.argv[2]), prog
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory) -> Path:
-    return drawn_folder(tmp_path_factory.mktemp("films") / "train", patients=80)
+    return drawn_folder(tmp_path_factory.mktemp("films") / "train", patients=PATIENTS)
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +115,10 @@ def test_a_run_killed_in_its_second_member_goes_on_there(killed, bundle, films):
 
 
 def test_members_saw_other_films_and_together_validate_with_each_once(bundle):
-    assert len(read_validation(bundle.path / "validation.csv")[0]) == 320
+    assert len(read_validation(bundle.path / "validation.csv")[0]) == FILMS
     manifest = read_manifest(bundle.path)
     assert manifest["training_data"]["folds"] == 2
-    assert manifest["training_data"]["validation_films"] == manifest["training_data"]["films"] == 320
+    assert manifest["training_data"]["validation_films"] == manifest["training_data"]["films"] == FILMS
     assert len(manifest["training"]["members"]) == 2
     digests, bounds = set(), []
     for number in (1, 2):
@@ -130,7 +132,7 @@ def test_members_saw_other_films_and_together_validate_with_each_once(bundle):
 
 
 def test_the_bundle_tells_drawn_films_apart(bundle):
-    assert bundle.metrics.n == 320
+    assert bundle.metrics.n == FILMS
     assert bundle.metrics.auc > 0.95
     assert bundle.input_size == 112
 
@@ -148,13 +150,13 @@ def test_calibration_threshold_and_bands_are_those_of_the_held_out_films(bundle)
     assert (probabilities[targets == 1] >= bundle.threshold).mean() >= CONFIG.operating_point.sensitivity
     assert bundle.bands is not None
     assert bundle.bands.low <= bundle.threshold <= bundle.bands.high
-    assert sum(found.films for found in bundle.bands.observed.values()) == 320
+    assert sum(found.films for found in bundle.bands.observed.values()) == FILMS
 
 
 def test_the_figures_of_the_manifest_are_there(bundle):
     manifest = read_manifest(bundle.path)
     rows = {row["kind"]: row for row in manifest["kinds"]}
-    assert sum(row["films"] for row in rows.values()) == 320
+    assert sum(row["films"] for row in rows.values()) == FILMS
     assert all(
         row["right_ci"] == list(wilson(round(row["right"] * row["films"]), row["films"])) for row in rows.values()
     )

@@ -10,6 +10,9 @@ import sys
 import pytest
 
 from tests.support.documents import ROOT
+from tests.support.launcher import launched
+from tests.support.long_files import long_files
+from tests.support.running import Site, command
 
 
 def test_no_setting_of_the_developer_reaches_a_test():
@@ -61,3 +64,24 @@ def test_the_broker_answers_and_is_empty(redis_url):
 
     with redis.Redis.from_url(redis_url.replace("redis+socket://", "unix://")) as client:
         assert client.dbsize() == 0
+
+
+def test_the_files_that_are_begun_first_are_there():
+    assert [path for path in long_files() if not (ROOT / path).is_file()] == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("arguments", [["--version"], ["nothing"], ["classify", "nothing.dcm"], ["echo", "nobody"]])
+def test_a_command_that_is_forked_says_and_ends_as_one_that_is_started(arguments, tmp_path):
+    environment = Site(tmp_path / "home").environment
+    done = subprocess.run(command(*arguments), env=environment, capture_output=True, text=True, check=False)
+    # A module that is started says so where the command says its name.
+    said = done.stderr.replace("python -m worker.cli", "auscult")
+    assert launched(arguments, environment) == (done.returncode, done.stdout, said)
+
+
+@pytest.mark.integration
+def test_a_command_that_needs_another_environment_is_not_forked(tmp_path):
+    environment = Site(tmp_path / "home").environment
+    assert launched(["--version"], {**environment, "AUSCULT_LOG": "debug"}) is not None
+    assert launched(["--version"], {**environment, "PYTHONPATH": str(tmp_path)}) is None

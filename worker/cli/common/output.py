@@ -10,20 +10,19 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from dicom_io.clean import clean_text
 from worker.environment import name_forgotten
 from worker.errors import UsageError
 from worker.logs import configure_logging
 from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 #: Categories of characters that control a terminal, or that UTF-8 cannot encode.
 _CONTROLS = frozenset({"Cc", "Cf", "Cs"})
@@ -100,6 +99,9 @@ def opened_for_peers() -> Settings:
 
 def console() -> Console:
     """Return the console for people: as wide as the terminal; without a terminal COLUMNS wide, by default 80."""
+    # rich is loaded by what prints for people alone: scripts ask for JSON or CSV.
+    from rich.console import Console
+
     return Console()
 
 
@@ -189,6 +191,10 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str | None = None) -> None:
     """Print a table of the columns (key: heading) in which a row has a value; states and labels are coloured."""
+    from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
+    from rich.table import Table
+
     table = Table(
         title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
     )
@@ -205,6 +211,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], t
 
 def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
     """Print a line with name and value for each fact."""
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -215,12 +223,16 @@ def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
 
 def _cell(value: Any) -> Text:
     """Return a value as text in which neither the terminal nor rich finds anything to execute."""
+    from rich.text import Text
+
     text = printable(_words(value))
     return Text(text, style=STYLES.get(text, ""))
 
 
 def _lines(value: Any) -> Text:
     """Return a value as text, each member of a list on its own line."""
+    from rich.text import Text
+
     if isinstance(value, list | tuple) and value:
         return Text("\n").join(map(_cell, value))
     return _cell(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, String, and_, or_, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +25,19 @@ IS_OPEN = text("task.state IN ('PENDING', 'CLAIMED')")
 def insert_unless_there(session: Session, table: type[Base], rows: Sequence[dict[str, Any]], *key: str) -> set[Any]:
     """Insert rows except those whose unique key (the columns named) exists; returns the first column of those inserted."""
     values = [fitted(table, row) for row in rows]
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).values(values).on_conflict_do_nothing(index_elements=key)
+    statement = _insert(session, table).values(values).on_conflict_do_nothing(index_elements=key)
     return set(session.scalars(statement.returning(table.__table__.c[key[0]])))
+
+
+def _insert(session: Session, table: type[Base]) -> Any:
+    """An INSERT that knows ON CONFLICT; the dialect of the other database is not loaded."""
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def fitted(table: type[Base], values: dict[str, Any]) -> dict[str, Any]:

@@ -345,7 +345,7 @@ def test_texts_longer_than_their_columns_are_cut_and_cost_no_study(
     assert lengths == {"patient_name": 320, "patient_id": 64, "accession_number": 64, "study_description": 255}
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_an_object_the_database_does_not_take_is_set_aside_and_the_next_one_registered(
     ingester: Ingester, database: Database, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from dicom_io.client.query import STUDY_ROOT_FIND, StudyKeys
 from dicom_io.client.retrieve import STUDY_ROOT_GET
 from dicom_io.inbox.spool import Spool
 from dicom_io.inbox.store import Store
+from tests.support.database import sqlite_template
 from tests.support.listening import LOCAL
 from tests.support.objects import CR, new_uid
 from tests.support.pacs import pacs
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from tests.support.pacs import Pacs
     from tests.support.peers import Peers
-    from tests.support.running import Site
     from tests.support.sites import MadeStudy
 
 pytest_plugins = ["tests.support.peers"]
@@ -67,8 +67,12 @@ def archive(dcmtk: Peers) -> Iterator[tuple[Pacs, list[MadeStudy]]]:
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUSCULT_HOME", str(tmp_path / "home"))
+def _home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data folder whose embedded database is migrated already."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    shutil.copy(sqlite_template(request), home / "auscult.db")
+    monkeypatch.setenv("AUSCULT_HOME", str(home))
 
 
 @contextmanager
@@ -78,14 +82,6 @@ def fetching(address: str, method: Literal["get", "move"] = "get", **settings: A
     database = open_database(loaded)
     yield Fetch(loaded, database, FetchPlan(parse_peer(address), method, "ELSEWHERE"), Event())
     database.dispose()
-
-
-@contextmanager
-def migrated(url: str) -> Iterator[Site]:
-    """A site on this database."""
-    with new_site(database_url=url) as site:
-        site.run("migrate")
-        yield site
 
 
 def fates(document: Any) -> dict[str, str]:
@@ -166,9 +162,9 @@ def test_a_conflict_ends_when_the_pacs_answers_for_one_side_alone(
         database.dispose()
 
 
-def test_got_studies_stand_in_sql_behind_live_work(archive: tuple[Pacs, list[MadeStudy]], database_url: str) -> None:
+def test_got_studies_stand_in_sql_behind_live_work(archive: tuple[Pacs, list[MadeStudy]], migrated_url: str) -> None:
     server, made = archive
-    with migrated(database_url) as site:
+    with new_site(database_url=migrated_url) as site:
         document = site.json("fetch", server.address, "--from", "2024-01-01", "--to", "2024-01-04", "--method", "get")
         assert fates(document) == {study.uid: "COMPLETE" for study in made}
         assert {(row["study_uid"], row["n_images"]) for row in site.query("SELECT * FROM study")} == {
@@ -178,9 +174,9 @@ def test_got_studies_stand_in_sql_behind_live_work(archive: tuple[Pacs, list[Mad
         assert list((site.home / "fetch" / "new").iterdir()) == []
 
 
-def test_moved_studies_come_in_by_our_own_listener(dcmtk: Peers, database_url: str) -> None:
+def test_moved_studies_come_in_by_our_own_listener(dcmtk: Peers, migrated_url: str) -> None:
     with (
-        migrated(database_url) as site,
+        new_site(database_url=migrated_url) as site,
         site.running("listen") as running,
         pacs(dcmtk, {"AUSCULT": running.port}) as server,
     ):

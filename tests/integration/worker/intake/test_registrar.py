@@ -15,7 +15,6 @@ from dicom_io.reasons import Reason
 from tests.support.objects import Made
 from worker.database import Database, connect
 from worker.db.read.queries import settle
-from worker.db.schema.migrate import migrate
 from worker.intake.filing import Filing, StudyClock
 from worker.intake.registrar import WAKE_EVERY, Registrar
 from worker.models.active import ensure_active_model
@@ -63,10 +62,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
-    settings = load_settings(home=tmp_path / "home", database_url=database_url)
+def bench(migrated_url: str, tmp_path: Path) -> Iterator[Bench]:
+    settings = load_settings(home=tmp_path / "home", database_url=migrated_url)
     database = connect(settings)
-    migrate(database.engine)
     spool = Spool(settings.spool)
     yield Bench(settings, database, spool, Store(settings.store), Journal(settings.spool))
     database.dispose()

@@ -180,9 +180,9 @@ def test_a_file_that_hangs_or_asks_for_too_much_memory_costs_itself_alone(tmp_pa
 
 
 def test_a_stored_film_that_hangs_ends_timed_out_after_its_attempts_and_the_next_is_judged(
-    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = load_settings(home=tmp_path / "home", database_url=database_url, max_attempts=1)
+    settings = load_settings(home=tmp_path / "home", database_url=migrated_url, max_attempts=1)
     ingester = Ingester(
         Spool(tmp_path / "spool"), Filing(database.sessions, Store(settings.store), StudyClock(0, 60_000))
     )

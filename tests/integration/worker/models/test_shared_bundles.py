@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from model.errors import BundleError
 from model.serving.bundle import builtin_folder
 from model.serving.transfer import export_bundle
+from tests.support.database import sqlite_template
 from tests.support.helpers_bundle import second_bundle
 from tests.support.waiting import wait_until
 from worker.cli.command import app
@@ -48,7 +50,9 @@ def there(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def database(here: Settings) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, here: Settings) -> Iterator[Database]:
+    here.home.mkdir(mode=0o700)
+    shutil.copy(sqlite_template(request), here.home / "auscult.db")
     opened = open_database(here)
     yield opened
     opened.dispose()

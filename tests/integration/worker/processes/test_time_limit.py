@@ -73,12 +73,12 @@ def _queued_film(database: Database, settings: Settings, folder: Path) -> int:
     return task_id
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 def test_a_film_that_its_child_still_claims_when_a_signal_ends_it_is_released_by_the_next_one(
-    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The pool ends a child by SIGTERM, which raises SystemExit in Python code, and by SIGKILL a moment later.
-    settings = load_settings(home=tmp_path / "home", database_url=database_url, max_attempts=1)
+    settings = load_settings(home=tmp_path / "home", database_url=migrated_url, max_attempts=1)
     task_id = _queued_film(database, settings, tmp_path)
     monkeypatch.setattr(pipeline, "film_of_dicom", lambda _: sys.exit(1))
     worker = TaskWorker(settings, connect(settings), LOCAL_KIND)
@@ -105,11 +105,11 @@ run_worker(load_settings().model_copy(update={"task_limit_s": 1.0}))
 """
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 def test_a_film_that_hangs_in_a_worker_ends_timed_out_after_its_attempts(
-    database: Database, database_url: str, redis_url: str, tmp_path: Path
+    database: Database, migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    settings = load_settings(home=tmp_path / "home", database_url=database_url, broker_url=redis_url, max_attempts=1)
+    settings = load_settings(home=tmp_path / "home", database_url=migrated_url, broker_url=redis_url, max_attempts=1)
     task_id = _queued_film(database, settings, tmp_path)
     publisher = HintPublisher(redis_url)
     publisher.publish([task_id], LIVE_QUEUE)

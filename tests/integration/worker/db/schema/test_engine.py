@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError, Programm
 from tests.support.database import BOTH, fresh_site, open_site
 from tests.support.postgres import own_postgres
 from worker.db.schema import engine as engine_module
+from worker.db.schema import postgresql
 from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import migrate
 from worker.db.schema.revision import check_revision
@@ -69,7 +70,7 @@ def test_a_database_that_cannot_serve_is_refused(url):
 
 
 def test_an_old_postgresql_is_refused(postgres_url, monkeypatch):
-    monkeypatch.setattr(engine_module, "POSTGRES_MINIMUM", 99)
+    monkeypatch.setattr(postgresql, "POSTGRES_MINIMUM", 99)
     with pytest.raises(UnsupportedDatabase, match="is too old: Auscult needs PostgreSQL 99"):
         connect(postgres_url)
 

@@ -16,7 +16,8 @@ from sqlalchemy import make_url, text
 from tests.support.black_hole import Link
 from tests.support.postgres import own_postgres
 from tests.support.waiting import wait_until
-from worker.db.schema.engine import CONNECT_TIMEOUT_S, make_engine
+from worker.db.schema.engine import make_engine
+from worker.db.schema.postgresql import CONNECT_TIMEOUT_S
 from worker.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="packets vanish by a filter of Linux"),
 ]
 
-#: The bounds of the engine, shorter: those of `worker.db.schema.engine` are half a minute and more.
+#: The bounds of the engine, shorter: those of `worker.db.schema.postgresql` are half a minute and more.
 SHORT = {"tcp_user_timeout": "1500", "keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "2"}
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
 
