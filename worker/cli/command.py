@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 USAGE = 2
 FAILED = 1
 
-#: The verbs of ``auscult model`` and of ``auscult``, in the order of the help.
+#: The verbs of ``auscult model``, of ``auscult patient`` and of ``auscult``, in the order of the help.
 MODEL_VERBS = {
     "list": Place("worker.cli.model.show", "model_list"),
     "show": Place("worker.cli.model.show", "model_show"),
@@ -43,6 +43,10 @@ MODEL_VERBS = {
     "train": Place("worker.cli.model.train", "model_train"),
     "stress": Place("worker.cli.model.stress", "model_stress"),
 }
+PATIENT_VERBS = {
+    "merge": Place("worker.cli.patient.merge", "merge"),
+    "unmerge": Place("worker.cli.patient.merge", "unmerge"),
+}
 VERBS = {
     "demo": Place("worker.cli.serve", "demo"),
     "up": Place("worker.cli.serve", "up"),
@@ -62,6 +66,8 @@ VERBS = {
     "listener": Place("worker.cli.listener", "app"),
     "audit": Place("worker.cli.upkeep.audit", "app"),
     "conflict": Place("worker.cli.conflict", "app"),
+    "correction": Place("worker.cli.upkeep.correction", "app"),
+    "patient": Place("worker.cli.command", "patient_app"),
     "purge": Place("worker.cli.upkeep.purge", "purge"),
     "quarantine": Place("worker.cli.upkeep.quarantine", "app"),
     "retry": Place("worker.cli.upkeep.retry", "retry"),
@@ -69,6 +75,7 @@ VERBS = {
     "fsck": Place("worker.cli.upkeep.fsck", "fsck"),
 }
 model_app = Verbs(MODEL_VERBS, help="Bundles: the network and everything a score depends on.")
+patient_app = Verbs(PATIENT_VERBS, help="One person: IDs that are one person's, and what is held of them.")
 app = Verbs(
     VERBS,
     name="auscult",

@@ -1,0 +1,1 @@
+"""The verbs of ``auscult patient``: what concerns one person and not one study."""
