@@ -15,6 +15,7 @@ from worker.db.answers.recompute import recompute
 from worker.db.audit.codes import Act
 from worker.db.audit.record import Actor, record, storable
 from worker.db.identity.aliases import Aliases, Link, connected, goes_round, hold_merges, in_force, link_of
+from worker.db.identity.headers import forget_patient
 from worker.db.identity.regroup import regroup
 from worker.db.identity.rows import Cause
 from worker.db.identity.rules import Patient
@@ -127,6 +128,10 @@ def unmerge_patient(session: Session, old: PatientName, actor: Actor, why: str, 
     row.ended_by, row.ended_why = kept["ended_by"], kept["ended_why"]
     session.flush()
     studies = _follow(session, row, actor, why, restores=restores)
+    aliases = Aliases(session)
+    for key in (row.old_key, row.new_key):
+        if not aliases.concerns(Patient(key)):
+            forget_patient(session, key)
     _record(session, Act.PATIENT_UNMERGED, row, actor, studies)
     return Merged(row.id, is_new=True, studies=studies)
 

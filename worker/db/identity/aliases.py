@@ -131,6 +131,13 @@ class Aliases:
         return True
 
 
+def surviving_id(session: Session, patient_id: str) -> str:
+    """The Patient ID that merges let survive of one; itself where there is no merge, or several by issuer."""
+    patient, aliases = Patient.of(patient_id, ""), Aliases(session)
+    found = aliases.of(patient)
+    return patient_id if found == patient else aliases.text_of(found.key) or patient_id
+
+
 def link_of(row: PatientMerge) -> Link:
     """A merge as the rule takes it."""
     return Link(Patient(row.old_key, row.old_issuer), Patient(row.new_key, row.new_issuer))

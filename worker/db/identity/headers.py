@@ -67,6 +67,11 @@ def forget(session: Session, header: StudyHeader) -> None:
     session.execute(delete(StudyHeader).where(StudyHeader.id == header.id))
 
 
+def forget_patient(session: Session, key: str) -> None:
+    """Delete what is kept of a patient whom no merge concerns any more; rows of one patient have the same columns."""
+    session.execute(delete(StudyHeader).where(StudyHeader.patient_key == key))
+
+
 def named_by(header: StudyHeader) -> Patient:
     """The patient as the films name them."""
     return Patient(header.patient_key, header.issuer_of_patient_id)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, insert, or_, select, update
+from sqlalchemy import and_, exists, func, insert, or_, select, update
 
 from worker.db.identity import conflicts
 from worker.db.identity.headers import forget, headers_in, keep_row, named_by
@@ -237,10 +237,20 @@ class _Regrouping:
             self._rows[study_id].revision += 1
             self._rows[study_id].revision_at = moment
         self._live = [study for study in self._live if study.id not in into]
+        for study in self._live:
+            if study.id not in self._shown:
+                self._date(study)
         self._session.flush()
         for gone_id, kept_id in into.items():
             cause = self._cause
             conflicts.move_conflicts(self._session, gone_id, kept_id, who=cause.who, why=cause.why, decided=False)
+
+    def _date(self, study: Study) -> None:
+        """Let the times of a row cover those of its objects, some of which came while another row had them."""
+        received = select(func.min(Image.received_at), func.max(Image.received_at)).where(Image.study_id == study.id)
+        first, last = self._session.execute(received).one()
+        if first is not None:
+            study.first_rx_at, study.last_rx_at = min(study.first_rx_at, first), max(study.last_rx_at, last)
 
     def _settle_conflicts(self, placement: Placement, moved: Sequence[Film]) -> None:
         """Conflicts follow their films; patients who share the study and are not one contradict each other again."""

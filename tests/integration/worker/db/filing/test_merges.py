@@ -14,6 +14,7 @@ from tests.support.database import BOTH, fresh_site, refused
 from tests.support.rejections import LISTED, NOTE_FACTS
 from worker.db.audit.record import Actor
 from worker.db.filing.merges import PatientName, merge_patients, unmerge_patient
+from worker.db.read import queries
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.states import ConflictEnd, MergeKind
 from worker.errors import UsageError
@@ -59,6 +60,8 @@ def test_a_merge_ends_the_conflict_of_two_ids_and_its_end_brings_all_back(any_si
     assert (len(site.worklist()), ended(site), site.entry()["n_images"]) == (1, ["SAME"], 2)
     take(site, "OLD", WELL, sop="1.3", accession_number="A1")
     assert says(site) == ("NEW", "FINAL", "PNEUMONIA", ())
+    with site.sessions() as session:
+        assert [row["patient_id"] for row in queries.study_detail(session, "OLD")] == ["NEW"]
     unmerge(site, "OLD")
     assert says(site) == ("OLD", "WITHHELD", None, ("ANSWER_LOWERED", *CONFLICT))
     assert says(site, 1) == ("NEW", "FINAL", "PNEUMONIA", CONFLICT)
@@ -114,6 +117,17 @@ def test_the_message_may_come_before_the_films_and_chains_are_followed(site):
     unmerge(site, "A")
     assert patients(site) == [(name, "WITHHELD", None) for name in "ABC"]
     assert site.value("SELECT count(*) FROM study_header") == 0
+
+
+def test_what_was_kept_for_one_merge_is_not_taken_for_another(site):
+    merge(site, "OLD", "NEW")
+    take(site, "NEW", WELL, accession_number="A1")
+    unmerge(site, "OLD")
+    take(site, "NEW", WELL, content="corrected", accession_number="A2")
+    merge(site, "THIRD", "NEW")
+    take(site, "THIRD", WELL, sop="1.2", accession_number="A3")
+    unmerge(site, "THIRD")
+    assert [row["accession_number"] for row in site.worklist()] == ["A2", "A3"]
 
 
 @pytest.mark.parametrize(
