@@ -155,7 +155,7 @@ _REFUSALS = {
     Reason.INVALID_SOP_UID: "The SOP Class or Instance UID is missing or not a UID. Correct the object at its source and send it again.",
     Reason.SOP_MISMATCH: "The data set is a different object from the one that the request announced. Correct the sender.",
     Reason.HEADER_UNREADABLE: "The header cannot be parsed: the object is damaged, or its transfer syntax is not the announced one. Send it again, or correct the sender.",
-    Reason.OUT_OF_RESOURCES: "The disk of the inbox is full. Free space; the sender may then send the object again.",
+    Reason.OUT_OF_RESOURCES: "The inbox is full: its disk, or the number of objects that wait to be registered. Free space, or see why they wait; the sender may then send the object again.",
     Reason.REGISTRATION_FAILED: "The object could not be registered and lies in the spool's quarantine. Read the cause in the log, correct it and send the object again.",
     Reason.REJECTED_BEFORE: "The object was withdrawn by a rejection note and was sent again; it does not count. If it should, revoke the note by 'auscult withdrawal revoke'.",
 }

@@ -90,6 +90,7 @@ class Settings(RetentionOptions, RejectionOptions):
     max_memory_mb: int = _option("max_memory_mb")
     min_free_mb: int = _option("min_free_mb")
     min_free_inodes: int = _option("min_free_inodes")
+    max_waiting_objects: int = _option("max_waiting_objects")
     request_timeout_s: float = _option("request_timeout_s")
     pdu_timeout_s: float = _option("pdu_timeout_s")
     network_timeout_s: float = _option("network_timeout_s")

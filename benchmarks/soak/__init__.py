@@ -1,1 +1,1 @@
-"""A soak: a week's load with faults, compressed, and whether memory, descriptors, threads, queue and latency stay flat."""
+"""A soak: load with faults for so many minutes, and whether memory, descriptors, threads, queue and latency stay flat."""

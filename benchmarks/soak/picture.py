@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
@@ -61,9 +62,11 @@ def _panel(
 
 def _pieces(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
     """A line falls to pieces where it has no value for a while, as when its process is down."""
+    steps = sorted(after[0] - before[0] for before, after in pairwise(points))
+    gap = max(0.15, 4 * steps[len(steps) // 2]) if steps else 0.15
     pieces: list[list[tuple[float, float]]] = []
     for point in points:
-        if not pieces or point[0] - pieces[-1][-1][0] > 0.15:
+        if not pieces or point[0] - pieces[-1][-1][0] > gap:
             pieces.append([])
         pieces[-1].append(point)
     return pieces

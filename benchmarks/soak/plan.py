@@ -1,4 +1,8 @@
-"""What a soak does: how many studies, in how long, and which fault when. One seed gives one plan."""
+"""What a soak does: how many studies, in how long, and which fault when. One seed gives one plan.
+
+A soak is drawn as seven days, whatever its length: faults on three of them, calm between. How many days of a hospital it
+stands for is the number of its studies by `STUDIES_A_DAY`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ FAULTS = (
     "studies sent again",
     "noise on the port",
 )
-FAULTS_A_DAY = 6
+FAULTS_A_DAY = 4
 #: Films of a study, by share.
 FILMS = (1, 1, 1, 2)
 
@@ -34,9 +38,15 @@ class Plan:
     """A soak: studies at an even rate over the time, and faults on some of the days."""
 
     seconds: float
-    studies: int = STUDIES_A_DAY * DAYS
+    studies: int
     seed: int = 1
+    faults_a_day: int = FAULTS_A_DAY
     days: int = DAYS
+
+    @classmethod
+    def at(cls, films_a_s: float, seconds: float, **others: int) -> Plan:
+        """A plan that sends so many films a second."""
+        return cls(seconds, max(1, round(films_a_s * seconds * len(FILMS) / sum(FILMS))), **others)
 
     @property
     def day_s(self) -> float:
@@ -55,8 +65,8 @@ class Plan:
         """When each fault begins, in seconds from the start, and its kind."""
         found, kinds = [], 0
         for day in (day for day in FAULT_DAYS if day <= self.days):
-            for place in range(FAULTS_A_DAY):
-                at = (day - 1 + (place + 0.5) / (FAULTS_A_DAY + 1)) * self.day_s
+            for place in range(self.faults_a_day):
+                at = (day - 1 + (place + 0.5) / (self.faults_a_day + 1)) * self.day_s
                 found.append((at, FAULTS[kinds % len(FAULTS)]))
                 kinds += 1
         return found

@@ -25,12 +25,19 @@ if TYPE_CHECKING:
 PARTS = ("listener", "worker", "film's process", "broker", "supervisor")
 MEASURES = {
     "rss": "resident memory, MB",
-    "pss": "proportional memory, MB",
+    "own": "own memory, MB",
     "fds": "file descriptors",
     "threads": "threads",
 }
-#: Largest growth over the week that counts as flat, as a share of the level.
-TOLERANCE = {"rss": 0.10, "pss": 0.10, "fds": 0.10, "threads": 0.10, "latency": 0.25, "pending": 0.25}
+#: Largest growth over the soak that counts as flat, as a share of the level.
+TOLERANCE = {"rss": 0.10, "own": 0.10, "fds": 0.10, "threads": 0.10, "latency": 0.25, "pending": 0.25}
+#: What is read of the queue, by its name.
+QUEUES = {
+    "queue, tasks that wait": "pending",
+    "inbox, objects that wait": "spool",
+    "broker: messages": "hints",
+    "broker: memory in use, MB": "broker_used",
+}
 BIN_S = 30.0
 _ROWS = """
 SELECT study_uid, ai_status, EXTRACT(EPOCH FROM received_at), EXTRACT(EPOCH FROM finished_at), n_images, label
@@ -76,8 +83,10 @@ def growths(sampler: Sampler, waits: Sequence[tuple[float, float]], plan: Plan) 
             found.append(growth(f"{part}: {name}", rows, plan.seconds, TOLERANCE[measure]))
     medians = [("all", at, value) for at, value, _ in binned(waits) if at <= plan.seconds]
     found.append(growth("latency, s (median)", medians, plan.seconds, TOLERANCE["latency"]))
-    queue = [("all", row["at"], float(row["pending"])) for row in sampler.queue if "pending" in row]
-    found.append(growth("queue, tasks that wait", queue, plan.seconds, TOLERANCE["pending"]))
+    for name, measure in QUEUES.items():
+        moments = [row for row in sampler.queue if measure in row and row["at"] <= plan.seconds]
+        values = [("all", row["at"], float(row[measure])) for row in moments]
+        found.append(growth(name, values, plan.seconds, TOLERANCE["pending"]))
     return found
 
 
@@ -102,7 +111,8 @@ def panels(sampler: Sampler, waits: Sequence[tuple[float, float]], plan: Plan) -
         found[name] = lines
     found["queue"] = {
         "tasks that wait": [(row["at"] / plan.day_s, row["pending"]) for row in sampler.queue if "pending" in row],
-        "objects in the spool": [(row["at"] / plan.day_s, row["spool"]) for row in sampler.queue],
+        "objects in the inbox": [(row["at"] / plan.day_s, row["spool"]) for row in sampler.queue],
+        "messages in the broker": [(row["at"] / plan.day_s, row["hints"]) for row in sampler.queue if "hints" in row],
     }
     steps = list(binned(waits))
     found["arrival to answer, s"] = {

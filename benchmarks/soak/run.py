@@ -1,4 +1,7 @@
-"""``python3 dev.py bench soak [--minutes N] [--studies N] [--out FOLDER]``: a week's load with faults, in about an hour."""
+"""``python3 dev.py bench soak [--minutes N] [--load SHARE]``: load with faults, and whether any line grows.
+
+First so many films are sent at once as show how many a second this machine judges; the soak then sends a share of that.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ import psycopg
 
 from benchmarks.soak import report
 from benchmarks.soak.faults import strike
-from benchmarks.soak.plan import DAYS, STUDIES_A_DAY, Plan
+from benchmarks.soak.plan import FAULTS_A_DAY, STUDIES_A_DAY, Plan
 from benchmarks.soak.sampling import Sampler
 from benchmarks.soak.site import new_folder, serving
 from benchmarks.soak.traffic import Traffic
@@ -31,35 +34,72 @@ if TYPE_CHECKING:
 #: Studies are stuck when none has become terminal for so long after everything was sent.
 STALL_S = 180.0
 SAY_S = 60.0
+#: Films that are sent at once to see how many a second are judged; the first of them find a cold worker and do not count.
+BURST, COLD = 200, 50
+CAPACITY = """
+SELECT count(*) / NULLIF(EXTRACT(EPOCH FROM max(created_at) - min(created_at)), 0)
+FROM (SELECT created_at FROM result ORDER BY id OFFSET %s) AS warm
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a soak; exit code 1 where something was lost or a line grows."""
     parser = argparse.ArgumentParser(prog="dev.py bench soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long the week takes (default 60)")
-    parser.add_argument("--studies", type=int, default=STUDIES_A_DAY * DAYS, help="default 10500")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long it lasts (default 60)")
+    parser.add_argument("--load", type=float, default=0.6, help="share of what this machine judges (default 0.6)")
+    parser.add_argument("--studies", type=int, help="so many, whatever the machine judges")
+    parser.add_argument("--faults", type=int, default=FAULTS_A_DAY, help="on each of three days (default 4)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/soak"), help="folder for soak.json and soak.png")
     chosen = parser.parse_args(arguments)
-    plan = Plan(chosen.minutes * 60, chosen.studies, chosen.seed)
+    seconds, rest = chosen.minutes * 60, {"seed": chosen.seed, "faults_a_day": chosen.faults}
     with new_folder() as folder, serving(Path(folder)) as served:
-        document = soak(plan, served, chosen.out)
+        capacity = measure_capacity(served)
+        plan = Plan.at(chosen.load * capacity, seconds, **rest)
+        if chosen.studies:
+            plan = Plan(seconds, chosen.studies, **rest)
+        _line(f"{capacity:.2f} films/s are judged at most; {plan.studies} studies in {chosen.minutes:g} minutes")
+        document = soak(plan, served, chosen.out, capacity)
     return 1 if any(document["checked"][name] for name in ("lost", "stuck")) or "GROWS" in document["verdicts"] else 0
 
 
-def soak(plan: Plan, served: Served, out: Path) -> dict[str, Any]:
+def measure_capacity(served: Served) -> float:
+    """Films a second that are judged while more of them wait than can be judged."""
+    plan = Plan(1.0, BURST, seed=0)
+    burst, films = Traffic(plan, served), sum(map(plan.films, range(BURST)))
+    burst.start(time.monotonic())
+    with psycopg.connect(report.url_of(served), autocommit=True) as connection:
+
+        def left() -> tuple[int, int]:
+            (judged,) = connection.execute("SELECT count(*) FROM result").fetchone() or (0,)
+            (unfinished,) = connection.execute("SELECT open_studies FROM queue_health").fetchone() or (0,)
+            return films - judged, unfinished
+
+        before, until = left(), time.monotonic() + STALL_S
+        while before != (0, 0):
+            time.sleep(1.0)
+            now = left()
+            if now != before:
+                before, until = now, time.monotonic() + STALL_S
+            if time.monotonic() > until:
+                raise RuntimeError(f"films are not judged: {served.log.read_text(errors='replace')[-2000:]}")
+        (rate,) = connection.execute(CAPACITY, (COLD,)).fetchone() or (0,)
+    return float(rate)
+
+
+def soak(plan: Plan, served: Served, out: Path, capacity: float) -> dict[str, Any]:
     """Run the plan and write what came of it."""
     sampler, traffic = Sampler(served), Traffic(plan, served)
     began, began_at = time.monotonic(), time.time()
     sampler.start(began)
     traffic.start(began)
     struck = _strike_all(plan, served, traffic, began)
-    rows = _finished(served, traffic)
+    rows = {uid: row for uid, row in _finished(served, traffic).items() if uid in traffic.acknowledged}
     sampler.stop()
     waits = report.latencies(rows, began_at)
     report.keep(out, sampler, waits)
     grown = report.growths(sampler, waits, plan)
-    document = _document(plan, traffic, rows, struck, grown)
+    document = _document(plan, traffic, rows, struck, grown) | {"films_a_s_at_most": round(capacity, 2)}
     report.write(out, document, report.panels(sampler, waits, plan), [at for at, _ in struck], plan)
     _say(document, grown, out)
     return document
@@ -85,7 +125,9 @@ def _strike_all(plan: Plan, served: Served, traffic: Traffic, began: float) -> l
 
 
 def _finished(served: Served, traffic: Traffic) -> dict[str, dict[str, Any]]:
-    """The worklist once every acknowledged study is terminal, or when none has become so for a while."""
+    """The worklist once every study is sent and terminal, or when none has become so for a while."""
+    while not traffic.is_done:
+        time.sleep(0.2)
     least, until = len(traffic.acknowledged) + 1, time.monotonic() + STALL_S
     while True:
         rows = report.rows_of(served)
@@ -109,7 +151,12 @@ def _document(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
         ).stdout.strip(),
         "machine": f"{psutil.cpu_count()} CPUs, {psutil.virtual_memory().total >> 30} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "plan": {"studies": plan.studies, "minutes": plan.seconds / 60, "days": plan.days, "seed": plan.seed},
+        "plan": {
+            "studies": plan.studies,
+            "minutes": plan.seconds / 60,
+            "seed": plan.seed,
+            "days_of_a_hospital": round(plan.studies / STUDIES_A_DAY, 1),
+        },
         "faults": [{"at_s": round(at, 1), "kind": kind} for at, kind in struck],
         "checked": {
             "acknowledged": len(traffic.acknowledged),
@@ -125,7 +172,7 @@ def _document(
 
 
 def _say(document: dict[str, Any], grown: list[report.Growth], out: Path) -> None:
-    sys.stdout.write(f"{'line':44} {'level':>8} {'over the week, 95 %':>28}  verdict\n")
+    sys.stdout.write(f"{'line':44} {'level':>8} {'growth, 95 %':>28}  verdict\n")
     for each in grown:
         span = f"{each.change:+.2f} ({each.low:+.2f} to {each.high:+.2f})"
         sys.stdout.write(f"{each.name:44} {each.level:8.1f} {span:>28}  {each.verdict}\n")

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import psycopg
+import redis
 import sqlalchemy as sa
+
+from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE
+from worker.settings import BROKER_SOCKET
 
 if TYPE_CHECKING:
     from benchmarks.soak.site import Served
@@ -20,7 +24,7 @@ _QUEUE = "SELECT live_pending, claimed, open_studies FROM queue_health"
 
 
 class Sampler:
-    """Collects rows: `processes` (seconds, part, pid, age, MB, descriptors, threads) and `queue`."""
+    """Collects rows: `processes` (seconds, part, pid, age, MB, descriptors, threads) and `queue` (database, inbox, broker)."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
@@ -53,6 +57,8 @@ class Sampler:
         row: dict[str, Any] = {"at": at, "spool": len(list((self._served.home / "spool" / "new").iterdir()))}
         with suppress(psycopg.Error):
             row |= self._asked()
+        with suppress(redis.RedisError, OSError):
+            row |= self._held()
         self.queue.append(row)
 
     def _asked(self) -> dict[str, int]:
@@ -62,6 +68,16 @@ class Sampler:
             pending, claimed, open_studies = connection.execute(_QUEUE).fetchone() or (0, 0, 0)
         return {"pending": pending, "claimed": claimed, "open": open_studies}
 
+    def _held(self) -> dict[str, float]:
+        """What the broker holds: messages that wait or are taken, and the memory that it says it uses."""
+        path = str(self._served.home / "run" / BROKER_SOCKET)
+        with redis.Redis(unix_socket_path=path, socket_timeout=2) as client:
+            waiting = sum(client.llen(queue) for queue in (LIVE_QUEUE, BATCH_QUEUE))
+            return {
+                "hints": waiting + client.hlen("unacked"),
+                "broker_used": client.info("memory")["used_memory"] / 1e6,
+            }
+
 
 def _measured(process: psutil.Process) -> dict[str, Any]:
     with process.oneshot():
@@ -69,16 +85,19 @@ def _measured(process: psutil.Process) -> dict[str, Any]:
             "pid": process.pid,
             "age": round(time.time() - process.create_time(), 1),
             "rss": process.memory_info().rss / 1e6,
-            "pss": pss_mb(process.pid),
+            "own": own_mb(process.pid),
             "fds": process.num_fds(),
             "threads": process.num_threads(),
         }
 
 
-def pss_mb(pid: int) -> float | None:
-    """Proportional set size, MB; None where the kernel does not tell."""
+def own_mb(pid: int) -> float | None:
+    """Memory that is backed by no file, MB; None where the kernel does not tell.
+
+    Resident memory counts files that others read as well; proportional memory changes when another process ends.
+    """
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith("Anonymous:"):
                 return int(line.split()[1]) / 1e3
     return None

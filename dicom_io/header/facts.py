@@ -85,6 +85,8 @@ class Facts(GateFacts):
         None when missing, impossible or a placeholder such as 1900-01-01.
     study_description : str
         As sent.
+    requested_priority : str
+        STAT, HIGH, ROUTINE, MEDIUM or LOW, as the order says; "" where the header says none of these.
     calling_aet, peer : str
         AE title and address of the sender, as the listener wrote them into the file meta information.
     """
@@ -100,6 +102,7 @@ class Facts(GateFacts):
     accession_number: str = ""
     study_date: date | None = None
     study_description: str = ""
+    requested_priority: str = ""
     calling_aet: str = ""
     peer: str = ""
 

@@ -48,6 +48,8 @@ __all__ = ["facts_of", "identify", "read_facts", "read_object"]
 
 _NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 255
 _MAX_DATE_SPREAD_DAYS = 366
+#: The defined terms of Requested Procedure Priority (PS3.3 C.4.11), most urgent first; the retired Study Priority ID has some.
+_PRIORITIES = ("STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW")
 _INTENTS = ("FOR PRESENTATION", "FOR PROCESSING")
 
 _SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
@@ -61,6 +63,7 @@ _BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
 _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
 _VIEW_MODIFIERS, _BURNED_IN = 0x00540222, 0x00280301
 _CODE_VALUE, _LONG_CODE_VALUE, _CODE_MEANING = 0x00080100, 0x00080119, 0x00080104
+_REQUESTED_PRIORITY, _REQUEST_ATTRIBUTES, _STUDY_PRIORITY = 0x00401003, 0x00400275, 0x0032000C
 _FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
 _FACT_TAGS = (
     UID_TAGS
@@ -73,6 +76,7 @@ _FACT_TAGS = (
             *(_PATIENT_NAME, _PATIENT_ID, _ISSUER, _BIRTH_DATE, _SEX, _AGE),
             *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
             *(_FRAMES, _ROWS, _COLUMNS, _BURNED_IN),
+            *(_REQUESTED_PRIORITY, _REQUEST_ATTRIBUTES, _STUDY_PRIORITY),
         }
     )
 )
@@ -248,6 +252,7 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         accession_number=elements.text(_ACCESSION, _ID_LIMIT),
         study_date=next(iter(_film_dates(elements)), None),
         study_description=study,
+        requested_priority=_requested_priority(elements),
         modality=modality_of(elements.code(_MODALITY)),
         body_part=_body_part(elements, f"{series} {protocol}", study),
         view_position=_view_position(elements, f"{series} {protocol}"),
@@ -304,6 +309,20 @@ def _date(elements: Elements, tag: int) -> date | None:
 def _sex(elements: Elements) -> str:
     first = elements.plain(_SEX)[:1].upper()
     return first if first in {"M", "F", "O"} else ""
+
+
+def _requested_priority(elements: Elements) -> str:
+    """The priority of the order; of several orders that of the most urgent one.
+
+    Requested Procedure Priority belongs to the worklist (PS3.3 C.4.11). Modalities and archives copy it into their
+    objects, beside or within the request attributes; older ones fill the retired Study Priority ID.
+    """
+    requests = [item.code(_REQUESTED_PRIORITY) for item in elements.items(_REQUEST_ATTRIBUTES)]
+    for stated in ([elements.code(_REQUESTED_PRIORITY)], requests, [elements.code(_STUDY_PRIORITY)]):
+        known = [word for word in _PRIORITIES if word in stated]
+        if known:
+            return known[0]
+    return ""
 
 
 def _intent(elements: Elements) -> str:

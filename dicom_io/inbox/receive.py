@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dicom_io.header.facts import Identity
     from dicom_io.inbox.spool import Spool
-    from dicom_io.inbox.water_mark import WaterMark
+    from dicom_io.inbox.water_mark import Backlog, WaterMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ObjectRefused(DicomIoError):
 
 
 def receive(
-    incoming: Incoming, sender: Sender, spool: Spool, ae_title: str, mark: WaterMark | None = None
+    incoming: Incoming, sender: Sender, spool: Spool, ae_title: str, *bounds: WaterMark | Backlog
 ) -> ReceivedObject:
     """Check an object and put it into the spool.
 
@@ -78,8 +78,8 @@ def receive(
         Receives the object.
     ae_title : str
         Our AE title.
-    mark : WaterMark, optional
-        Below it nothing is accepted.
+    *bounds : WaterMark or Backlog
+        Beyond them nothing is accepted.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def receive(
         incoming = replace(incoming, data=incoming.data[left_out:])
     identity = checked_identity(incoming)
     try:
-        if mark:
-            mark.check()
+        for bound in bounds:
+            bound.check()
         key = spool.put((encode_file_meta(incoming.uids, sender, ae_title), incoming.data))
     except SpoolFull as exc:
         raise ObjectRefused(StoreStatus.OUT_OF_RESOURCES, identity) from exc

@@ -183,6 +183,19 @@ class Spool:
             raise spool_error(exc) from exc
         return [key for _, key in (sorted(aged) if limit is None else heapq.nsmallest(limit, aged))]
 
+    def waiting(self) -> int:
+        """Return how many objects are in ``new/``.
+
+        Raises
+        ------
+        SpoolError
+            If the folder cannot be read.
+        """
+        try:
+            return sum(1 for _ in self._new.iterdir())
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
     def path(self, key: str) -> Path:
         """Return the path of the object `key` in ``new/``, whether it exists or not.
 

@@ -37,7 +37,7 @@ class StoreStatus(Enum):
     OUT_OF_RESOURCES = _Definition(
         0xA700,
         "no space left in the inbox; send again later",
-        "The disk of the inbox is full. Free space; nothing of the object is kept, so send it again.",
+        "The inbox is full: its disk, or the number of objects that wait. Free space, or see why they wait; then send again.",
         Reason.OUT_OF_RESOURCES,
     )
     CANNOT_WRITE = _Definition(

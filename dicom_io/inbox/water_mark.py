@@ -1,15 +1,19 @@
-"""The low-water mark of the inbox's disk: below it nothing more is accepted, and nothing is ever deleted to make room."""
+"""When the inbox accepts no more: its disk has too little room, or too many objects wait in it. Nothing is ever deleted."""
 
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from dicom_io.durable import spool_error
 from dicom_io.errors import SpoolFull
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from dicom_io.inbox.spool import Spool
 
 #: Once below the mark, so much more than the mark must be free before objects are accepted again.
 _MARGIN = 1.1
@@ -53,3 +57,47 @@ class WaterMark:
         self._is_low = not (has_bytes and has_inodes)
         if self._is_low:
             raise SpoolFull
+
+
+#: How long a count of the inbox holds; what comes meanwhile is added to it.
+_COUNT_S = 1.0
+
+
+class Backlog:
+    """Says whether the inbox has room for further objects by their number: each takes memory until it is registered.
+
+    Parameters
+    ----------
+    spool : Spool
+        The inbox.
+    most : int
+        So many objects may wait. Senders that arrive in the same moment may exceed it by one object each.
+    clock : callable
+        Seconds of a monotonic clock.
+    """
+
+    def __init__(self, spool: Spool, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._spool = spool
+        self._most = most
+        self._clock = clock
+        self._counted_at = float("-inf")
+        self._count = 0
+        self._is_full = False
+
+    def check(self) -> None:
+        """Raise SpoolFull while as many objects wait as may.
+
+        Raises
+        ------
+        SpoolFull
+            At the bound, and until a tenth of them is registered.
+        SpoolError
+            If the inbox cannot be read.
+        """
+        now = self._clock()
+        if now - self._counted_at >= _COUNT_S:
+            self._count, self._counted_at = self._spool.waiting(), now
+        self._is_full = self._count >= (self._most / _MARGIN if self._is_full else self._most)
+        if self._is_full:
+            raise SpoolFull
+        self._count += 1

@@ -11,13 +11,13 @@ from dicom_io.listener.sessions import log_fields
 from dicom_io.network.pynetdicom_setup import frames_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pydicom.dataset import Dataset
     from pynetdicom.events import Event
 
     from dicom_io.inbox.spool import Spool
-    from dicom_io.inbox.water_mark import WaterMark
+    from dicom_io.inbox.water_mark import Backlog, WaterMark
     from dicom_io.listener.refusals import Refusals
     from dicom_io.listener.sessions import Session, Sessions
     from dicom_io.upper_layer.association import BoundedAssociation
@@ -35,8 +35,8 @@ class StorageService:
         Our AE title.
     spool : Spool
         Receives objects.
-    mark : WaterMark
-        Below it nothing is accepted.
+    bounds : sequence of WaterMark or Backlog
+        Beyond them nothing is accepted.
     sessions : Sessions
         The open associations.
     refusals : Refusals
@@ -49,14 +49,14 @@ class StorageService:
         self,
         ae_title: str,
         spool: Spool,
-        mark: WaterMark,
+        bounds: Sequence[WaterMark | Backlog],
         sessions: Sessions,
         refusals: Refusals,
         on_instance: Callable[[str, str, int], None],
     ) -> None:
         self._ae_title = ae_title
         self._spool = spool
-        self._mark = mark
+        self._bounds = bounds
         self._sessions = sessions
         self._refusals = refusals
         self._on_instance = on_instance
@@ -82,7 +82,7 @@ class StorageService:
         if session is None:
             return StoreStatus.PROCESSING_FAILURE
         try:
-            stored = receive(_incoming(event), session.sender, self._spool, self._ae_title, self._mark)
+            stored = receive(_incoming(event), session.sender, self._spool, self._ae_title, *self._bounds)
         except ObjectRefused as refusal:
             self._refuse(refusal, session)
             return refusal.status

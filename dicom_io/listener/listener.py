@@ -17,7 +17,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io.errors import DicomIoError, PortBusy
 from dicom_io.header.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_io.inbox.water_mark import WaterMark
+from dicom_io.inbox.water_mark import Backlog, WaterMark
 from dicom_io.listener.c_store import StorageService, notify
 from dicom_io.listener.commitment import CommitmentService
 from dicom_io.listener.door import Door
@@ -93,9 +93,12 @@ class Listener:
         self._events = events
         self._sessions = Sessions()
         self._door = Door(options, self._sessions, self._refusals)
-        mark = WaterMark(spool.root, options.min_free_bytes, options.min_free_inodes)
+        bounds = (
+            WaterMark(spool.root, options.min_free_bytes, options.min_free_inodes),
+            Backlog(spool, options.max_waiting_objects),
+        )
         self._storage = StorageService(
-            options.ae_title, spool, mark, self._sessions, self._refusals, events.on_instance
+            options.ae_title, spool, bounds, self._sessions, self._refusals, events.on_instance
         )
         self._commitment = CommitmentService(commitments, self._door.on_commitment_refused) if commitments else None
         self._server: Server | None = None

@@ -96,6 +96,13 @@ class ListenerOptions(AssociationLimits):
         default=1000,
         metadata={"description": "free inodes of the spool's disk below which objects are answered 0xA700", "ge": 0},
     )
+    max_waiting_objects: int = field(
+        default=100_000,
+        metadata={
+            "description": "objects in the inbox that are not registered yet; above it objects are answered 0xA700",
+            "ge": 1,
+        },
+    )
     #: How long `Listener.stop` waits for objects that are being received.
     stop_timeout_s: float = field(default=20.0, metadata={"gt": 0})
     #: Certificates for TLS; with them the port accepts only TLS.

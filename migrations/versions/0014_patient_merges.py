@@ -14,7 +14,7 @@ from alembic import op
 from worker.db.schema.views import create_view, drop_view
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
@@ -22,8 +22,10 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime(timezone=True)
 VIEWS = Path(__file__).resolve().parents[1] / "views"
 FILM_HEADER = "of what gate, film and score depend on before Pixel Data, and more; empty: not known"
+REQUESTED = "Requested Procedure Priority (0040,1003), or what stands for it"
 TAKEN_FROM = "the result of an earlier version with the same film that it repeats"
 IN_FORCE = sa.text("ended_at IS NULL")
+IS_TAKEN = sa.text("taken_from_id IS NOT NULL")
 HAS_PATIENT = sa.text("patient_key <> ''")
 
 
@@ -37,6 +39,9 @@ def upgrade() -> None:
         "ix_image_patient_key", "image", ["patient_key"], postgresql_where=HAS_PATIENT, sqlite_where=HAS_PATIENT
     )
     op.create_index("ix_study_patient_id", "study", ["patient_id"])
+    op.create_index(
+        "ix_result_taken_from_id", "result", ["taken_from_id"], postgresql_where=IS_TAKEN, sqlite_where=IS_TAKEN
+    )
     _patient_merge()
     _study_header()
     for name, version in (("corrections", 2), ("result_history", 5)):
@@ -51,6 +56,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("ix_study_patient_id", "study")
     op.drop_index("ix_image_patient_key", "image")
+    op.drop_index("ix_result_taken_from_id", "result")
     op.execute("ALTER TABLE result DROP COLUMN taken_from_id")
     op.execute("ALTER TABLE image DROP COLUMN film_header_sha256")
     for name, version in (("corrections", 1), ("result_history", 4)):
@@ -119,10 +125,9 @@ def _study_header() -> None:
         sa.Column("accession_number", sa.String(64), nullable=False, comment="Accession Number (0008,0050)"),
         sa.Column("study_date", sa.Date(), nullable=True, comment="Study Date (0008,0020)"),
         sa.Column("study_description", sa.String(255), nullable=False, comment="Study Description (0008,1030)"),
+        sa.Column("requested_priority", sa.String(16), nullable=False, comment=REQUESTED),
         sa.Column("columns_at_ms", sa.BigInteger(), nullable=False, comment="arrival of the object (database clock)"),
-        sa.ForeignKeyConstraint(
-            ["study_id"], ["study.id"], name=op.f("fk_study_header_study_id_study"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_study_header_study_id_study")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study_header")),
         sa.UniqueConstraint(
             "study_id",

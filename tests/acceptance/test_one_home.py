@@ -55,7 +55,7 @@ def test_a_second_listener_serves_beside_it_and_leaves_its_port_file_alone(up: R
 def test_a_lost_broker_is_replaced_and_work_goes_on(up: Running) -> None:
     socket = up.site.home / "run" / "broker.sock"
     socket.unlink()
-    wait_until(socket.exists, 30, "the broker's socket to be there again")
+    wait_until(socket.exists, 90, "the broker's socket to be there again")
     push([chest_film()], up.port)
     up.site.wait_terminal(2)
 
@@ -74,7 +74,7 @@ def test_a_worker_ends_by_sighup_and_does_not_start_itself_again(up: Running) ->
     family = [worker, *worker.children()]
     worker.send_signal(signal.SIGHUP)
     wait_until(lambda: not leftover(family), 30, "the worker and its child to be gone")
-    wait_until(lambda: len(up.descendants()) >= 4, 30, "a worker in its place")
+    wait_until(lambda: len(up.descendants()) >= 4, 90, "a worker in its place")
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed_with_all_its_children_stopped(up: Running) -> None:

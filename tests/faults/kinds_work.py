@@ -12,6 +12,7 @@ from tests.faults.hook.seams import MIGRATE, RERUN
 from tests.faults.stack import SQLITE
 from tests.faults.turn import Turn, kind
 from tests.support.migrations import with_rows
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -34,7 +35,13 @@ def eat(turn: Turn) -> None:
 @kind("re-run killed half-way, and given again", GROUP)
 def kill_rerun(turn: Turn) -> None:
     turn.senders.wait_acked(turn.objects)
-    chosen = [part for study in turn.studies if study.acked for part in ("--study", study.uid)]
+    acked = [study.uid for study in turn.studies if study.acked]
+    # What was acknowledged is registered a moment later, and a re-run refuses a study that it does not know.
+    on_record = "SELECT study_uid FROM worklist"
+    wait_until(
+        lambda: {*acked} <= {row["study_uid"] for row in turn.stack.rows(on_record)}, 120, "every study to be on record"
+    )
+    chosen = [part for uid in acked for part in ("--study", uid)]
     rerun = ("rerun", *chosen, "--who", "faults", "--why", "a fault", "--yes")
     seam = turn.rng.choice(list(RERUN))
     order = turn.stack.order(seam, "kill")

@@ -216,6 +216,30 @@ def test_what_0011_held_survives_0012_there_back_and_there_again(engine):
         assert held(engine) == before
 
 
+def test_what_is_held_survives_0016_there_back_and_there_again(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, BEFORE_PRIORITIES)
+    before = held(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0016")
+        assert held(engine) == {**before, "study": [{**row, "requested_priority": ""} for row in before["study"]]}
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE study SET requested_priority = 'STAT'"))
+        with_rows(engine, command.downgrade, BEFORE_PRIORITIES)
+        assert held(engine) == before
+
+
+def test_what_0012_held_survives_0013_there_back_and_there_again(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0012")
+    before = held(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0013")
+        assert held(engine) == before
+        with_rows(engine, command.downgrade, "0012")
+        assert held(engine) == before
+
+
 EVENT_OF_0008 = (
     "INSERT INTO audit_event (at, act, event_code, event_type_code, action, outcome, who, origin, study_uid, side, "
     "patient_key, sop_uid, detail) VALUES ('2026-01-01 00:00:00', 'STUDY_RECEIVED', '110104', '', 'C', 0, 'PACS', "
@@ -246,6 +270,7 @@ def test_what_is_held_survives_0011_there_and_back(engine):
 
 
 RETENTION, BEFORE_RETENTION = "0011", "0010"
+BEFORE_PRIORITIES = "0013"
 ROWS_OF_0011 = (
     "UPDATE image SET original_purged_at = '2026-02-01 00:00:00'",
     (

@@ -103,7 +103,8 @@ class Site:
     ) -> Registration:
         """Register one object; each call is other bytes unless `content` says otherwise, under a key of its own."""
         store_key = others.pop("store_key", uuid.uuid4().hex)
-        sent = {name: others.pop(name) for name in ("source", "arrived_ms", "rejection", "policy") if name in others}
+        named = ("source", "arrived_ms", "priority", "rejection", "policy")
+        sent = {name: others.pop(name) for name in named if name in others}
         pixels = others.pop("pixels", "")
         content = content if content is not None else f"{sop} {next(self._bytes)}"
         with self.sessions.begin() as session:
@@ -155,6 +156,11 @@ class Site:
     def change(self, statement: str) -> None:
         with self.engine.begin() as connection:
             connection.execute(text(statement))
+
+    def added(self, statement: str) -> Any:
+        """What an INSERT returns."""
+        with self.engine.begin() as connection:
+            return connection.execute(text(statement)).scalar_one()
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
         with self.engine.connect() as connection:

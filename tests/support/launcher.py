@@ -122,6 +122,15 @@ class _Launcher:
                 process.kill()
         self._process.kill()
 
+    def close(self) -> None:
+        """End it and close the pipes to it."""
+        self.end()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+
     def _answer(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
@@ -137,16 +146,21 @@ def launched(arguments: list[str], environment: dict[str, str]) -> tuple[int, st
         return None  # another thread's command runs
     try:
         if _launchers and not _launchers[-1].is_alive:
-            _launchers.clear()
+            _launchers.pop().close()
         if not _launchers:
             _launchers.append(_Launcher())
-            atexit.register(_launchers[-1].end)
+            atexit.register(_close_all)
         # Libraries read variables of their own when they are imported.
         if _foreign(environment) != _launchers[-1].environment:
             return None
         return _launchers[-1].run(arguments, environment)
     finally:
         _lock.release()
+
+
+def _close_all() -> None:
+    while _launchers:
+        _launchers.pop().close()
 
 
 def _mask() -> int:

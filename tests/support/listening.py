@@ -310,7 +310,7 @@ class Tap:
                 answers = threading.Thread(target=self._relay, args=(listener, peer, None), daemon=True)
                 answers.start()
                 self._relay(peer, listener, self.sent)
-                answers.join(timeout=20)
+                answers.join(timeout=30)
 
     @staticmethod
     def _relay(source: socket.socket, target: socket.socket, kept: bytearray | None) -> None:

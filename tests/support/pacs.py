@@ -46,7 +46,7 @@ class Pacs:
     def stop(self) -> str:
         """End it; what it logged."""
         self.process.kill()
-        log, _ = self.process.communicate(timeout=20)
+        log, _ = self.process.communicate(timeout=60)
         return log
 
 

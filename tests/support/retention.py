@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from dicom_io.film.store import FilmStore
 from dicom_io.inbox.store import Store, prepare_root
 from tests.support.database import any_film, scored
 from worker.database import Database, connect
+from worker.db.filing import disputes
+from worker.db.schema.study import Conflict
 from worker.retention.policy import FilePolicy
 from worker.settings import load_settings
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.support.database import Site
     from worker.db.answers.results import Judgement
     from worker.db.filing.registry import Registration
+    from worker.db.schema.states import ConflictEnd
     from worker.settings import Settings
 
 ORIGINAL_BYTES = 1000
@@ -86,6 +89,13 @@ class Holding:
 
     def policy(self, **changes: Any) -> FilePolicy:
         return FilePolicy.of(self.settings, **changes)
+
+    def decide(self, end: ConflictEnd) -> None:
+        """Decide the one conflict on record."""
+        with self.site.sessions.begin() as session:
+            number = session.execute(select(Conflict.id)).scalar_one()
+            disputes.resolve(session, number, end, who="ada", why="asked the ward")
+        self.site.settle()
 
     @property
     def originals(self) -> int:

@@ -159,7 +159,7 @@ class Wire:
     """A connection that says just what it is told to."""
 
     def __init__(self, port: int, connection: socket.socket | None = None) -> None:
-        self.socket = connection or socket.create_connection((LOCAL, port), timeout=20)
+        self.socket = connection or socket.create_connection((LOCAL, port), timeout=30)
 
     def __enter__(self) -> Wire:
         return self

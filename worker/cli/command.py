@@ -46,6 +46,8 @@ MODEL_VERBS = {
 PATIENT_VERBS = {
     "merge": Place("worker.cli.patient.merge", "merge"),
     "unmerge": Place("worker.cli.patient.merge", "unmerge"),
+    "export": Place("worker.cli.patient.export", "export"),
+    "erase": Place("worker.cli.patient.erase", "erase"),
 }
 VERBS = {
     "demo": Place("worker.cli.serve", "demo"),
@@ -75,7 +77,7 @@ VERBS = {
     "fsck": Place("worker.cli.upkeep.fsck", "fsck"),
 }
 model_app = Verbs(MODEL_VERBS, help="Bundles: the network and everything a score depends on.")
-patient_app = Verbs(PATIENT_VERBS, help="One person: IDs that are one person's, and what is held of them.")
+patient_app = Verbs(PATIENT_VERBS, help="One person: merged IDs, and what is held of them for their own request.")
 app = Verbs(
     VERBS,
     name="auscult",

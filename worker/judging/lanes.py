@@ -1,8 +1,16 @@
-"""The order of work within one message: live films go before the rest of a re-run, and what takes too long goes back.
+"""The order of work within one message: urgent, routine and batch films, none of which stops another.
 
-A message of a re-run names up to 64 tasks. Between two of them a worker does the live work that is due, so a re-run of
-any size delays a live film by one film at most, and only the film in work is charged an attempt. After each batch film
-at most `LIVE_AT_ONCE` live films follow, so that a steady stream of live films does not stop a re-run.
+Messages name live films in the order of their age. Before the film that a message names two others are done, where they
+are due: the most urgent one, and the oldest one (a retry, or a film whose hint was lost). So an urgent film waits for three
+films of each worker at most.
+
+A message of a re-run names up to 64 tasks. Before each of them a worker does live work that is due, at most
+`LIVE_AT_ONCE` films, half of them the most urgent and half the oldest ones: so a re-run of any size delays a live film
+by one film at most, only the film in work is charged an attempt, and no stream of live films stops a re-run. Messages of
+both lanes are taken in turn.
+
+Of any `LIVE_AT_ONCE` + 1 films that a worker does while live work waits, at least one is the oldest that was due. A film
+with N older ones before it is therefore judged within (N + 1) times as many films.
 """
 
 from __future__ import annotations
@@ -12,14 +20,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.db.schema.engine import in_transaction
-from worker.db.tasks.queue import due_live, forget_hints
+from worker.db.tasks.queue import due_live, forget_hints, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy.orm import Session, sessionmaker
 
-#: So many live films go between two films of a message.
+#: So many live films go before each film of a re-run.
 LIVE_AT_ONCE = 8
 
 
@@ -37,7 +45,8 @@ def in_order(
     sessions
         Sessions that write.
     task_ids
-        The tasks that the message names; a message of one live task costs no statement.
+        The tasks that the message names. A message whose first task is not due any more, because it was done before
+        its turn, is over with one statement.
     budget_s
         After so many seconds the rest of the message goes back to SQL, where the dispatcher finds it: the hard limit
         of time is for one message, and must not end a film because of those before it.
@@ -51,9 +60,13 @@ def in_order(
     """
     began = clock()
     for position, task_id in enumerate(task_ids):
-        if position:
-            if clock() - began > budget_s:
-                in_transaction(sessions, partial(forget_hints, task_ids=task_ids[position:]))
-                return
+        if position and clock() - began > budget_s:
+            in_transaction(sessions, partial(forget_hints, task_ids=task_ids[position:]))
+            return
+        found = in_transaction(sessions, partial(named, task_id=task_id))
+        if found is None:
+            continue
+        yield from found.before
+        if not found.is_live:
             yield from in_transaction(sessions, partial(due_live, limit=LIVE_AT_ONCE))
         yield task_id

@@ -41,8 +41,15 @@ if TYPE_CHECKING:
 MODEL_EVERY_S = 600.0
 
 
+#: Classifiers that a process keeps open, some 75 MB each: those of the active model, the shadow and two re-runs.
+MOST_OPEN = 4
+
+
 class Classifiers:
-    """The classifiers of one process, each opened on first use: in the worker's child, never in its parent."""
+    """The classifiers of one process, each opened on first use: in the worker's child, never in its parent.
+
+    At most `MOST_OPEN` stay open; the one that was used longest ago is closed for another.
+    """
 
     def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
         self._settings = settings
@@ -53,12 +60,16 @@ class Classifiers:
 
     def of(self, model: str) -> Classifier:
         """The classifier of a bundle; raises ModelError, or ModelMismatch when SQL knows it with other contents."""
-        if model not in self._open:
+        opened = self._open.pop(model, None)
+        if opened is None:
             bundle = bundle_of(self._settings, model)
             record_model(self._sessions, bundle)
-            self._open[model] = Classifier(bundle, open_engine(bundle, self._settings.engine))
+            while len(self._open) >= MOST_OPEN:
+                del self._open[next(iter(self._open))]
+            opened = Classifier(bundle, open_engine(bundle, self._settings.engine))
             self.latest = model
-        return self._open[model]
+        self._open[model] = opened
+        return opened
 
 
 class Heartbeat(Loop):

@@ -1,4 +1,4 @@
-"""The settings of retention: when originals and films go."""
+"""The settings of retention: when originals and films go, and how long records are kept at least."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from worker.environment import parts_of
 PURGEABLE_STATES = ("FINAL", "NOT_APPLICABLE", "WITHHELD", "FAILED")
 
 LONGEST_DAYS = 100_000
+LONGEST_YEARS = 1000
 _HOURS = re.compile(r"([01]?[0-9]|2[0-3])-([01]?[0-9]|2[0-3])")
 
 
@@ -56,6 +57,19 @@ class RetentionOptions(BaseSettings):
         ge=0,
         le=LONGEST_DAYS,
         description="days for which an object is kept once storage commitment was given; 0: commitment is not offered",
+    )
+
+    keep_years: int | None = Field(
+        default=None,
+        ge=0,
+        le=LONGEST_YEARS,
+        description="years after a study, or an audit event, in which its rows are never removed; unset: none ever are",
+    )
+    keep_until_birthday: int | None = Field(
+        default=None,
+        ge=0,
+        le=LONGEST_YEARS,
+        description="birthday of the patient before which rows are never removed, 0: no such rule; unset: none ever are",
     )
 
     @field_validator("purge_states", mode="before")

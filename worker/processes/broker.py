@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 START_TIMEOUT_S = 20.0
+BROKER_MEMORY = "128mb"
 
 
 class BrokerMissing(WorkerError):
@@ -73,6 +74,9 @@ def broker_command() -> list[str]:
         "loglevel": "warning",
         "logfile": "broker.log",
         "timeout": "0",
+        # Far more than the hints take. A broker that is full refuses further ones, and SQL keeps the tasks.
+        "maxmemory": BROKER_MEMORY,
+        "maxmemory-policy": "noeviction",
     }
     return [str(_binary()), "--save", "", *(part for name, value in options.items() for part in (f"--{name}", value))]
 

@@ -28,14 +28,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LIVE_LIMIT = 500
+#: Hints that wait in the broker per worker: enough for all films that it judges within a tick, few enough for any broker.
+LIVE_HINTS_PER_WORKER = 500
 #: Ids in one message of a re-run: few enough to stay far below the time limit of a message.
 BATCH_CHUNK = 64
 #: Ids in one message of a shadow: live work waits for that many films at most.
 SHADOW_CHUNK = 8
-#: Batch hints that wait in the broker per worker: enough to keep it busy, few enough not to delay a new batch.
+#: Batch hints of a lane that wait in the broker per worker: enough to keep it busy, few enough not to delay a new batch.
 BATCH_HINTS_PER_WORKER = 3
-SETTLE_LIMIT = 500
+#: Re-runs and the shadow share a queue.
+_BATCH_LANES = 2
+#: Studies that are settled in one transaction: hints wait for it, and so do workers whose film is in one of them.
+SETTLE_LIMIT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +90,40 @@ class Dispatcher(Loop):
         self._options = options
         self._beat = beat
         self._grace_max_ms = options.grace_max_ms
+        #: Studies that this turn settled.
+        self._settled = 0
 
     def turn(self) -> bool:
-        """Repair, settle, then publish due hints; the broker is asked first, so that a hint it refuses is not counted as sent."""
-        is_full = False
+        """Repair, settle, then publish due hints; the broker is asked first, so that a hint it refuses is not counted as sent.
 
-        def hint() -> None:
-            nonlocal is_full
-            is_full = self._hint()
+        The next turn follows at once where more studies than fit into one were complete.
+        """
+        self._settled = 0
+        self.each(*self._repairs, self._hint)
+        return self._settled >= SETTLE_LIMIT
 
-        self.each(*self._repairs, hint)
-        return is_full
-
-    def _hint(self) -> bool:
+    def _hint(self) -> None:
         self._publisher.check()
         # An empty broker has lost its hints: all of them are due again after the first grace.
-        self._grace_max_ms = self._options.grace_ms if self._publisher.is_empty() else self._options.grace_max_ms
-        live = self._take(Lane.LIVE, LIVE_LIMIT)
+        held = self._publisher.held()
+        self._grace_max_ms = self._options.grace_ms if held.is_empty else self._options.grace_max_ms
+        with self._sessions.begin() as session:
+            workers = max(1, live_workers(session, self._options.silent_after_ms))
+        # What waits in the broker is counted there: hints that nobody takes are repeated, and must not pile up.
+        room = max(0, workers * LIVE_HINTS_PER_WORKER - held.live)
+        live = self._take(Lane.LIVE, room) if room else []
         for task_id in live:
             self._publisher.publish([task_id], LIVE_QUEUE)
-        batch = self._publish_batch(Lane.RERUN, BATCH_CHUNK)
-        shadow = self._publish_batch(Lane.SHADOW, SHADOW_CHUNK)
+        batch = shadow = 0
+        if held.batch < workers * BATCH_HINTS_PER_WORKER * _BATCH_LANES:
+            batch = self._publish_batch(Lane.RERUN, BATCH_CHUNK, workers)
+            shadow = self._publish_batch(Lane.SHADOW, SHADOW_CHUNK, workers)
         if live or batch or shadow:
             counts = {"live": len(live), "batch": batch, "shadow": shadow}
             logger.info("hints sent", extra={"action": "hint", **counts})
-        return len(live) == LIVE_LIMIT
 
-    def _publish_batch(self, lane: Lane, chunk: int) -> int:
-        tasks = self._take_batch(lane, chunk)
+    def _publish_batch(self, lane: Lane, chunk: int, workers: int) -> int:
+        tasks = self._take_batch(lane, chunk, workers)
         for start in range(0, len(tasks), chunk):
             self._publisher.publish(tasks[start : start + chunk], BATCH_QUEUE)
         return len(tasks)
@@ -148,9 +158,9 @@ class Dispatcher(Loop):
         if self._beat:
             self._beat()
         with self._sessions.begin() as session:
-            settled = queue.settle_studies(session, SETTLE_LIMIT)
-        if settled:
-            logger.info("studies settled", extra={"action": "settle", "studies": settled})
+            self._settled = queue.settle_studies(session, SETTLE_LIMIT)
+        if self._settled:
+            logger.info("studies settled", extra={"action": "settle", "studies": self._settled})
 
     def _follow(self) -> None:
         """Continue the work of a command that suspended or resumed a model and was ended before it was done."""
@@ -168,9 +178,8 @@ class Dispatcher(Loop):
                 lane=lane,
             )
 
-    def _take_batch(self, lane: Lane, chunk: int) -> list[int]:
+    def _take_batch(self, lane: Lane, chunk: int, workers: int) -> list[int]:
         with self._sessions.begin() as session:
-            workers = max(1, live_workers(session, self._options.silent_after_ms))
             room = workers * BATCH_HINTS_PER_WORKER * chunk - queue.outstanding_hints(
                 session, lane, grace_ms=self._options.grace_ms, grace_max_ms=self._grace_max_ms
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from worker.db.retention.rules import FileRule
+from worker.db.retention.rules import FileRule, FloorRule, RecordRule
 from worker.db.schema.states import HeldFile, StudyState
 
 if TYPE_CHECKING:
@@ -78,6 +78,28 @@ _NAMES = (
     "purge_states",
     "withdrawn_days",
 )
+
+
+def floor_rule(settings: Settings) -> FloorRule | None:
+    """How long rows are kept at least; None unless the site has set both halves, as nothing may go then."""
+    if settings.keep_years is None or settings.keep_until_birthday is None:
+        return None
+    return FloorRule(settings.keep_years, settings.keep_until_birthday)
+
+
+def record_rule(settings: Settings, *, below_floor: bool = False) -> RecordRule:
+    """When the rows of studies may go; `below_floor`: the floor is undercut by name."""
+    return RecordRule(floor_rule(settings), timedelta(days=settings.withdrawn_days), below_floor)
+
+
+def record_rule_as_dict(rule: RecordRule) -> dict[str, Any]:
+    """For the record."""
+    return {
+        "keep_years": rule.floor.years if rule.floor else None,
+        "keep_until_birthday": rule.floor.birthday if rule.floor else None,
+        "withdrawn_days": rule.withdrawn_for.days,
+        "below_floor": rule.below_floor,
+    }
 
 
 def is_hour(hours: str, moment: datetime) -> bool:

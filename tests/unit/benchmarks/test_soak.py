@@ -49,10 +49,16 @@ def test_errors_that_hang_together_widen_the_interval() -> None:
 
 
 def test_every_fault_has_its_turn_on_a_day_for_faults() -> None:
-    plan = Plan(WEEK_S)
+    plan = Plan(WEEK_S, 1000)
     struck = plan.faults()
     assert len(struck) == len(FAULT_DAYS) * FAULTS_A_DAY
     assert {kind for _, kind in struck} == set(FAULTS)
     assert {int(at // plan.day_s) + 1 for at, _ in struck} == set(FAULT_DAYS)
     assert plan.due(plan.studies) == WEEK_S
-    assert [plan.films(number) for number in range(50)] == [Plan(WEEK_S).films(number) for number in range(50)]
+    assert [plan.films(number) for number in range(50)] == [Plan(WEEK_S, 1000).films(number) for number in range(50)]
+
+
+def test_a_plan_sends_as_many_films_as_it_is_told() -> None:
+    plan = Plan.at(1.5, WEEK_S, seed=3)
+    films = sum(plan.films(number) for number in range(plan.studies))
+    assert films / WEEK_S == pytest.approx(1.5, rel=0.05)

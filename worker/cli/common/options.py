@@ -22,6 +22,10 @@ BundleName = Annotated[str, typer.Argument(help="Bundle, as name-version.", meta
 BundleOrFolder = Annotated[str, typer.Argument(help="Bundle: name-version, or the path of its folder.")]
 Who = Annotated[str | None, typer.Option(help="Who asks for it; default: your login name.")]
 Why = Annotated[str, typer.Option(help="Why, for the record.")]
+PatientId = Annotated[str, typer.Argument(help="Patient ID (0010,0020), as the worklist shows it.", show_default=False)]
+Issuer = Annotated[
+    str | None, typer.Option(help="Issuer of Patient ID (0010,0021); needed where several gave this ID.")
+]
 #: Outcomes that make a command end with exit code 1.
 FAILURES = frozenset({"FAILED", "BAD_INPUT"})
 #: Moments, with a zone, as Auscult prints them, or without one.

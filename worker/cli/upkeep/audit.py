@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common.options import MOMENTS, Texts, upper, utc
-from worker.cli.common.output import AsCsv, AsJson, complain, opened_once, print_answer, print_table
+from worker.cli.common.options import MOMENTS, Texts, Who, Why, upper, utc
+from worker.cli.common.output import (
+    AsCsv,
+    AsJson,
+    Yes,
+    complain,
+    confirm,
+    opened_once,
+    print_answer,
+    print_facts,
+    print_table,
+)
 from worker.cli.common.verbs import Verbs
 from worker.database import open_database
 from worker.db.audit import export, read
@@ -21,6 +31,7 @@ from worker.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.db.audit.purge import AuditCutoffs
     from worker.db.schema.views import Row
     from worker.settings import Settings
 
@@ -137,3 +148,70 @@ def audit_forget(
             raise UsageError(msg)
         record(session, Act.SETTINGS_CHANGED, Actor.user(), detail={"forgotten_destination": destination})
     complain(f"{destination} is forgotten; sending to it again would begin with the oldest event")
+
+
+@app.command("purge")
+def audit_purge(
+    before: Annotated[
+        datetime | None,
+        typer.Option(help="Only events before then, UTC; default: all that the floor lets go.", formats=MOMENTS),
+    ] = None,
+    below_floor: Annotated[
+        bool, typer.Option("--below-floor", help="With --before and --why: also events before their floor.")
+    ] = False,
+    who: Who = None,
+    why: Why = "",
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many events would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete audit events whose floor of retention has passed, by the account that owns the tables.
+
+    An event about a person stays until the later of AUSCULT_KEEP_YEARS and AUSCULT_KEEP_UNTIL_BIRTHDAY years after it.
+    """
+    from worker.database import owner_engine
+    from worker.db.audit.purge import count_due, purge_audit
+    from worker.db.schema.engine import session_factory
+
+    settings = opened_once()
+    cutoffs = _cutoffs(settings, utc(before), why, below_floor=below_floor)
+    database = open_database(settings)
+    with database.reads() as session:
+        due = count_due(session, cutoffs)
+    found = {
+        "events": due,
+        "before": cutoffs.general,
+        "of_persons_before": cutoffs.person,
+        "dry_run": dry_run,
+        "below_floor": below_floor,
+    }
+    if due and not dry_run:
+        confirm(f"{due} audit events would be deleted for good", yes=yes)
+        engine = owner_engine(settings)
+        try:
+            with session_factory(engine).begin() as session:
+                actor = Actor.user(who or "")
+                found["events"] = purge_audit(session, cutoffs, actor, why=why, below_floor=below_floor)
+        finally:
+            engine.dispose()
+    print_answer(found, [found], lambda: print_facts(found.items()), as_json=as_json, as_csv=False)
+
+
+def _cutoffs(settings: Settings, before: datetime | None, why: str, *, below_floor: bool) -> AuditCutoffs:
+    """Before when events go; raises UsageError where the site has set no floor, or it is undercut without a name."""
+    from worker.db.audit.purge import AuditCutoffs
+    from worker.db.retention.rules import audit_cutoffs
+    from worker.retention.policy import floor_rule
+
+    if below_floor:
+        if before is None or not why.strip():
+            msg = "--below-floor undercuts the floor of retention: name a moment by --before and the reason by --why"
+            raise UsageError(msg)
+        return AuditCutoffs.at(before)
+    rule = floor_rule(settings)
+    if rule is None:
+        msg = "no event may go: set AUSCULT_KEEP_YEARS and AUSCULT_KEEP_UNTIL_BIRTHDAY (0: no such rule)"
+        raise UsageError(msg)
+    floors = [datetime.combine(day, time.min, UTC) for day in audit_cutoffs(rule, datetime.now(UTC).date())]
+    general, person = floors if before is None else [min(floor, before) for floor in floors]
+    return AuditCutoffs(general, person)

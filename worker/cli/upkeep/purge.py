@@ -18,6 +18,7 @@ from worker.cli.common.output import (
     print_facts,
     print_table,
 )
+from worker.cli.upkeep.records import Ask, purge_records
 from worker.database import open_database
 from worker.db.audit.record import Actor
 from worker.errors import UsageError
@@ -42,6 +43,14 @@ def purge(
     state: Annotated[
         Texts, typer.Option(help="State of studies that may be purged; may be repeated; default: the setting.")
     ] = None,
+    records: Annotated[
+        bool, typer.Option("--records", help="Remove whole studies whose floor has passed, with all their rows.")
+    ] = False,
+    study: Annotated[Texts, typer.Option(help="With --records: only this Study Instance UID; may be repeated.")] = None,
+    below_floor: Annotated[
+        bool,
+        typer.Option("--below-floor", help="With --records, --study and --why: before the floor; goes on record."),
+    ] = False,
     who: Who = None,
     why: Why = "",
     yes: Yes = False,
@@ -49,13 +58,24 @@ def purge(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Remove originals and films that the site's rules no longer keep; results and history stay.
+    """Remove originals and films that the site's rules no longer keep; with --records whole studies beyond their floor.
 
     Never what is unfinished, in conflict, withdrawn within its period, undelivered, or promised by storage commitment.
     """
     from worker.retention import purge as purging
     from worker.retention.policy import FilePolicy
 
+    of_files = (originals_days, films_days, free_mb, state or None)
+    if records:
+        if any(value is not None for value in of_files):
+            msg = "--records has no rules of originals and films: leave out their options"
+            raise UsageError(msg)
+        ask = Ask(study or (), below_floor, who or "", why, yes, dry_run, as_json, as_csv)
+        purge_records(ask)
+        return
+    if study or below_floor:
+        msg = "--study and --below-floor are options of --records"
+        raise UsageError(msg)
     settings = opened_once()
     policy = FilePolicy.of(
         settings,

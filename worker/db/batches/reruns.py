@@ -19,7 +19,7 @@ from worker.db.schema.sql import fitted, is_claimable
 from worker.db.schema.states import OPEN_TASK_STATES, TaskState
 from worker.db.schema.study import Batch, Image, Model, Result, Study, Task
 from worker.db.schema.types import now_utc
-from worker.db.tasks.create import KIND_SCORE
+from worker.db.tasks.create import BATCH_PRIORITY, KIND_SCORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +136,7 @@ def _add_tasks(session: Session, batch_id: int, model_id: int, selector: Selecto
         "revision": Study.revision,
         "idem_key": key,
         "state": literal(TaskState.PENDING.value),
-        "priority": Study.priority,
+        "priority": literal(BATCH_PRIORITY),
         "attempts": literal(0),
         "not_before_ms": literal(0),
         "lease_token": literal(0),

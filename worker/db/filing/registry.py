@@ -20,6 +20,7 @@ from worker.db.filing.notes import follow_notes, rows_named
 from worker.db.identity.aliases import Aliases
 from worker.db.identity.arrivals import Arrival
 from worker.db.identity.assignment import Assignment, assign
+from worker.db.identity.priorities import priority_of
 from worker.db.identity.rejections import RejectionPolicy
 from worker.db.identity.rows import clocks, lock_rows
 from worker.db.schema.sql import chunks, fitted, insert_unless_there
@@ -139,7 +140,8 @@ def _tasks_of(session: Session, assignment: Assignment, arrival: Arrival) -> Ima
     if not assignment.is_new:
         return ImageTasks(live_task(session, assignment.image_id))
     session.execute(update(Image).where(Image.id == assignment.image_id).values(revision=assignment.study.revision))
-    return insert_tasks(session, assignment.study, assignment.image_id, arrival.priority)
+    priority = arrival.priority or priority_of(assignment.study.requested_priority)
+    return insert_tasks(session, assignment.study, assignment.image_id, priority)
 
 
 def _audit(session: Session, assignment: Assignment, arrival: Arrival) -> None:

@@ -77,6 +77,9 @@ def finished_studies(session: Session, after_id: int, limit: int) -> list[StudyR
 
 def is_stale(session: Session, study_id: int) -> bool:
     """Whether the stored answer of a study differs from the rule's; nothing is changed."""
+    if session.execute(select(Study.id).where(Study.id == study_id).with_for_update(key_share=True)).first() is None:
+        # A purge of records took it meanwhile.
+        return False
     with session.begin_nested() as savepoint:
         before = _answer(session, study_id)
         _decide(session, study_id)

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, cast, func, insert, or_, select, update
 
 from worker.db.identity.aliases import shared_lock
 from worker.db.identity.conflicts import move_conflicts, transmissions_in
+from worker.db.identity.priorities import follow_request, priority_of
 from worker.db.identity.rules import Patient, StudyRow, counting
 from worker.db.schema.sql import fitted, insert_unless_there
 from worker.db.schema.states import FILM, StudyState
@@ -37,6 +38,7 @@ STUDY_COLUMNS = (
     "accession_number",
     "study_date",
     "study_description",
+    "requested_priority",
 )
 
 
@@ -67,14 +69,17 @@ def lock_rows(session: Session, arrival: Arrival, also: Iterable[int] = ()) -> L
     own = select(Study.id).where(Study.study_uid == uid, Study.merged_into_id.is_(None))
     holders = select(Image.study_id).where(Image.sop_uid == sop_uid)
     locked: dict[int, Study] = {}
+    #: Rows that were deleted before they could be locked.
+    gone: set[int] = set()
     while True:
         if not session.execute(own.limit(1)).first():
             insert_unless_there(session, Study, [_values(arrival, 0)], "study_uid", "side")
-        missing = {*session.scalars(own.union(holders)), *also} - locked.keys()
+        missing = {*session.scalars(own.union(holders)), *also} - locked.keys() - gone
         if not missing:
             break
         rows = select(Study).where(Study.id.in_(missing)).order_by(Study.id).with_for_update(key_share=True)
         locked |= {study.id: study for study in session.scalars(rows.execution_options(populate_existing=True))}
+        gone |= missing - locked.keys()
     live = [study for study in locked.values() if study.merged_into_id is None]
     return Locked(
         sorted((study for study in live if study.study_uid == uid), key=lambda study: study.side),
@@ -102,7 +107,7 @@ def _values(arrival: Arrival, side: int) -> dict[str, Any]:
         "flags": (),
         "n_images": 0,
         "n_scored": 0,
-        "priority": arrival.priority,
+        "priority": arrival.priority or priority_of(facts.requested_priority),
         "side": side,
         "columns_at_ms": arrival.arrived_ms,
         "quiet_ms": arrival.quiet_ms,
@@ -162,6 +167,7 @@ def update_columns(session: Session, study: Study, arrival: Arrival, image_id: i
         setattr(study, name, new)
     if is_newer:
         study.columns_at_ms = arrival.arrived_ms
+    follow_request(session, study)
 
 
 def _is_only_object(session: Session, study_id: int, sop_uid: str) -> bool:
@@ -216,6 +222,7 @@ def merge(session: Session, leading: Study, other: Study, cause: Cause) -> Study
             _note(session, kept.id, cause.source, cause.image_id, name, str(old), str(new))
         setattr(kept, name, new)
     kept.columns_at_ms = newer.columns_at_ms
+    follow_request(session, kept)
     kept.first_rx_at = min(kept.first_rx_at, gone.first_rx_at)
     kept.last_rx_at = max(kept.last_rx_at, gone.last_rx_at)
     # The merged row waits as long as either of the two.

@@ -22,9 +22,9 @@ DAY = timedelta(days=1)
 
 
 class Kept(StrEnum):
-    """Why a file is not purged, the first that holds."""
+    """Why a file, or the rows of a study, are not purged, the first that holds."""
 
-    #: Objects may still come, or work on the film is open.
+    #: Objects may still come, or work on a film is open.
     UNFINISHED = "UNFINISHED"
     #: An identity conflict of its study is open, which a person may have to decide with the film.
     CONFLICT = "CONFLICT"
@@ -38,6 +38,17 @@ class Kept(StrEnum):
     STATE = "STATE"
     #: Not old enough.
     AGE = "AGE"
+    #: Of rows: the site has not said for how long they are kept at least.
+    NO_FLOOR = "NO_FLOOR"
+    #: Of rows: the floor of retention has not passed.
+    FLOOR = "FLOOR"
+    #: Of rows: they are a part of what is kept of another study or patient.
+    BOUND = "BOUND"
+
+    @property
+    def is_by_floor(self) -> bool:
+        """Whether the time for which rows are kept is the reason; it keeps neither originals nor films."""
+        return self in (Kept.NO_FLOOR, Kept.FLOOR, Kept.BOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +119,75 @@ class RecordFacts:
     age_months: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RecordRule:
+    """When the rows of a study may go."""
+
+    #: None: the site has set none, and nothing may go.
+    floor: FloorRule | None
+    #: How long a withdrawn film is kept after its withdrawal.
+    withdrawn_for: timedelta
+    #: Whether the floor was undercut by name.
+    below_floor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordState:
+    """What keeps the rows of a study beside their floor, over all its films; moments are aware."""
+
+    is_finished: bool
+    has_open_task: bool = False
+    has_open_conflict: bool = False
+    withdrawn_at: datetime | None = None
+    is_undelivered: bool = False
+    committed_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One reason why rows stay, and until when; None: until that has ended."""
+
+    reason: Kept
+    until: date | None = None
+
+    def as_dict(self) -> dict[str, str | None]:
+        """For a JSON document."""
+        is_never = self.until in (None, date.max)
+        return {"reason": self.reason.value, "until": None if is_never else str(self.until)}
+
+
+def holds_of(state: RecordState, floor: date | None, rule: RecordRule, now: datetime) -> list[Hold]:
+    """Every reason why the rows of a study stay; none where they may go.
+
+    `floor`: the first day on which they may go, None where the site has set no floor.
+    """
+    withdrawn_until = None if state.withdrawn_at is None else state.withdrawn_at + rule.withdrawn_for
+    committed = state.committed_until
+    found = [
+        (Kept.UNFINISHED, not state.is_finished or state.has_open_task, None),
+        (Kept.CONFLICT, state.has_open_conflict, None),
+        (Kept.WITHDRAWN, withdrawn_until is not None and now < withdrawn_until, withdrawn_until),
+        (Kept.UNDELIVERED, state.is_undelivered, None),
+        (Kept.COMMITTED, committed is not None and now < committed, committed),
+        (Kept.NO_FLOOR, floor is None and not rule.below_floor, None),
+        (Kept.FLOOR, floor is not None and now.date() < floor and not rule.below_floor, floor),
+    ]
+    return [Hold(reason, _day_after(until)) for reason, applies, until in found if applies]
+
+
+def _day_after(until: date | datetime | None) -> date | None:
+    """The first whole day behind a moment; a day itself."""
+    return until.date() + DAY if isinstance(until, datetime) else until
+
+
+def audit_cutoffs(rule: FloorRule, today: date) -> tuple[date, date]:
+    """Audit events from before the first day may go; those about a person from before the second.
+
+    A patient may have been born on the day of the event, so that the birthday counts from there.
+    """
+    return years_before(today, rule.years), years_before(today, max(rule.years, rule.birthday))
+
+
 def floor_of(facts: RecordFacts, rule: FloorRule) -> date:
     """The first day on which the records of a study may go; `date.max` where that lies beyond the calendar."""
     day = study_day(facts)
@@ -148,6 +228,14 @@ def years_after(day: date, years: int) -> date:
     if year > date.max.year:
         return date.max
     return date(year, 3, 1) if (day.month, day.day) == (2, 29) and not isleap(year) else day.replace(year=year)
+
+
+def years_before(day: date, years: int) -> date:
+    """The last day whose same day so many years later is not after `day`; the first of the calendar where there is none."""
+    year = day.year - years
+    if year < date.min.year:
+        return date.min
+    return date(year, 2, 28) if (day.month, day.day) == (2, 29) and not isleap(year) else day.replace(year=year)
 
 
 def months_before(day: date, months: int) -> date:

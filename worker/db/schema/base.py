@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, CheckConstraint, Integer, MetaData
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ def one_of(column: str, values: type[StrEnum], name: str) -> CheckConstraint:
     """A CHECK that a column holds a value of an enum."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=name)
+
+
+def index_of_named(table: str, column: str) -> Index:
+    """An index of a column that names a row and is empty in most rows; who deletes the named row looks there."""
+    is_named = text(f"{column} IS NOT NULL")
+    return Index(f"ix_{table}_{column}", column, postgresql_where=is_named, sqlite_where=is_named)
 
 
 class Base(DeclarativeBase):

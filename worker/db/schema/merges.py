@@ -64,7 +64,7 @@ class StudyHeader(Base):
     )
 
     study_id: Mapped[int] = mapped_column(
-        ForeignKey("study.id", ondelete="CASCADE"), comment="the row that is this patient's without the merge"
+        ForeignKey("study.id"), comment="the row that is this patient's without the merge"
     )
     patient_key: Mapped[str] = mapped_column(String(64), comment="SHA-256 of the Patient ID that its films name")
     patient_id: Mapped[str] = mapped_column(String(128), comment="Patient ID (0010,0020)")
@@ -75,4 +75,7 @@ class StudyHeader(Base):
     accession_number: Mapped[str] = mapped_column(String(64), comment="Accession Number (0008,0050)")
     study_date: Mapped[date | None] = mapped_column(Date, comment="Study Date (0008,0020)")
     study_description: Mapped[str] = mapped_column(String(255), comment="Study Description (0008,1030)")
+    requested_priority: Mapped[str] = mapped_column(
+        String(16), comment="Requested Procedure Priority (0040,1003), or what stands for it"
+    )
     columns_at_ms: Mapped[int] = mapped_column(BigInteger, comment="arrival of the object (database clock)")

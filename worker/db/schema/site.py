@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.db.schema.base import Base, one_of
+from worker.db.schema.base import Base, index_of_named, one_of
 from worker.db.schema.states import ConflictEnd, ConflictKind, Level, ModelChange, ModelState, SuspensionEnd
 from worker.db.schema.types import EnumText, UtcDateTime
 
@@ -217,6 +217,7 @@ class Correction(Base):
     __tablename__ = "correction"
     __table_args__ = (
         Index("ix_correction_study_id", "study_id"),
+        index_of_named("correction", "image_id"),
         {"comment": "a patient or study column that a newer version of an object changed; rows are only added"},
     )
 

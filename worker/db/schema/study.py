@@ -33,7 +33,7 @@ from dicom_io.header.evidence import Derivation, Species
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport
-from worker.db.schema.base import Base, one_of
+from worker.db.schema.base import Base, index_of_named, one_of
 from worker.db.schema.merges import PatientMerge, StudyHeader
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
@@ -116,6 +116,7 @@ class Study(Base):
         Index("ix_study_first_rx_at", "first_rx_at"),
         Index("ix_study_last_rx_at", "last_rx_at"),
         Index("ix_study_patient_id", "patient_id"),
+        index_of_named("study", "merged_into_id"),
         {"comment": "a study as received, and its answer"},
     )
 
@@ -159,6 +160,9 @@ class Study(Base):
     )
     merged_into_id: Mapped[int | None] = mapped_column(
         ForeignKey("study.id"), comment="the study that took its films over; such a row is shown nowhere"
+    )
+    requested_priority: Mapped[str] = mapped_column(
+        String(16), server_default="", comment="Requested Procedure Priority (0040,1003), or what stands for it"
     )
 
 
@@ -294,6 +298,12 @@ class Task(Base):
             sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
         ),
         Index(
+            "ix_task_open_live_age",
+            "id",
+            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+        ),
+        Index(
             "ix_task_open_batch",
             "priority",
             "id",
@@ -368,6 +378,9 @@ class Result(Base):
         Index("ix_result_image_id", "image_id"),
         Index("ix_result_batch_id", "batch_id"),
         Index("ix_result_created_at", "created_at"),
+        index_of_named("result", "supersedes_id"),
+        index_of_named("result", "compared_id"),
+        index_of_named("result", "taken_from_id"),
         {"comment": "what one task found; rows are only added, never changed but for is_current"},
     )
 

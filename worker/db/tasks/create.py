@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 KIND_SCORE = "SCORE"
-#: Added to the priority of a study for the tasks of the shadow: they come after live work and re-runs.
-SHADOW_DELAY = 100
+#: Of all tasks of re-runs and of the shadow: they have a lane of their own, first in, first out.
+BATCH_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,9 @@ def insert_tasks(session: Session, study: Study, image_id: int, priority: int) -
     if models.shadow_id is None:
         return ImageTasks(live_id)
     batch_id = shadow_batch(session, models.shadow_id)
-    later = priority + SHADOW_DELAY
-    shadow_id = _insert(session, study, image_id, models.shadow_id, later, batch_id=batch_id, suffix=f":{batch_id}")
+    shadow_id = _insert(
+        session, study, image_id, models.shadow_id, BATCH_PRIORITY, batch_id=batch_id, suffix=f":{batch_id}"
+    )
     return ImageTasks(live_id, shadow_id)
 
 

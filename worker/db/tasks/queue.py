@@ -6,10 +6,11 @@ Several dispatchers may run at once: each step is a conditional UPDATE under row
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, text, update
 
@@ -26,7 +27,7 @@ from worker.errors import DatabaseUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import InstrumentedAttribute, Session
 
     from worker.db.answers.inboxes import Watermarks
 
@@ -54,15 +55,17 @@ class Lane(Enum):
 def due_tasks(
     session: Session, *, limit: int, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS, lane: Lane
 ) -> list[int]:
-    """Return the tasks to hint at now, in the order of work, and record the hints.
+    """Return the tasks to hint at now, oldest first, and record the hints.
 
+    Messages name films in the order of their age, whatever their priority: what is more urgent goes before each of them
+    (`named`), so that neither can stop the other.
     A task is due that waits, or whose lease has run out, and that was not hinted at within its grace: `grace_ms` after
     the first hint, doubled with each further one up to `grace_max_ms`.
     """
     due = (
         select(Task.id)
         .where(_is_open(lane), is_claimable(), ~_is_hinted(grace_ms, grace_max_ms))
-        .order_by(Task.priority, Task.id)
+        .order_by(*_by_age(lane))
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
@@ -74,10 +77,10 @@ def due_tasks(
             hinted_at_ms=now_ms(),
             hint_count=case((Task.hint_count < _MAX_DOUBLINGS, Task.hint_count + 1), else_=Task.hint_count),
         )
-        .returning(Task.priority, Task.id)
+        .returning(Task.id)
         .execution_options(synchronize_session=False)
     ).all()
-    return [task_id for _, task_id in sorted((priority, task_id) for priority, task_id in rows)]
+    return sorted(task_id for (task_id,) in rows)
 
 
 def outstanding_hints(
@@ -96,6 +99,11 @@ def _is_open(lane: Lane) -> ColumnElement[bool]:
         return and_(IS_OPEN, Task.batch_id.is_(None))
     of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
     return and_(IS_OPEN, Task.batch_id.is_not(None), of_kind)
+
+
+def _by_age(lane: Lane) -> tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]:
+    """The order of age as an index has it; all tasks of batches have one priority, but for those of an older release."""
+    return (Task.id,) if lane is Lane.LIVE else (Task.priority, Task.id)
 
 
 def _is_hinted(grace_ms: int, grace_max_ms: int) -> ColumnElement[bool]:
@@ -243,9 +251,32 @@ def rewind(session: Session, lease_ms: int) -> int:
 
 
 def due_live(session: Session, limit: int) -> list[int]:
-    """The live tasks that may be claimed now, in the order of work, whether they were hinted at or not."""
-    due = select(Task.id).where(_is_open(Lane.LIVE), is_claimable()).order_by(Task.priority, Task.id).limit(limit)
-    return list(session.scalars(due))
+    """Live tasks that may be claimed now, hinted at or not: half of them the most urgent ones, the others the oldest."""
+    due = select(Task.id).where(_is_open(Lane.LIVE), is_claimable())
+    urgent = session.scalars(due.order_by(Task.priority, Task.id).limit(limit - limit // 2)).all()
+    oldest = session.scalars(due.order_by(Task.id).limit(limit)).all()
+    return list(dict.fromkeys((*urgent, *oldest)))[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A task that a message names: which lane it is in, and the live ones that go before it."""
+
+    is_live: bool
+    before: tuple[int, ...] = ()
+
+
+def named(session: Session, task_id: int) -> Named | None:
+    """The most urgent and the oldest film before a live one that a message names; None where that is not due any more."""
+    task = session.execute(select(Task.batch_id, Task.priority).where(Task.id == task_id, is_claimable())).first()
+    if task is None:
+        return None
+    if task.batch_id is not None:
+        return Named(is_live=False)
+    due = select(Task.id).where(_is_open(Lane.LIVE), is_claimable()).limit(1)
+    urgent = session.scalar(due.where(Task.priority < task.priority).order_by(Task.priority, Task.id))
+    oldest = session.scalar(due.where(Task.id < task_id).order_by(Task.id))
+    return Named(is_live=True, before=tuple(dict.fromkeys(one for one in (urgent, oldest) if one is not None)))
 
 
 def forget_hints(session: Session, task_ids: Sequence[int] | None = None) -> None:

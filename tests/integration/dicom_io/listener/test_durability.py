@@ -192,7 +192,7 @@ def test_a_peer_that_falls_silent_inside_a_pdu_is_dropped(tmp_path: Path) -> Non
 
 def test_silent_connections_do_not_keep_an_echo_waiting(tmp_path: Path, dcmtk: Peers) -> None:
     with listening(tmp_path, max_associations=20) as served:
-        silent = [socket.create_connection((LOCAL, served.port), timeout=10) for _ in range(50)]
+        silent = [socket.create_connection((LOCAL, served.port), timeout=30) for _ in range(50)]
         try:
             done = dcmtk.run("echoscu", LOCAL, served.port, timeout_s=15)
             assert done.returncode == 0, done.stderr
@@ -203,7 +203,7 @@ def test_silent_connections_do_not_keep_an_echo_waiting(tmp_path: Path, dcmtk: P
 
 def test_connections_beyond_the_limit_are_closed_and_the_listener_goes_on(tmp_path: Path) -> None:
     with listening(tmp_path, max_associations=1, request_timeout_s=1.0) as served:
-        silent = [socket.create_connection((LOCAL, served.port), timeout=10) for _ in range(40)]
+        silent = [socket.create_connection((LOCAL, served.port), timeout=30) for _ in range(40)]
         try:
             for connection in silent:
                 # Closed at once, or when its time to ask for an association is over.
@@ -218,7 +218,7 @@ def test_noise_on_the_port_is_survived(tmp_path: Path) -> None:
     noises = [b"GET / HTTP/1.0\r\n\r\n", b"\x01\x00\x00\x00\x00\x04abcd", b"\x04\x00\x00\x00\x00\x00", b"\x01\x00", b""]
     with listening(tmp_path / "spool") as served:
         for noise in noises:
-            with socket.create_connection((LOCAL, served.port), timeout=10) as connection:
+            with socket.create_connection((LOCAL, served.port), timeout=30) as connection:
                 connection.sendall(noise)
                 connection.shutdown(socket.SHUT_WR)
                 assert connection.recv(1000)[:1] in (b"", b"\x07")

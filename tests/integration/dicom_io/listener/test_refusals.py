@@ -164,6 +164,14 @@ def test_below_the_low_water_mark_objects_are_turned_away_and_noted_and_echoes_a
         assert echo(Peer("AUSCULT", LOCAL, served.port), Caller("TESTSCU")).is_answered
 
 
+def test_an_inbox_with_as_many_objects_as_may_wait_turns_further_ones_away(tmp_path: Path) -> None:
+    with listening(tmp_path, max_waiting_objects=1) as served:
+        assert store_made(served.port, tmp_path, Made())[0] == 0
+        assert store_made(served.port, tmp_path, Made())[0] == 0xA700
+        assert len(served.spool.keys()) == 1
+        assert [reason for reason, *_ in served.noted()] == [Reason.OUT_OF_RESOURCES]
+
+
 def test_an_unknown_calling_ae_is_rejected_and_noted(tmp_path: Path, dcmtk: Peers) -> None:
     with listening(tmp_path, allowed_aets=frozenset({"PACS", "MODALITY1"})) as served:
         done = dcmtk.run("echoscu", "-aet", "INTRUDER", "-aec", "AUSCULT", LOCAL, served.port)

@@ -56,7 +56,7 @@ def answers(port: int, context: ssl.SSLContext) -> bool:
 @contextmanager
 def connected(port: int, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
     with (
-        socket.create_connection((LOCAL, port), timeout=20) as plain,
+        socket.create_connection((LOCAL, port), timeout=30) as plain,
         context.wrap_socket(plain, server_hostname="listener.site.example") as connection,
     ):
         yield connection
@@ -160,7 +160,7 @@ def test_a_client_that_trusts_another_authority_hangs_up(tmp_path: Path, site: S
 
 def test_a_silent_client_does_not_block_the_others(tmp_path: Path, site: Site, dcmtk: Peers) -> None:
     with secured(tmp_path, site) as served:
-        silent = [socket.create_connection((LOCAL, served.port), timeout=20) for _ in range(30)]
+        silent = [socket.create_connection((LOCAL, served.port), timeout=30) for _ in range(30)]
         try:
             done = dcmtk.run("echoscu", *with_tls(site.files("modality")), LOCAL, served.port, timeout_s=60)
             assert done.returncode == 0, done.stderr

@@ -258,7 +258,9 @@ def test_a_study_is_not_normal_while_an_acknowledged_film_of_it_waits_in_the_spo
         session.execute(text("UPDATE inbox SET registered_until_ms = (SELECT ready_at_ms - 1 FROM study)"))
         session.execute(text("UPDATE task SET state = 'CANCELLED'"))
     key = bench.put(Made(study_uid=first.study_uid), tmp_path)
-    blocked = bench.store.path(key).parent.parent
+    # The inner of two folders: the outer one of one key in 256 is there already.
+    blocked = bench.store.path(key).parent
+    blocked.parent.mkdir(mode=0o700, exist_ok=True)
     blocked.write_bytes(b"a file where the store needs a folder")
     bench.registrar().turn()
     assert bench.settled() == [("RECEIVING",)]

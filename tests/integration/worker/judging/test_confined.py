@@ -152,7 +152,7 @@ def _read_under_a_bound() -> None:
 
 
 def _classified(folder: Path) -> list[tuple[str, Outcome, Reason | None]]:
-    settings = limited_to(load_settings(home=folder / "home", film_memory_mb=64), 2.0)
+    settings = limited_to(load_settings(home=folder / "home", film_memory_mb=64), 5.0)
     answers = list(classify(settings, [folder / name for name in ("large.png", "pipe", "missing.dcm")]))
     assert len({(answer.model, answer.version) for answer in answers}) == 1
     return [(Path(answer.path).name, answer.outcome, answer.reason) for answer in answers]

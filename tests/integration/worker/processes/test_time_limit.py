@@ -105,6 +105,7 @@ run_worker(load_settings().model_copy(update={"task_limit_s": 1.0}))
 """
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 def test_a_film_that_hangs_in_a_worker_ends_timed_out_after_its_attempts(
     database: Database, migrated_url: str, redis_url: str, tmp_path: Path

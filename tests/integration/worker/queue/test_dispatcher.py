@@ -15,8 +15,9 @@ from worker.db.batches.selection import Selector
 from worker.db.models import bundles as models
 from worker.db.models.bundles import Order
 from worker.db.tasks import shadow
+from worker.queue import dispatcher as queue_dispatcher
 from worker.queue.dispatcher import BATCH_HINTS_PER_WORKER, SHADOW_CHUNK, Dispatcher, DispatchOptions
-from worker.queue.hints import HintPublisher
+from worker.queue.hints import Held, HintPublisher
 from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def test_hints_that_the_broker_forgot_are_sent_again_after_the_first_grace_howev
     publisher = HintPublisher(redis_url)
     dispatcher = Dispatcher(site.sessions, publisher, OPTIONS)
     dispatcher.turn()
-    assert not publisher.is_empty()
+    assert publisher.held() == Held(live=1, batch=0, taken=0)
     site.change("UPDATE task SET hint_count = 8")
     site.age_hints(OPTIONS.grace_ms + 1000)
     dispatcher.turn()
@@ -98,3 +99,37 @@ def test_hints_that_the_broker_forgot_are_sent_again_after_the_first_grace_howev
     dispatcher.turn()
     publisher.close()
     assert waiting(redis_url, LIVE_QUEUE) == [[entry.task_id]]
+
+
+def test_the_broker_holds_so_many_hints_however_much_waits_and_however_often_it_is_due(
+    site: Site, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_dispatcher, "LIVE_HINTS_PER_WORKER", 5)
+    oldest = [site.receive(f"1.{number}", f"1.{number}.1").task_id for number in range(8)][:5]
+    publisher = HintPublisher(redis_url)
+    dispatcher = Dispatcher(site.sessions, publisher, OPTIONS)
+    for _ in range(3):
+        dispatcher.turn()
+        site.age_hints(OPTIONS.grace_max_ms)
+    assert waiting(redis_url, LIVE_QUEUE) == [[task_id] for task_id in oldest]
+    with Connection(redis_url) as connection:
+        channel: Any = connection.default_channel
+        channel.client.delete(LIVE_QUEUE)
+    dispatcher.turn()
+    publisher.close()
+    assert len(waiting(redis_url, LIVE_QUEUE)) == 5
+
+
+def test_many_complete_studies_are_settled_a_few_at_a_time_between_hints(
+    site: Site, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_dispatcher, "SETTLE_LIMIT", 2)
+    for number in range(3):
+        site.receive(f"1.{number}", f"1.{number}.1")
+    publisher = HintPublisher(redis_url)
+    dispatcher = Dispatcher(site.sessions, publisher, OPTIONS)
+    assert dispatcher.turn(), "a further turn follows at once"
+    assert len(waiting(redis_url, LIVE_QUEUE)) == 3
+    assert not dispatcher.turn()
+    publisher.close()
+    assert {row["state"] for row in site.rows("SELECT state FROM study")} == {"QUEUED"}

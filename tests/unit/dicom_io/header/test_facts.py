@@ -189,3 +189,37 @@ def test_the_sender_is_read_from_the_file_meta_information(tmp_path: Path) -> No
     ds.file_meta.add_new(0x00020026, "UR", "dicom://10.0.0.7:104")
     facts = read_facts(save(ds, tmp_path))
     assert (facts.calling_aet, facts.peer) == ("CT_ROOM", "dicom://10.0.0.7:104")
+
+
+def request(priority: str | None) -> Dataset:
+    item = Dataset()
+    if priority is not None:
+        item.RequestedProcedurePriority = priority
+    return item
+
+
+@pytest.mark.parametrize(
+    ("elements", "priority"),
+    [
+        ({}, ""),
+        ({"RequestedProcedurePriority": "STAT"}, "STAT"),
+        ({"RequestedProcedurePriority": " high "}, "HIGH"),
+        ({"RequestedProcedurePriority": "ROUTINE"}, "ROUTINE"),
+        ({"RequestedProcedurePriority": MARK}, ""),
+        ({"RequestedProcedurePriority": ""}, ""),
+        ({"RequestAttributesSequence": [request("STAT")]}, "STAT"),
+        ({"RequestAttributesSequence": [request(None), request("LOW"), request("HIGH")]}, "HIGH"),
+        ({"RequestAttributesSequence": []}, ""),
+        ({"StudyPriorityID": "HIGH"}, "HIGH"),
+        ({"StudyPriorityID": "MEDIUM"}, "MEDIUM"),
+        ({"RequestedProcedurePriority": "ROUTINE", "StudyPriorityID": "HIGH"}, "ROUTINE"),
+        ({"RequestedProcedurePriority": "urgent?", "StudyPriorityID": "HIGH"}, "HIGH"),
+        ({"RequestedProcedurePriority": "LOW", "RequestAttributesSequence": [request("STAT")]}, "LOW"),
+    ],
+)
+def test_the_priority_of_the_order_is_read_where_modalities_and_archives_put_it(
+    elements: dict[str, Any], priority: str, tmp_path: Path
+) -> None:
+    if "RequestAttributesSequence" in elements:
+        elements = {**elements, "RequestAttributesSequence": Sequence(elements["RequestAttributesSequence"])}
+    assert read_facts(save(film(**elements), tmp_path)).requested_priority == priority

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dicom_io.errors import SpoolError, SpoolFull
-from dicom_io.inbox.water_mark import WaterMark
+from dicom_io.inbox.spool import Spool
+from dicom_io.inbox.water_mark import Backlog, WaterMark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return says
 
 
-def takes(mark: WaterMark) -> bool:
+def takes(mark: WaterMark | Backlog) -> bool:
     try:
         mark.check()
     except SpoolFull:
@@ -71,3 +72,29 @@ def test_a_real_disk_is_asked(tmp_path: Path) -> None:
     free = of_real_disk(tmp_path).f_bavail * of_real_disk(tmp_path).f_frsize
     assert takes(WaterMark(tmp_path, free // 2, 0))
     assert not takes(WaterMark(tmp_path, free * 2, 0))
+
+
+def test_at_the_bound_nothing_is_taken_until_a_tenth_is_registered(tmp_path: Path) -> None:
+    spool, now = Spool(tmp_path), iter(range(100))
+    keys = [spool.put([b"object"]) for _ in range(19)]
+    backlog = Backlog(spool, 20, lambda: next(now))
+    assert takes(backlog)
+    keys.append(spool.put([b"object"]))
+    assert not takes(backlog)
+    spool.remove(keys.pop())
+    assert not takes(backlog)
+    spool.remove(keys.pop())
+    assert takes(backlog)
+
+
+def test_what_comes_between_two_counts_of_the_inbox_counts_too(tmp_path: Path) -> None:
+    backlog = Backlog(Spool(tmp_path), 3, lambda: 0.0)
+    assert [takes(backlog) for _ in range(4)] == [True, True, True, False]
+
+
+def test_an_inbox_that_cannot_be_counted_is_an_error(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "new").rmdir()
+    with pytest.raises(SpoolError) as caught:
+        Backlog(spool, 1).check()
+    assert not isinstance(caught.value, SpoolFull)

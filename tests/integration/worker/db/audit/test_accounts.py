@@ -14,7 +14,7 @@ from tests.support.accounts import two_accounts
 from tests.support.database import open_site
 from worker.database import application_account, owner_engine
 from worker.db.audit.codes import Act
-from worker.db.audit.purge import purge_audit
+from worker.db.audit.purge import AuditCutoffs, purge_audit
 from worker.db.audit.record import Actor, record
 from worker.db.schema.engine import make_engine, session_factory
 from worker.db.schema.migrate import ROLES, migrate
@@ -97,15 +97,15 @@ def test_the_owner_purges_old_events_and_leaves_one(accounts, site):
     engine = owner_engine(settings)
     n = site.value("SELECT count(*) FROM audit_event")
     with session_factory(engine).begin() as session:
-        assert purge_audit(session, datetime.now(UTC) - timedelta(days=1), Actor("ada")) == 0
-        assert purge_audit(session, datetime.now(UTC) + timedelta(minutes=1), Actor("ada")) == n + 1
+        assert purge_audit(session, AuditCutoffs.at(datetime.now(UTC) - timedelta(days=1)), Actor("ada")) == 0
+        assert purge_audit(session, AuditCutoffs.at(datetime.now(UTC) + timedelta(minutes=1)), Actor("ada")) == n + 1
     (left,) = site.rows("SELECT act, detail FROM audit_event")
     assert left["act"] == "AUDIT_PURGED"
     with pytest.raises(ProgrammingError), engine.begin() as connection:
         connection.execute(text("DELETE FROM audit_event"))
     engine.dispose()
     with pytest.raises(ProgrammingError), site.sessions.begin() as session:
-        purge_audit(session, datetime.now(UTC), Actor("eve"))
+        purge_audit(session, AuditCutoffs.at(datetime.now(UTC)), Actor("eve"))
 
 
 def test_an_account_that_owns_the_tables_is_no_application_account(accounts):

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.database import BOTH, fresh_site
 from worker.db.audit.codes import Act, EventOutcome
-from worker.db.audit.purge import purge_audit
+from worker.db.audit.purge import AuditCutoffs, count_due, purge_audit
 from worker.db.audit.record import Actor, record
 
 pytestmark = pytest.mark.integration
@@ -91,10 +91,36 @@ def test_a_purge_deletes_what_is_old_and_sent_and_the_guard_stands_again(site):
         f"VALUES ('tls://here:1', {first + 1}, '2026-01-01 00:00:00')"
     )
     with site.sessions.begin() as session:
-        assert purge_audit(session, later - timedelta(hours=2), Actor("ada")) == 0
-        assert purge_audit(session, later, Actor("ada")) == 2
+        assert purge_audit(session, AuditCutoffs.at(later - timedelta(hours=2)), Actor("ada")) == 0
+        assert purge_audit(session, AuditCutoffs.at(later), Actor("ada")) == 2
     assert site.value("SELECT min(id) FROM audit_event") == first + 2
     event = site.rows("SELECT * FROM audit WHERE act = 'AUDIT_PURGED' ORDER BY event_id")[-1]
-    assert json.loads(event["detail"]) == {"before": later.isoformat(), "events": 2}
+    assert json.loads(event["detail"]) == {
+        "before": later.isoformat(),
+        "of_persons_before": later.isoformat(),
+        "events": 2,
+        "below_floor": False,
+        "why": "",
+    }
     with pytest.raises(DBAPIError, match="append-only"), site.engine.begin() as connection:
         connection.execute(text("DELETE FROM audit_event"))
+
+
+def test_events_about_a_person_are_purged_by_a_floor_of_their_own(site):
+    with site.sessions.begin() as session:
+        record(session, Act.RERUN_ORDERED, Actor("ada"))
+        record(session, Act.CONFLICT_RESOLVED, Actor("ada"), study_uid="1.2")
+        record(session, Act.CONFLICT_RESOLVED, Actor("ada"), patient_key="k")
+        record(session, Act.CONFLICT_RESOLVED, Actor("ada"), sop_uid="1.2.1")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    old = later - timedelta(hours=2)
+    before = {row["id"] for row in site.rows("SELECT id FROM audit_event WHERE act = 'CONFLICT_RESOLVED'")}
+    cutoffs = AuditCutoffs(general=later, person=old)
+    with site.sessions.begin() as session:
+        due = count_due(session, cutoffs)
+        assert purge_audit(session, cutoffs, Actor("ada"), why="tidy") == due > 0
+    left = {row["id"]: row["act"] for row in site.rows("SELECT id, act FROM audit_event")}
+    assert before < left.keys()
+    assert set(left.values()) == {"CONFLICT_RESOLVED", "AUDIT_PURGED"}
+    with site.sessions.begin() as session:
+        assert purge_audit(session, AuditCutoffs(general=old, person=later), Actor("ada")) == 0

@@ -72,11 +72,11 @@ def test_a_claimed_task_is_due_when_its_lease_has_run_out(site):
     assert site.due() == []
 
 
-def test_tasks_are_due_by_priority_then_age(site):
+def test_hints_name_the_oldest_films_first_whatever_their_priority(site):
     first, second, third = (site.receive(f"1.{n}", f"1.{n}.1").task_id for n in range(3))
     site.change(f"UPDATE task SET priority = -1 WHERE id = {third}")
-    assert site.due(limit=2) == [third, first]
-    assert site.due(limit=2) == [second]
+    assert site.due(limit=2) == [first, second]
+    assert site.due(limit=2) == [third]
 
 
 def test_live_and_batch_tasks_are_taken_apart(site):

@@ -12,14 +12,20 @@ from worker.db.retention.rules import (
     FileFacts,
     FileRule,
     FloorRule,
+    Hold,
     Kept,
     RecordFacts,
+    RecordRule,
+    RecordState,
+    audit_cutoffs,
     floor_of,
+    holds_of,
     kept_because,
     latest_birth,
     months_before,
     study_day,
     years_after,
+    years_before,
 )
 from worker.db.schema.states import TERMINAL_STATES, StudyState
 
@@ -166,3 +172,66 @@ def test_years_after_is_at_least_so_many_years(day, years):
         (years, day.month, day.day),
         (years, 3, 1),
     }
+
+
+RECORDS_RULE = RecordRule(TEN_AND_28, 10 * DAY)
+BELOW = RecordRule(TEN_AND_28, 10 * DAY, below_floor=True)
+PASSED, AHEAD = NOW.date(), NOW.date() + DAY
+DONE = RecordState(is_finished=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "floor", "rule", "holds"),
+    [
+        (DONE, PASSED, RECORDS_RULE, []),
+        (DONE, AHEAD, RECORDS_RULE, [Hold(Kept.FLOOR, AHEAD)]),
+        (DONE, None, RECORDS_RULE, [Hold(Kept.NO_FLOOR)]),
+        (DONE, AHEAD, BELOW, []),
+        (DONE, None, BELOW, []),
+        (RecordState(is_finished=False), PASSED, BELOW, [Hold(Kept.UNFINISHED)]),
+        (RecordState(is_finished=True, has_open_task=True), PASSED, BELOW, [Hold(Kept.UNFINISHED)]),
+        (RecordState(is_finished=True, has_open_conflict=True), PASSED, BELOW, [Hold(Kept.CONFLICT)]),
+        (RecordState(is_finished=True, is_undelivered=True), PASSED, BELOW, [Hold(Kept.UNDELIVERED)]),
+        (
+            RecordState(is_finished=True, withdrawn_at=NOW - 9 * DAY),
+            PASSED,
+            BELOW,
+            [Hold(Kept.WITHDRAWN, NOW.date() + 2 * DAY)],
+        ),
+        (RecordState(is_finished=True, withdrawn_at=NOW - 10 * DAY), PASSED, BELOW, []),
+        (
+            RecordState(is_finished=True, committed_until=NOW + DAY),
+            AHEAD,
+            RECORDS_RULE,
+            [Hold(Kept.COMMITTED, NOW.date() + 2 * DAY), Hold(Kept.FLOOR, AHEAD)],
+        ),
+        (RecordState(is_finished=True, committed_until=NOW), PASSED, BELOW, []),
+    ],
+)
+def test_why_the_rows_of_a_study_stay_and_until_when(state, floor, rule, holds):
+    assert holds_of(state, floor, rule, NOW) == holds
+
+
+def test_only_the_floor_can_be_undercut_and_it_keeps_no_files():
+    assert {reason for reason in Kept if reason.is_by_floor} == {Kept.NO_FLOOR, Kept.FLOOR, Kept.BOUND}
+    assert Hold(Kept.FLOOR, date.max).as_dict() == {"reason": "FLOOR", "until": None}
+    assert Hold(Kept.FLOOR, date(2036, 5, 1)).as_dict() == {"reason": "FLOOR", "until": "2036-05-01"}
+
+
+@given(st.dates(), st.integers(0, 300))
+def test_years_before_is_the_last_day_that_is_so_many_years_ago(day, years):
+    earlier = years_before(day, years)
+    assert earlier == date.min or years_after(earlier, years) <= day
+    if earlier < date.max - DAY and day < date(9000, 1, 1) and earlier != date.min:
+        assert years_after(earlier + DAY, years) > day
+
+
+@given(st.dates(date(1990, 1, 1), date(2300, 1, 1)), RULES, st.integers(0, 365 * 60))
+def test_an_audit_event_about_a_person_goes_no_earlier_than_a_record_of_a_newborn_of_that_day(today, rule, age):
+    general, person = audit_cutoffs(rule, today)
+    assert person <= general
+    day = today - age * DAY
+    if day < person:
+        assert floor_of(RecordFacts(day, day, day), rule) <= today
+    if day < general:
+        assert years_after(day, rule.years) <= today
