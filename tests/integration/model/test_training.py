@@ -48,58 +48,27 @@ CHILD = """
 import dataclasses, sys, threading
 from pathlib import Path
 from model.config import TrainingStage, config_path, load_config
-from model.data.listing import scan
+from model.data.dataset import scan_folder
 from model.training.train import train
 
-data, out, hang_in_epoch = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+data, out = Path(sys.argv[1]), Path(sys.argv[2])
 config = dataclasses.replace(
     load_config(config_path("notebook-1")),
     name="drawn", stages=(TrainingStage(32, 4),), batch_size=8, validation_share=0.25, settle_films=16,
 )
 
 def progress(step):
-    if step.epoch == hang_in_epoch and step.batch == 2:
+    if (step.epoch, step.batch) == (3, 2):
         print("hanging", flush=True)
         threading.Event().wait()
 
-train(config, scan(data), out, progress)
+train(config, scan_folder(data), out, progress)
 """
 
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory) -> Path:
     return drawn_folder(tmp_path_factory.mktemp("films") / "train", patients=16)
-
-
-def start(films: Path, run: Path, hang_in_epoch: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, str(films), str(run), str(hang_in_epoch)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-def test_a_run_that_is_killed_goes_on_after_its_last_whole_epoch(films, tmp_path):
-    killed = start(films, tmp_path / "killed", hang_in_epoch=3)
-    assert killed.stdout is not None
-    assert killed.stdout.readline() == "hanging\n"
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=30)
-    before = read_state(tmp_path / "killed")
-    assert before is not None
-    assert before.epochs_done == 2
-
-    whole = start(films, tmp_path / "whole", hang_in_epoch=0)
-    again = start(films, tmp_path / "killed", hang_in_epoch=0)
-    for process in (again, whole):
-        process.communicate(timeout=240)
-        assert process.returncode == 0
-    after, unbroken = read_state(tmp_path / "killed"), read_state(tmp_path / "whole")
-    assert after is not None
-    assert unbroken is not None
-    assert [record.epoch for record in after.history] == [1, 2, 3, 4]
-    assert after.history[:2] == before.history
-    # The films, their order and their variants are the same as without the kill; so is the outcome.
-    assert after.learning_rate == unbroken.learning_rate
-    losses = [[record.loss for record in state.history] for state in (after, unbroken)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +80,30 @@ def trained(films, tmp_path_factory) -> Path:
     assert bundle.path == run / "drawn-1"
     assert [step.epoch for step in seen if step.batch == step.batches] == [1, 2, 3, 4]
     return Path(run)
+
+
+def test_a_run_that_is_killed_goes_on_after_its_last_whole_epoch(trained, films, tmp_path):
+    from model.training.train import train
+
+    command = [sys.executable, "-c", CHILD, str(films), str(tmp_path / "killed")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "hanging\n"
+        killed.send_signal(signal.SIGKILL)
+    before = read_state(tmp_path / "killed")
+    assert before is not None
+    assert before.epochs_done == 2
+
+    train(SMALL, scan_folder(films), tmp_path / "killed")
+    after, unbroken = read_state(tmp_path / "killed"), read_state(trained)
+    assert after is not None
+    assert unbroken is not None
+    assert [record.epoch for record in after.history] == [1, 2, 3, 4]
+    assert after.history[:2] == before.history
+    # The films, their order and their variants are the same as without the kill; so is the outcome.
+    assert after.learning_rate == unbroken.learning_rate
+    losses = [[record.loss for record in state.history] for state in (after, unbroken)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_training_ends_in_a_bundle_that_tells_drawn_films_apart(trained, films):
