@@ -107,7 +107,7 @@ def _values(arrival: Arrival, side: int) -> dict[str, Any]:
         "flags": (),
         "n_images": 0,
         "n_scored": 0,
-        "priority": arrival.priority or priority_of(facts.requested_priority),
+        "priority": arrival.priority or priority_of(arrival.facts.requested_priority),
         "side": side,
         "columns_at_ms": arrival.arrived_ms,
         "quiet_ms": arrival.quiet_ms,
