@@ -261,7 +261,7 @@ def rows(site: Site) -> list[tuple[Any, ...]]:
 def test_the_same_arrivals_in_any_order_give_the_same_rows_and_doubt_never_says_normal(two_sites):
     Machine.sites = two_sites
     machine = settings(
-        max_examples=15,
+        max_examples=12,
         stateful_step_count=12,
         deadline=None,
         derandomize=True,
