@@ -22,6 +22,7 @@ from dicom_io.film.colour import grey_of_colour
 from dicom_io.film.greyscale import grey_table, grey_tables
 from dicom_io.film.picture_file import picture_values
 from dicom_io.film.shutter import visible_pixels
+from dicom_io.film.version import FILM_VERSION
 from dicom_io.header.elements import Elements
 from dicom_io.limits import MIN_SIDE_PX
 from dicom_io.pixels.decode import StoredPixels, read_stored_pixels
@@ -42,9 +43,6 @@ __all__ = [
     "film_of_picture",
     "grey_of_picture",
 ]
-
-#: The version of the code that makes films.
-FILM_VERSION = 3
 
 #: The shortest side of a film is not reduced below this.
 _SHORTEST_SIDE_PX = 256

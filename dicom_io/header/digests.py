@@ -26,10 +26,13 @@ class Digests:
     pixels : str
         Of the value of the pixel data alone, and of what follows it if it is encapsulated. "" without pixel data, and
         if the data set is deflated.
+    film_header : str
+        Of what a film depends on besides its pixels, as ``film_header_sha256`` returns it; "" where that is not known.
     """
 
     dataset: str
     pixels: str
+    film_header: str = ""
 
 
 def dataset_sha256(path: Path) -> str:

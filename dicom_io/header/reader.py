@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
@@ -22,6 +23,7 @@ from dicom_io.header.elements import Elements
 from dicom_io.header.evidence import EVIDENCE_TAGS, derivation_of, is_polarity_in_doubt, is_test_object, species_of
 from dicom_io.header.facts import Facts, Identity
 from dicom_io.header.file_meta import certificate_in
+from dicom_io.header.film_header import film_header_sha256
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
 from dicom_io.header.terms import (
     Region,
@@ -131,7 +133,9 @@ def read_object(path: Path) -> tuple[Facts, Digests]:
     with path.open("rb") as fp:
         facts, offset, pixels = _read(fp)
         fp.seek(offset)
-        return facts, digests_at(fp, pixels.at, pixels.length)
+        digests = digests_at(fp, pixels.at, pixels.length)
+        film_header = film_header_sha256(fp, offset, pixels.at, pixels.length)
+        return facts, replace(digests, film_header=film_header)
 
 
 def _read(fp: BinaryIO) -> tuple[Facts, int, _PixelWatch]:

@@ -44,6 +44,8 @@ MODEL_VERBS = {
     "stress": Place("worker.cli.model.stress", "model_stress"),
 }
 PATIENT_VERBS = {
+    "merge": Place("worker.cli.patient.merge", "merge"),
+    "unmerge": Place("worker.cli.patient.merge", "unmerge"),
     "export": Place("worker.cli.patient.export", "export"),
     "erase": Place("worker.cli.patient.erase", "erase"),
 }
@@ -66,6 +68,7 @@ VERBS = {
     "listener": Place("worker.cli.listener", "app"),
     "audit": Place("worker.cli.upkeep.audit", "app"),
     "conflict": Place("worker.cli.conflict", "app"),
+    "correction": Place("worker.cli.upkeep.correction", "app"),
     "patient": Place("worker.cli.command", "patient_app"),
     "purge": Place("worker.cli.upkeep.purge", "purge"),
     "quarantine": Place("worker.cli.upkeep.quarantine", "app"),
@@ -74,7 +77,7 @@ VERBS = {
     "fsck": Place("worker.cli.upkeep.fsck", "fsck"),
 }
 model_app = Verbs(MODEL_VERBS, help="Bundles: the network and everything a score depends on.")
-patient_app = Verbs(PATIENT_VERBS, help="One person: what is held of them, for their own request.")
+patient_app = Verbs(PATIENT_VERBS, help="One person: merged IDs, and what is held of them for their own request.")
 app = Verbs(
     VERBS,
     name="auscult",

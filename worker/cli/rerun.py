@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,6 +85,7 @@ def rerun(
     """
     from worker.batches import rerun as reruns
     from worker.db.batches.selection import Selector
+    from worker.db.identity.aliases import surviving_id
 
     selector = Selector(
         study_uids=tuple(study or ()),
@@ -112,6 +114,10 @@ def rerun(
     mode = _mode(make_current=make_current, keep_current=keep_current)
     settings = opened_once()
     database = open_database(settings)
+    if patient:
+        # By the ID that a merge let survive, which is that of the studies.
+        with database.reads() as session:
+            selector = replace(selector, patient_ids=tuple(surviving_id(session, one) for one in patient))
     active = active_model(settings, database) or settings.model
     request = reruns.RerunRequest(selector, model or active, who or login(), why, mode)
     outlook = reruns.outlook(settings, database, request, active)

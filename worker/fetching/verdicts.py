@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicom_io.client.association import association
 from dicom_io.client.query import find_context, find_images, find_patient
 from worker.db.filing import disputes
+from worker.db.identity.aliases import Aliases
 from worker.db.identity.rules import Patient
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.states import ConflictEnd, ConflictKind
@@ -32,7 +33,7 @@ def ask_about(database: Database, by: Retrieval, study_uid: str) -> None:
     if not sides:
         return
     with association(by.peer, [find_context()], by.caller) as opened:
-        verdicts = [(item, _verdict(opened, item)) for item in sides]
+        verdicts = [(item, _verdict(database, opened, item)) for item in sides]
     for item, end in verdicts:
         # A system that sent the claim alone knows nothing of what it would take out.
         if end is None or (end is ConflictEnd.CLAIM and by.peer.aet not in item.sources_of_held):
@@ -47,7 +48,7 @@ def ask_about(database: Database, by: Retrieval, study_uid: str) -> None:
         logger.info("conflict answered by its source", extra={"action": "conflict", **facts})
 
 
-def _verdict(opened: Association, sides: disputes.Sides) -> ConflictEnd | None:
+def _verdict(database: Database, opened: Association, sides: disputes.Sides) -> ConflictEnd | None:
     """The side that the PACS confirms; None where it confirms both or neither, or still has what would be lost."""
     if sides.kind is ConflictKind.SOP_INSTANCE:
         has = [
@@ -58,7 +59,8 @@ def _verdict(opened: Association, sides: disputes.Sides) -> ConflictEnd | None:
     told = find_patient(opened, sides.held.study_uid)
     if told is None or not told[0]:
         return None
-    patient = Patient.of(*told)
+    with database.reads() as session:
+        patient = Aliases(session).of(Patient.of(*told))
     end = _only([patient.is_same(side.patient) for side in (sides.held, sides.claim)])
     if end is None:
         return None

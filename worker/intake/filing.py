@@ -106,6 +106,7 @@ class Filing:
                 facts=facts,
                 sha256=digests.dataset,
                 pixel_sha256=digests.pixels,
+                film_header_sha256=digests.film_header,
                 store_key=key,
                 source=self._source,
                 quiet_ms=self._clock.quiet_ms,

@@ -280,6 +280,8 @@ class _Run:
         replaced = texts.replace(session, named)
         stays = _outlook([each for each in found if each.holds], person, of.held).stays
         left = [each for each in found if not each.holds and each not in going]
+        if not (stays or left):
+            people.forget_merges(session, person)
         reasons = sorted({hold.reason.value for each in stays for hold in each.holds})
         record(
             session,

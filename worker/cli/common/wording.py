@@ -31,6 +31,16 @@ WITHDRAWAL_COLUMNS = {
     "source": "Source",
     "received_at": "Received",
 }
+CORRECTION_COLUMNS = {
+    "at": "When",
+    "kind": "Kind",
+    "study_uid": "Study",
+    "column_name": "Column",
+    "old_value": "Before",
+    "new_value": "After",
+    "source": "Source",
+    "who": "Who",
+}
 #: What the results of a batch are to the worklist, by its column keep_current.
 ADDED, CURRENT = "only added", "current"
 FLIP_COLUMNS = {"study_uid": "Study Instance UID", "before": "Before", "after": "After"}

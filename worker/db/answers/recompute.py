@@ -16,6 +16,7 @@ from model.labels import Label
 from worker.db.answers import inboxes
 from worker.db.answers.decide import FAILURES, Answer, FilmResult, decide
 from worker.db.answers.results import in_doubt
+from worker.db.identity.aliases import Aliases
 from worker.db.identity.conflicts import has_conflict
 from worker.db.identity.rules import Patient
 from worker.db.identity.withdrawals import is_withdrawn, withdrawn_in
@@ -169,8 +170,17 @@ def _films_of(session: Session, study: Study) -> _FilmsOfStudy:
         withdrawn=sum(row.id in withdrawn and row.has_pixel_data for row in rows),
         scored=sum(judged[uid].outcome is Outcome.OK for uid in counting),
         open_tasks=any(row.is_open and row.sop_uid not in out for row in rows),
-        names_others=not all(other.may_be(patient) for other in named),
+        names_others=_names_others(session, patient, named),
     )
+
+
+def _names_others(session: Session, patient: Patient, named: Collection[Patient]) -> bool:
+    """Whether films name a patient who is not that of the row, by now: merges are asked only where IDs differ."""
+    others = [other for other in named if not other.may_be(patient)]
+    if not others:
+        return False
+    aliases = Aliases(session)
+    return not all(aliases.of(other).may_be(aliases.of(patient)) for other in others)
 
 
 def _kept_pneumonia(

@@ -17,6 +17,7 @@ from worker.db.answers.recompute import lock_study_of_image, recompute
 from worker.db.audit.codes import Act, EventOutcome
 from worker.db.audit.record import Actor, record
 from worker.db.filing.notes import follow_notes, rows_named
+from worker.db.identity.aliases import Aliases
 from worker.db.identity.arrivals import Arrival
 from worker.db.identity.assignment import Assignment, assign
 from worker.db.identity.priorities import priority_of
@@ -72,6 +73,7 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
     quiet_ms: int,
     max_wait_ms: int,
     pixel_sha256: str = "",
+    film_header_sha256: str = "",
     source: str | None = None,
     received_at: datetime | None = None,
     arrived_ms: int | None = None,
@@ -89,8 +91,10 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
     clock, moment = clocks(session, facts.sop_uid)
     arrival = Arrival(
         facts=facts,
+        aliases=Aliases(session),
         sha256=sha256,
         pixel_sha256=pixel_sha256,
+        film_header_sha256=film_header_sha256,
         store_key=store_key,
         source=fitted(Receipt, {"source": facts.calling_aet if source is None else source})["source"],
         quiet_ms=quiet_ms,
@@ -163,7 +167,7 @@ def _audit(session: Session, assignment: Assignment, arrival: Arrival) -> None:
         Actor(arrival.source, address) if arrival.source else Actor.user(),
         study_uid=study.study_uid,
         side=study.side,
-        patient_key=arrival.patient.key,
+        patient_key=arrival.named.key,
         sop_uid=arrival.facts.sop_uid,
         detail={"revision": study.revision, "sop_class": arrival.facts.sop_class_uid, **_shown_certificate(arrival)},
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dicom_io.header.facts import Facts
+    from worker.db.identity.aliases import Aliases
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,13 @@ class Arrival:
     """One object as one source sent it; times in ms are those of the database's clock."""
 
     facts: Facts
+    #: Who the patients that objects name are by now.
+    aliases: Aliases
     sha256: str
     #: As `Digests.pixels`.
     pixel_sha256: str
+    #: As `Digests.film_header`.
+    film_header_sha256: str
     store_key: str
     source: str
     quiet_ms: int
@@ -39,6 +44,11 @@ class Arrival:
 
     @property
     def patient(self) -> Patient:
+        """Who the patient that its header names is by now: merges are followed."""
+        return self.aliases.of(self.named)
+
+    @property
+    def named(self) -> Patient:
         """The patient that its header names, within the lengths of the columns."""
         facts = self.facts
         texts = {"patient_id": facts.patient_id, "issuer_of_patient_id": facts.issuer_of_patient_id}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from worker.db.identity import conflicts, rules
+from worker.db.identity.headers import keep_header
 from worker.db.identity.rows import (
     Cause,
     Locked,
@@ -93,7 +94,7 @@ class _Assigner:
         self._own = {study.id: study for study in locked.own}
         self._foreign = {study.id for study in locked.foreign}
         self._locked = self._own | {study.id: study for study in locked.foreign}
-        self._versions = versions_of(session, self._sop_uid)
+        self._versions = versions_of(session, arrival.aliases, self._sop_uid)
         if self._versions:
             shift_receipts_back(session, arrival)
 
@@ -171,6 +172,7 @@ class _Assigner:
                 self._locked[study_id], assignment, [v.image_id for v in film.versions if v.study_id == study_id]
             )
         if winner.sha256 == self._arrival.sha256:
+            keep_header(self._session, assignment.study, self._arrival, assignment.image_id)
             update_columns(self._session, assignment.study, self._arrival, assignment.image_id)
         self._session.flush()
 
@@ -192,7 +194,7 @@ class _Assigner:
         if winner.sha256 != self._arrival.sha256:
             # A new row needs a header, and only that of the arrival is at hand. The film stays, and its row is in doubt.
             return home
-        if rules.may_rename(winner.patient, row_facts(self._session, home, self._sop_uid)):
+        if rules.may_rename(winner.patient, row_facts(self._session, self._arrival.aliases, home, self._sop_uid)):
             return home
         return self._add_side()
 

@@ -84,14 +84,23 @@ def _is_taken_back(study_id: Any) -> ColumnElement[bool]:
     return and_(there, ~left)
 
 
-def move_conflicts(
-    session: Session, gone_id: int, kept_id: int, *, who: str, why: str, sop_uid: str | None = None
+def move_conflicts(  # noqa: PLR0913 - which conflicts, and for the record who and why
+    session: Session,
+    gone_id: int,
+    kept_id: int,
+    *,
+    who: str,
+    why: str,
+    sop_uid: str | None = None,
+    decided: bool = True,
 ) -> None:
     """Move the conflicts of a row to the row that its films moved to; conflicts between the two rows end.
 
-    `sop_uid`: only this film moved.
+    `sop_uid`: only this film moved. `decided`: also those that a person decided.
     """
     named = or_(Conflict.held_study_id == gone_id, Conflict.claim_study_id == gone_id)
+    if not decided:
+        named = and_(named, or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN))
     scope = true() if sop_uid is None else Conflict.sop_uid == sop_uid
     for conflict in session.scalars(select(Conflict).where(named, scope).order_by(Conflict.id)).all():
         ends = {kept_id if end == gone_id else end for end in (conflict.held_study_id, conflict.claim_study_id)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, cast, func, insert, or_, select, update
 
+from worker.db.identity.aliases import shared_lock
 from worker.db.identity.conflicts import move_conflicts, transmissions_in
 from worker.db.identity.priorities import follow_request, priority_of
 from worker.db.identity.rules import Patient, StudyRow, counting
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from worker.db.identity.aliases import Aliases
     from worker.db.identity.arrivals import Arrival
 
 _PATIENT_COLUMNS = ("patient_id", "issuer_of_patient_id")
@@ -49,11 +51,14 @@ class Locked:
 
 
 def clocks(session: Session, sop_uid: str) -> tuple[int, datetime]:
-    """The database's clock in ms and as a moment; on PostgreSQL this waits for others that register the same SOP UID."""
+    """The database's clock in ms and as a moment; on PostgreSQL this waits for others that register the same SOP UID.
+
+    A patient merge is waited for, too.
+    """
     wanted: list[Any] = [now_ms(), now_utc()]
     if session.get_bind().dialect.name == "postgresql":
         key = func.hashtextextended(sop_uid, cast(0, BigInteger))
-        session.execute(select(func.pg_advisory_xact_lock(key))).all()
+        session.execute(select(shared_lock(), func.pg_advisory_xact_lock(key))).all()
     clock, moment = session.execute(select(*wanted)).one()
     return clock, moment
 
@@ -90,9 +95,8 @@ def add_side(session: Session, arrival: Arrival) -> Study:
 
 
 def _values(arrival: Arrival, side: int) -> dict[str, Any]:
-    facts = arrival.facts
-    return {name: getattr(facts, name) for name in STUDY_COLUMNS} | {
-        "study_uid": facts.study_uid,
+    return header_of(arrival) | {
+        "study_uid": arrival.facts.study_uid,
         "first_rx_at": arrival.at,
         "last_rx_at": arrival.at,
         "revision_at": arrival.at,
@@ -103,7 +107,7 @@ def _values(arrival: Arrival, side: int) -> dict[str, Any]:
         "flags": (),
         "n_images": 0,
         "n_scored": 0,
-        "priority": arrival.priority or priority_of(facts.requested_priority),
+        "priority": arrival.priority or priority_of(arrival.facts.requested_priority),
         "side": side,
         "columns_at_ms": arrival.arrived_ms,
         "quiet_ms": arrival.quiet_ms,
@@ -111,12 +115,22 @@ def _values(arrival: Arrival, side: int) -> dict[str, Any]:
     }
 
 
+def header_of(arrival: Arrival) -> dict[str, Any]:
+    """What an object says of patient and study; where a merge made its patient another one, with that one's ID."""
+    values = {name: getattr(arrival.facts, name) for name in STUDY_COLUMNS}
+    patient = arrival.patient
+    if patient != arrival.named:
+        text = arrival.aliases.text_of(patient.key)
+        values |= {"patient_id": text or values["patient_id"], "issuer_of_patient_id": patient.issuer}
+    return values
+
+
 def patient_of(study: Study) -> Patient:
-    """The patient of a row."""
+    """The patient of a row: rows follow merges, so this is who is meant by now."""
     return Patient.of(study.patient_id, study.issuer_of_patient_id)
 
 
-def row_facts(session: Session, study: Study, sop_uid: str) -> StudyRow:
+def row_facts(session: Session, aliases: Aliases, study: Study, sop_uid: str) -> StudyRow:
     """A row with the patients whom its films name, except those of one SOP Instance UID."""
     others = select(Image.patient_key, Image.issuer_of_patient_id).where(
         Image.study_id == study.id, Image.is_current, Image.sop_uid != sop_uid
@@ -125,7 +139,7 @@ def row_facts(session: Session, study: Study, sop_uid: str) -> StudyRow:
     is_known = or_(Image.patient_key != "", Image.pixel_sha256 != "", ~Image.has_pixel_data)
     known = session.execute(others.where(is_known).distinct()).all()
     unknown = session.execute(others.where(~is_known).limit(1)).first()
-    patients = [Patient(key, issuer) for key, issuer in known] + ([patient_of(study)] if unknown else [])
+    patients = [aliases.of(Patient(key, issuer)) for key, issuer in known] + ([patient_of(study)] if unknown else [])
     return StudyRow(study.id, study.side, patient_of(study), tuple(patients))
 
 
@@ -135,7 +149,7 @@ def update_columns(session: Session, study: Study, arrival: Arrival, image_id: i
     An older object only fills blanks, and a blank value overwrites nothing. A newer version of the only object of a row
     is the exception: what it leaves blank was wrong. Patient ID and issuer change together when the patient changes.
     """
-    values = fitted(Study, {name: getattr(arrival.facts, name) for name in STUDY_COLUMNS})
+    values = fitted(Study, header_of(arrival))
     # A moment ahead of the clock was written before the clock was set back.
     was_set_back = study.columns_at_ms > arrival.clock_ms + CLOCK_SLACK_MS
     is_newer = arrival.arrived_ms >= study.columns_at_ms or was_set_back

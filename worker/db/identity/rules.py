@@ -50,6 +50,7 @@ class Version:
     pixels: str
     sha256: str
     is_current: bool
+    sop_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,24 @@ def films_of(patient: Patient, pixels: str, rows: Sequence[StudyRow], versions: 
         if (patient.key and patient == version.patient) or (pixels and version.pixels == pixels)
     }
     return sorted(found)
+
+
+def joined(versions: Sequence[Version]) -> list[list[Version]]:
+    """The versions of one SOP Instance UID in one study, by the films that they are: as `films_of` joins one by one."""
+    films: list[list[Version]] = []
+    for version in versions:
+        same = [film for film in films if any(_is_one_film(version, other) for other in film)]
+        films = [film for film in films if film not in same]
+        films.append([*(other for film in same for other in film), version])
+    return films
+
+
+def _is_one_film(one: Version, other: Version) -> bool:
+    if one.pixels and one.pixels == other.pixels:
+        return True
+    if one.patient.key and other.patient.key:
+        return one.patient.is_same(other.patient)
+    return not one.patient.key and not other.patient.key and one.study_id == other.study_id
 
 
 def row_of(patient: Patient, rows: Sequence[StudyRow], *, is_known: bool) -> int | None:

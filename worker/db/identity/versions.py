@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 
 from worker.db.identity.arrivals import pixels_of
 from worker.db.identity.rules import Patient, Transmission, Version
@@ -13,8 +13,11 @@ from worker.db.schema.study import Image, Receipt, Study
 from worker.db.schema.types import CLOCK_SLACK_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
+    from worker.db.identity.aliases import Aliases
     from worker.db.identity.arrivals import Arrival
 
 #: Columns of an image that are facts of its header under the same name.
@@ -39,11 +42,21 @@ GATE_COLUMNS = (
 _IMAGE_COLUMNS = ("series_uid", "sop_uid", "issuer_of_patient_id", "peer", *GATE_COLUMNS)
 
 
-def versions_of(session: Session, sop_uid: str) -> list[Version]:
-    """All versions of an object on record, in any study."""
+def versions_of(session: Session, aliases: Aliases, sop_uid: str) -> list[Version]:
+    """All versions of an object on record, in any study, each of the patient who is meant by now."""
+    return _versions(session, aliases, Image.sop_uid == sop_uid)
+
+
+def versions_in(session: Session, aliases: Aliases, study_ids: Sequence[int]) -> list[Version]:
+    """All versions of all objects in these rows."""
+    return _versions(session, aliases, Image.study_id.in_(study_ids))
+
+
+def _versions(session: Session, aliases: Aliases, which: ColumnElement[bool]) -> list[Version]:
     columns = (
         Image.id,
         Image.sha256,
+        Image.sop_uid,
         Image.is_current,
         Image.patient_key,
         Image.issuer_of_patient_id.label("issuer"),
@@ -54,16 +67,18 @@ def versions_of(session: Session, sop_uid: str) -> list[Version]:
         Study.patient_id.label("row_patient"),
         Study.issuer_of_patient_id.label("row_issuer"),
     )
-    found = select(*columns).join(Study, Study.id == Image.study_id).where(Image.sop_uid == sop_uid).order_by(Image.id)
-    return [_version(row) for row in session.execute(found)]
+    found = select(*columns).join(Study, Study.id == Image.study_id).where(which).order_by(Image.id)
+    return [_version(row, aliases) for row in session.execute(found).all()]
 
 
-def _version(row: Any) -> Version:
+def _version(row: Any, aliases: Aliases) -> Version:
     # An image from before schema 0005 has none of these columns; its patient is that of its row.
     is_known = row.patient_key or row.pixel_sha256 or not row.has_pixel_data
     patient = Patient(row.patient_key, row.issuer) if is_known else Patient.of(row.row_patient, row.row_issuer)
     pixels = pixels_of(row.pixel_sha256, has_pixel_data=row.has_pixel_data)
-    return Version(row.id, row.study_id, row.study_uid, patient, pixels, row.sha256, row.is_current)
+    return Version(
+        row.id, row.study_id, row.study_uid, aliases.of(patient), pixels, row.sha256, row.is_current, row.sop_uid
+    )
 
 
 def add_version(session: Session, study: Study, arrival: Arrival) -> int:
@@ -77,8 +92,9 @@ def add_version(session: Session, study: Study, arrival: Arrival) -> int:
         "rx_count": 1,
         "is_current": False,
         "received_at": arrival.at,
-        "patient_key": arrival.patient.key,
+        "patient_key": arrival.named.key,
         "pixel_sha256": arrival.pixel_sha256,
+        "film_header_sha256": arrival.film_header_sha256,
     }
     return session.execute(insert(Image).values(values).returning(Image.id)).scalar_one()
 

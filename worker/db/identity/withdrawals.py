@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
+from worker.db.identity.aliases import Aliases
 from worker.db.identity.rejections import HeldImage, NoteTerms, ObjectIdentity, verdicts
 from worker.db.identity.rules import Patient
 from worker.db.schema.sql import chunks
@@ -110,18 +111,20 @@ def meet(session: Session, sop_uids: Sequence[str], *, restores: bool) -> set[in
         ).all()
         if not named:
             continue
-        images = _held(session, {item.sop_uid for item, _ in named})
+        aliases = Aliases(session)
+        images = _held(session, aliases, {item.sop_uid for item, _ in named})
         known = _known(session, [item.id for item, _ in named])
         for item, note in named:
             identity = ObjectIdentity(item.study_uid, item.series_uid, item.sop_class_uid)
-            found = verdicts(terms_of(note), identity, images[item.sop_uid], restores=restores)
+            found = verdicts(terms_of(note, aliases), identity, images[item.sop_uid], restores=restores)
             changed |= _write(session, item.id, found, known.get(item.id, {}))
     return changed
 
 
-def terms_of(note: RejectionNote) -> NoteTerms:
-    """What of a note the rules read."""
-    return NoteTerms(note.study_uid, Patient(note.patient_key, note.issuer_of_patient_id), note.at_ms, note.until_ms)
+def terms_of(note: RejectionNote, aliases: Aliases | None = None) -> NoteTerms:
+    """What of a note the rules read; with `aliases` of the patient who is meant by now."""
+    patient = Patient(note.patient_key, note.issuer_of_patient_id)
+    return NoteTerms(note.study_uid, aliases.of(patient) if aliases else patient, note.at_ms, note.until_ms)
 
 
 def _write(session: Session, object_id: int, found: dict[int, NoteVerdict], known: dict[int, NoteVerdict]) -> set[int]:
@@ -155,7 +158,7 @@ def _known(session: Session, object_ids: Sequence[int]) -> dict[int, dict[int, N
     return found
 
 
-def _held(session: Session, sop_uids: Collection[str]) -> dict[str, list[HeldImage]]:
+def _held(session: Session, aliases: Aliases, sop_uids: Collection[str]) -> dict[str, list[HeldImage]]:
     """The images on record with these SOP Instance UIDs."""
     rows = session.execute(
         select(
@@ -177,7 +180,7 @@ def _held(session: Session, sop_uids: Collection[str]) -> dict[str, list[HeldIma
         # An image from before schema 0005 has none of these columns; its patient is that of its row.
         is_known = image.patient_key or image.pixel_sha256 or not image.has_pixel_data
         own = Patient(image.patient_key, image.issuer_of_patient_id)
-        patient = own if is_known else Patient.of(patient_id, issuer)
+        patient = aliases.of(own if is_known else Patient.of(patient_id, issuer))
         identity = ObjectIdentity(study_uid, image.series_uid, image.sop_class_uid)
         found[image.sop_uid].append(HeldImage(image.id, identity, patient, first_ms or 0, last_ms or 0))
     return found

@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, ScalarSelect, func, or_, select
 from model.labels import Label
 from worker.db.batches.selection import checked_values
 from worker.db.filing import disputes, note_decisions
+from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
@@ -45,9 +46,14 @@ def worklist(
 
 
 def study_detail(session: Session, key: str) -> list[Row]:
-    """The studies of this Study Instance UID, accession number or Patient ID, each with `results`, the newest first."""
+    """The studies of this Study Instance UID, accession number or Patient ID, each with `results`, the newest first.
+
+    A Patient ID that was merged into another one stands for that one.
+    """
     keys = (WORKLIST.c.study_uid, WORKLIST.c.accession_number, WORKLIST.c.patient_id)
-    named = select(WORKLIST).where(or_(*(column == key for column in keys)))
+    named = select(WORKLIST).where(
+        or_(*(column == key for column in keys), WORKLIST.c.patient_id == surviving_id(session, key))
+    )
     studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
     for study in studies:
         row = select(Study.id).where(Study.study_uid == study["study_uid"], Study.side == study["side"])

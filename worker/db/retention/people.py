@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select
 
+from worker.db.identity.aliases import surviving_id
 from worker.db.identity.rules import Patient
 from worker.db.retention.tables import of_images, of_studies
 from worker.db.schema.base import Base
 from worker.db.schema.sql import chunks
-from worker.db.schema.study import Image, Refusal, Study
+from worker.db.schema.study import Image, PatientMerge, Refusal, Study
 from worker.db.schema.views import AUDIT, Row
 from worker.errors import UsageError
 
@@ -55,6 +56,8 @@ def find(session: Session, patient_id: str, issuer: str | None = None) -> Person
     if not patient_id:
         msg = "give a Patient ID; studies without one go by `auscult purge --records --study`"
         raise UsageError(msg)
+    # Merged IDs are one person's, under the ID that survives.
+    patient_id = surviving_id(session, patient_id)
     key = Patient.of(patient_id, "").key
     known = {
         *session.scalars(select(Study.issuer_of_patient_id).where(Study.patient_id == patient_id).distinct()),
@@ -126,7 +129,17 @@ def rows_about(session: Session, person: Person) -> dict[str, list[Row]]:
             add(table, condition)
     for uids in chunks(person.study_uids):
         add(Refusal, Refusal.study_uid.in_(uids))
-    return found
+    add(PatientMerge, _merges_of(person))
+    return {name: rows for name, rows in found.items() if rows or name != PatientMerge.__tablename__}
+
+
+def forget_merges(session: Session, person: Person) -> None:
+    """Delete the merges that name a person of whom no row is left."""
+    session.execute(delete(PatientMerge).where(_merges_of(person)).execution_options(synchronize_session=False))
+
+
+def _merges_of(person: Person) -> ColumnElement[bool]:
+    return or_(PatientMerge.old_key == person.key, PatientMerge.new_key == person.key)
 
 
 def explained(tables: Sequence[str]) -> dict[str, dict[str, str]]:

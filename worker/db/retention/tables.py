@@ -21,6 +21,7 @@ from worker.db.schema.study import (
     RejectionNote,
     Result,
     Study,
+    StudyHeader,
     Task,
     Withdrawal,
     Worker,
@@ -56,6 +57,7 @@ def of_studies(study_ids: Sequence[int]) -> list[Rows]:
     return [
         *of_images(images_of(study_ids)),
         (Correction, Correction.study_id.in_(study_ids)),
+        (StudyHeader, StudyHeader.study_id.in_(study_ids)),
         (Conflict, or_(Conflict.held_study_id.in_(study_ids), Conflict.claim_study_id.in_(study_ids))),
         (Image, Image.study_id.in_(study_ids)),
         (Study, Study.id.in_(study_ids)),
@@ -71,7 +73,7 @@ def delete_studies(session: Session, study_ids: Sequence[int]) -> dict[str, int]
     """Delete every row that belongs to these studies; returns how many of each table.
 
     The caller holds the locks of the studies. Rows of others that name them forget them: a worker its last task, a
-    correction of another study the version that brought it.
+    correction of another study the version that brought it, a result the one that it repeats.
     """
     uids = session.scalars(select(Study.study_uid).where(Study.id.in_(study_ids)).distinct()).all()
     tasks = select(Task.id).where(Task.image_id.in_(images_of(study_ids)))
@@ -80,6 +82,12 @@ def delete_studies(session: Session, study_ids: Sequence[int]) -> dict[str, int]
         update(Correction)
         .where(Correction.image_id.in_(images_of(study_ids)), Correction.study_id.not_in(study_ids))
         .values(image_id=None),
+        update(Result)
+        .where(
+            Result.taken_from_id.in_(select(Result.id).where(Result.image_id.in_(images_of(study_ids)))),
+            Result.image_id.not_in(images_of(study_ids)),
+        )
+        .values(taken_from_id=None),
     )
     for statement in forget:
         session.execute(statement.execution_options(**_UNSYNCED))

@@ -74,6 +74,15 @@ class ConflictEnd(StrEnum):
 FILM = "film"
 
 
+class MergeKind(StrEnum):
+    """How two Patient IDs became one person's."""
+
+    #: A patient merge (HL7 ADT A40): two records were one person's.
+    MERGE = "MERGE"
+    #: A change of the identifier (HL7 ADT A47).
+    RENAME = "RENAME"
+
+
 class NoteEffect(StrEnum):
     """What a rejection note does to the films that it names; decided by its title and the settings when it comes."""
 

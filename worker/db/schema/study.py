@@ -1,7 +1,8 @@
 """The tables that a study goes through, with the constraints that hold for every row.
 
 Times for people are UTC moments; times that the scheduler compares are milliseconds of the database's clock. The
-database sets both, so that a wrong clock of a worker does no harm. Patient fields are kept in `study` alone.
+database sets both, so that a wrong clock of a worker does no harm. Patient fields are kept in `study`, in `correction`
+and in the tables of `schema.merges` alone.
 
 Some columns are read by no code yet. Patient's name, birth date and sex and the study's description are for the page of
 the person who reads the study (today `correction` shows when they change). For people who look for the cause of a
@@ -33,6 +34,7 @@ from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
 from worker.db.schema.base import Base, index_of_named, one_of
+from worker.db.schema.merges import PatientMerge, StudyHeader
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
     Conflict,
@@ -63,6 +65,7 @@ __all__ = [
     "Inbox",
     "Model",
     "ModelEvent",
+    "PatientMerge",
     "ProbeReading",
     "Purge",
     "Receipt",
@@ -72,6 +75,7 @@ __all__ = [
     "Removal",
     "Result",
     "Study",
+    "StudyHeader",
     "Suspension",
     "Task",
     "Withdrawal",
@@ -112,6 +116,7 @@ class Study(Base):
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_first_rx_at", "first_rx_at"),
         Index("ix_study_last_rx_at", "last_rx_at"),
+        Index("ix_study_patient_id", "patient_id"),
         index_of_named("study", "merged_into_id"),
         {"comment": "a study as received, and its answer"},
     )
@@ -180,6 +185,12 @@ class Image(Base):
         ),
         Index("ix_image_sop_uid", "sop_uid"),
         Index("ix_image_study_id", "study_id"),
+        Index(
+            "ix_image_patient_key",
+            "patient_key",
+            postgresql_where=text("patient_key <> ''"),
+            sqlite_where=text("patient_key <> ''"),
+        ),
         {"comment": "one received object in one version of its bytes"},
     )
 
@@ -221,6 +232,11 @@ class Image(Base):
     issuer_of_patient_id: Mapped[str] = mapped_column(String(64), comment="Issuer of Patient ID (0010,0021)")
     pixel_sha256: Mapped[str] = mapped_column(
         String(64), comment="of the data set from Pixel Data on; empty: not known, or no pixel data"
+    )
+    film_header_sha256: Mapped[str] = mapped_column(
+        String(64),
+        server_default="",
+        comment="of what gate, film and score depend on before Pixel Data, and more; empty: not known",
     )
     original_purged_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="when a purge took its original; NULL: it is kept"
@@ -365,6 +381,7 @@ class Result(Base):
         Index("ix_result_created_at", "created_at"),
         index_of_named("result", "supersedes_id"),
         index_of_named("result", "compared_id"),
+        index_of_named("result", "taken_from_id"),
         {"comment": "what one task found; rows are only added, never changed but for is_current"},
     )
 
@@ -397,3 +414,6 @@ class Result(Base):
         Double, comment="from the training films; above 1 is out of the model's scope"
     )
     decoder: Mapped[str | None] = mapped_column(String(32), comment="what read the film's pixel data")
+    taken_from_id: Mapped[int | None] = mapped_column(
+        ForeignKey("result.id"), comment="the result of an earlier version with the same film that it repeats"
+    )

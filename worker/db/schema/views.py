@@ -132,6 +132,11 @@ CORRECTIONS = _view(
     sop_uid=String(),
     merged_into_study_uid=String(),
     merged_into_side=Integer(),
+    kind=String(),
+    old_issuer=String(),
+    new_issuer=String(),
+    who=String(),
+    why=String(),
 )
 RESULT_HISTORY = _view(
     "result_history",
@@ -173,6 +178,7 @@ RESULT_HISTORY = _view(
     unlikeness=Double(),
     decoder=String(),
     is_in_doubt=Boolean(),
+    taken_from_result_id=BigInteger(),
 )
 REFUSED = _view(
     "refused",

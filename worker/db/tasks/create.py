@@ -14,6 +14,7 @@ from worker.db.schema.states import OPEN_TASK_STATES, TaskState
 from worker.db.schema.study import Result, Study, Task
 from worker.db.schema.types import now_utc
 from worker.db.tasks.shadow import shadow_batch
+from worker.db.tasks.takeover import result_to_take, take_over
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -32,9 +33,17 @@ class ImageTasks:
 
 
 def insert_tasks(session: Session, study: Study, image_id: int, priority: int) -> ImageTasks:
-    """Add the task of the active model, and that of the shadow if there is one; raises `NoActiveModel`."""
+    """Add the task of the active model, and that of the shadow if there is one; raises `NoActiveModel`.
+
+    Where the film was judged as another version that differs in names alone, the task ends at once with that result.
+    The shadow has judged that version, or will: the film is compared once.
+    """
     models = in_use(session)
     live_id = _insert(session, study, image_id, models.active_id, priority)
+    known = result_to_take(session, image_id, models.active_id)
+    if known is not None:
+        take_over(session, live_id, image_id, known)
+        return ImageTasks(live_id)
     if models.shadow_id is None:
         return ImageTasks(live_id)
     batch_id = shadow_batch(session, models.shadow_id)

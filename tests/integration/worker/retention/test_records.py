@@ -21,6 +21,7 @@ from worker.db.audit.record import Actor
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.registry import add_refusals
+from worker.db.identity.aliases import Aliases
 from worker.db.identity.arrivals import Arrival
 from worker.db.identity.rows import lock_rows
 from worker.db.retention.commitments import commit_objects
@@ -383,8 +384,8 @@ def test_a_row_that_is_deleted_while_an_arrival_waits_for_it_is_waited_for_no_lo
     from tests.support.database import facts_of
 
     now = datetime.now(UTC)
-    arrival = Arrival(facts_of(), "a", "", "k", "", 0, 0, 0, 1, 1, now)
     with holding.site.sessions.begin() as session:
+        arrival = Arrival(facts_of(), Aliases(session), "a", "", "", "k", "", 0, 0, 0, 1, 1, now)
         assert [study.study_uid for study in lock_rows(session, arrival, also=[999_999]).own] == ["1.2.3"]
 
 

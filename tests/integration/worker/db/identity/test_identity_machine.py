@@ -1,7 +1,8 @@
 """Whatever comes in whatever order: a film counts for its own patient, doubt forbids NORMAL, and a lowered answer says so.
 
 A Hypothesis state machine sends versions, contradictions, corrections and resends by several sources, registers some of
-them late, twice or after a rollback, and in the end compares with the same arrivals registered in another order.
+them late, twice or after a rollback, merges patients and ends merges meanwhile, and in the end compares with the same
+arrivals and the merges that are left, in another order.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import event
 
 from tests.support.database import Site, facts_of, scored
+from worker.db.audit.record import Actor
+from worker.db.filing.merges import PatientName, merge_patients, unmerge_patient
 from worker.db.filing.registry import register
 from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import migrate
+from worker.errors import UsageError
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +61,7 @@ SENT = st.builds(
     Sent,
     study=st.sampled_from(("1.1", "1.2")),
     sop=st.sampled_from(("1.9.1", "1.9.2")),
-    patient=st.sampled_from(("ANN", "BEN")),
+    patient=st.sampled_from(("ANN", "ANN", "BEN", "BEN", "CAT")),
     pixels=st.sampled_from(tuple(PROBABILITY)),
     header=st.integers(0, 1),
     source=st.sampled_from(("PACS", "MODALITY")),
@@ -65,7 +69,9 @@ SENT = st.builds(
 )
 
 
-_TABLES = ("receipt", "correction", "conflict", "result", "task", "image", "study")
+PATIENTS = ("ANN", "BEN", "CAT")
+ADA = Actor("ada", "desk")
+_TABLES = ("receipt", "correction", "conflict", "result", "task", "image", "study_header", "patient_merge", "study")
 
 
 def clear(site: Site) -> Site:
@@ -100,6 +106,8 @@ class Machine(RuleBasedStateMachine):
         self.sent: list[Sent] = []
         self.late: list[Sent] = []
         self.alarms: set[tuple[str, int]] = set()
+        #: The merges in force: the new ID by the old one.
+        self.merged: dict[str, str] = {}
 
     def teardown(self) -> None:
         if not hasattr(self, "site"):
@@ -109,13 +117,17 @@ class Machine(RuleBasedStateMachine):
         judge(self.site)
         self.nothing_is_silently_normal()
         other = clear(self.sites[1])
-        for sent in random.Random(len(self.sent)).sample(self.sent, len(self.sent)):
-            self._register(other, sent)
+        acts: list[Sent | tuple[str, str]] = [*self.sent, *self.merged.items()]
+        for act in random.Random(len(self.sent)).sample(acts, len(acts)):
+            if isinstance(act, Sent):
+                self._register(other, act)
+            else:
+                merge(other, *act)
         judge(other)
         # An old arrival that is registered late can let a version count again whose header nobody has at hand: such a
         # film stays in the row it was in, in doubt, and only then does the order show.
-        if not (self.site.rows(_FOREIGN) or other.rows(_FOREIGN)):
-            assert rows(self.site) == rows(other), self.sent
+        if not (self._foreign(self.site) or self._foreign(other)):
+            assert rows(self.site) == rows(other), (self.sent, self.merged)
 
     def _register(self, site: Site, sent: Sent, crash: bool = False) -> None:
         key = _digest(f"{sent}")[:32]
@@ -147,6 +159,34 @@ class Machine(RuleBasedStateMachine):
         for _ in range(2 if fate == "twice" else 1):
             self._register(self.site, sent)
 
+    @rule(old=st.sampled_from(PATIENTS), new=st.sampled_from(PATIENTS))
+    def merge(self, old: str, new: str) -> None:
+        try:
+            merge(self.site, old, new)
+        except UsageError:
+            return
+        self.merged[old] = new
+
+    @rule(old=st.sampled_from(PATIENTS))
+    def unmerge(self, old: str) -> None:
+        if self.merged.pop(old, None) is not None:
+            with self.site.sessions.begin() as session:
+                unmerge_patient(session, PatientName(old), ADA, "two persons")
+
+    def _foreign(self, site: Site) -> list[list[str]]:
+        """The flags of rows in which a film of another patient counts."""
+        return [
+            row["flags"]
+            for row in site.rows(_COUNTING)
+            if row["merged_into_id"] is not None or self._person(row["patient_key"]) != row["patient_id"]
+        ]
+
+    def _person(self, key: str) -> str:
+        patient = next(name for name in PATIENTS if _digest(name) == key)
+        while patient in self.merged:
+            patient = self.merged[patient]
+        return patient
+
     @rule()
     def catch_up(self) -> None:
         while self.late:
@@ -168,19 +208,23 @@ class Machine(RuleBasedStateMachine):
                 self.alarms.add(place)
             elif place in self.alarms:
                 assert "ANSWER_LOWERED" in row["flags"], self.sent
-        assert all("IDENTITY_CONFLICT" in row["flags"] for row in self.site.rows(_FOREIGN)), self.sent
+        assert all("IDENTITY_CONFLICT" in flags for flags in self._foreign(self.site)), self.sent
 
 
 _DOUBTED = """
 SELECT study_uid, side FROM study WHERE id IN (SELECT held_study_id FROM conflict WHERE closed_at IS NULL)
 OR id IN (SELECT claim_study_id FROM conflict WHERE closed_at IS NULL)
 """
-#: Films that count in a row of another patient.
-_FOREIGN = """
-SELECT study.flags FROM image JOIN study ON study.id = image.study_id
-WHERE image.is_current AND (study.merged_into_id IS NOT NULL OR image.patient_key <> CASE study.patient_id
-WHEN 'ANN' THEN '{ann}' ELSE '{ben}' END)
-""".format(ann=_digest("ANN"), ben=_digest("BEN"))
+_COUNTING = """
+SELECT study.flags, study.patient_id, study.merged_into_id, image.patient_key
+FROM image JOIN study ON study.id = image.study_id WHERE image.is_current
+"""
+
+
+def merge(site: Site, old: str, new: str) -> None:
+    """Let the films of one patient be those of another."""
+    with site.sessions.begin() as session:
+        merge_patients(session, PatientName(old), PatientName(new), ADA, "one person")
 
 
 def _at(sent: Sent, at_ms: int) -> Sent:
@@ -217,7 +261,7 @@ def rows(site: Site) -> list[tuple[Any, ...]]:
 def test_the_same_arrivals_in_any_order_give_the_same_rows_and_doubt_never_says_normal(two_sites):
     Machine.sites = two_sites
     machine = settings(
-        max_examples=15,
+        max_examples=12,
         stateful_step_count=12,
         deadline=None,
         derandomize=True,

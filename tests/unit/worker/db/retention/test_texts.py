@@ -74,6 +74,15 @@ OF_PATIENTS = {
     ("study", "issuer_of_patient_id"),
     ("image", "patient_key"),
     ("image", "issuer_of_patient_id"),
+    ("study_header", "patient_id"),
+    ("study_header", "patient_key"),
+    ("study_header", "patient_name"),
+    ("study_header", "patient_birth_date"),
+    ("study_header", "patient_sex"),
+    ("study_header", "issuer_of_patient_id"),
+    # Deleted with the last row of the person.
+    ("patient_merge", "old_patient_id"),
+    ("patient_merge", "new_patient_id"),
     ("rejection_note", "patient_key"),
     ("rejection_note", "issuer_of_patient_id"),
     # Digests alone; its rows go by a floor of their own.
