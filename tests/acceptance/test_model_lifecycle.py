@@ -57,7 +57,7 @@ def scored(running: Running, study_uid: str) -> Mapping[str, Any]:
         row = running.site.worklist().get(study_uid)
         return row if row and row["ai_status"] == "FINAL" else None
 
-    return wait_until(final, 60, f"{study_uid} to be FINAL")
+    return wait_until(final, 120, f"{study_uid} to be FINAL")
 
 
 def sent(running: Running, *opacities: float) -> list[Mapping[str, Any]]:
@@ -87,7 +87,7 @@ def test_the_whole_life_of_models_without_a_restart(stack: Running) -> None:
     site.run("model", "shadow", "notebook-1", "--who", WHO, "--why", "is it still better?")
     rows = sent(stack, 0.0, 0.5, 1.0)
     assert {row["model_version"] for row in rows} == {"2"}
-    compared = wait_until(lambda: _n_rows(site, 3), 60, "the shadow's results")
+    compared = wait_until(lambda: _n_rows(site, 3), 120, "the shadow's results")
     assert {row["study_uid"] for row in compared} == {row["study_uid"] for row in rows}
     assert [abs(row["difference"]) < 1e-5 for row in compared] == [True] * 3, "the same network"
     assert {row["shadow_model_version"] for row in compared} == {"1"}
