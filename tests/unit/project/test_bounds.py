@@ -57,7 +57,7 @@ def of_the_code() -> dict[str, object]:
         "messages that a worker takes ahead": celery.worker_prefetch_multiplier,
         "memory of the embedded broker": BROKER_MEMORY,
         "memory of one film, MiB": settings.film_memory_mb,
-        "time of one message, s": round(settings.task_limit_s),
+        "time of one film, s": round(settings.task_limit_s),
         "attempts of one film": settings.max_attempts,
         "models that a worker keeps open": task_worker.MOST_OPEN,
         "connections of one process to PostgreSQL": engine.pool.size() + engine.pool._max_overflow,  # type: ignore[attr-defined]
