@@ -1,12 +1,23 @@
-"""Step 3 of the flow: the hashes by which the bytes of an object are recognised, computed in pieces."""
+"""Step 3 of the flow: the hashes by which the bytes of an object are recognised, computed in pieces.
+
+`film_header_sha256` covers all elements before the pixel data but those that name patient, visit, order and people, which no
+rule of the gate and no step to the film reads. Two objects with equal hashes of it, equal pixels and equal facts for the
+gate give the same film and the same answer; whatever is not known to be without effect makes a difference.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dicom_io.header.part10 import read_preface
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from dicom_io.errors import HeaderUnreadable
+from dicom_io.header.part10 import PIXEL_TAGS, read_preface, uncompressed_syntax_of
+from dicom_io.header.walker import Walker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +103,103 @@ def digests_at(fp: BinaryIO, pixels_at: int | None, pixels_length: int) -> Diges
             left -= len(part)
         at += len(chunk)
     return Digests(whole.hexdigest(), picture.hexdigest() if pixels_at is not None and pixels_length else "")
+
+
+#: Counts up when other elements are left out.
+_VERSION = b"1\n"
+#: Longer headers, and those with more elements, have no digest: their films are judged whenever they come.
+_MAX_BYTES, _MAX_ELEMENTS = 1 << 20, 10_000
+#: Patient, visit, and order. What the gate reads of the first is a fact of the image: age and species.
+LEFT_OUT_GROUPS = frozenset({0x0010, 0x0032, 0x0038})
+LEFT_OUT = frozenset(
+    {
+        0x00080005,  # Specific Character Set: another name may need another one
+        0x00080015,  # Instance Coercion DateTime
+        0x00080020,  # Study Date; the age that follows from it is a fact of the image
+        0x00080030,  # Study Time
+        0x00080050,  # Accession Number
+        0x00080051,  # Issuer of Accession Number Sequence
+        0x00080080,  # Institution Name
+        0x00080081,  # Institution Address
+        0x00080090,  # Referring Physician's Name
+        0x00080096,  # Referring Physician Identification Sequence
+        0x00081030,  # Study Description; the body part that follows from it is a fact of the image
+        0x00081040,  # Institutional Department Name
+        0x00081048,  # Physician(s) of Record
+        0x00081050,  # Performing Physician's Name
+        0x00081060,  # Name of Physician(s) Reading Study
+        0x00081070,  # Operators' Name
+        0x00081080,  # Admitting Diagnoses Description
+        0x00081110,  # Referenced Study Sequence
+        0x00081111,  # Referenced Performed Procedure Step Sequence
+        0x00081120,  # Referenced Patient Sequence
+        0x00200010,  # Study ID
+        0x00400241,  # Performed Station AE Title
+        0x00400244,  # Performed Procedure Step Start Date
+        0x00400245,  # Performed Procedure Step Start Time
+        0x00400253,  # Performed Procedure Step ID
+        0x00400254,  # Performed Procedure Step Description
+        0x00400275,  # Request Attributes Sequence
+        0x04000561,  # Original Attributes Sequence: what the archive coerced
+    }
+)
+
+
+def film_header_sha256(fp: BinaryIO, offset: int, pixels_at: int | None, pixels_length: int) -> str:
+    """Hash what a film depends on of the header of an object that is not deflated.
+
+    Parameters
+    ----------
+    fp : file-like
+        The file; its position changes.
+    offset : int
+        Where the data set begins, in bytes from the start of the file.
+    pixels_at : int or None
+        Where the value of the pixel data begins; None if that is unknown.
+    pixels_length : int
+        Its length in bytes; ``sys.maxsize`` if it is encapsulated.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; "" where the pixels are not known or the header is too long or damaged.
+    """
+    if pixels_at is None or not 0 < pixels_at - offset <= _MAX_BYTES:
+        return ""
+    fp.seek(offset)
+    data = fp.read(pixels_at - offset)
+    syntax = uncompressed_syntax_of(io.BytesIO(data))
+    walked = io.BytesIO(data)
+    is_implicit, is_little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    walker = Walker(walked, is_implicit=is_implicit, is_little=is_little)
+    digest = hashlib.sha256(_VERSION + syntax.encode())
+    begin = count = 0
+    try:
+        for head in walker.heads():
+            if head.tag in PIXEL_TAGS:
+                break
+            walker.skip(head)
+            count += 1
+            end = walked.tell()
+            if count > _MAX_ELEMENTS or end > len(data):
+                return ""
+            if not _is_left_out(head.tag):
+                digest.update(data[begin:end])
+            begin = end
+    except HeaderUnreadable:
+        return ""
+    # The head of the pixel data: representation and length.
+    digest.update(data[begin:])
+    if pixels_length < sys.maxsize:
+        # What follows encapsulated pixels is part of their own hash.
+        fp.seek(pixels_at + pixels_length)
+        tail = fp.read(_MAX_BYTES + 1)
+        digest.update(tail)
+        if len(tail) > _MAX_BYTES:
+            return ""
+    return digest.hexdigest()
+
+
+def _is_left_out(tag: int) -> bool:
+    """Whether an element has no effect; the length of a group changes with the elements that are left out."""
+    return tag in LEFT_OUT or tag >> 16 in LEFT_OUT_GROUPS or tag & 0xFFFF == 0

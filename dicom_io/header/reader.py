@@ -18,12 +18,11 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_io.clean import clean_text
 from dicom_io.errors import NotDicom
 from dicom_io.header.ages import age_at, age_in_months, is_placeholder, may_follow_from
-from dicom_io.header.digests import Digests, digests_at
+from dicom_io.header.digests import Digests, digests_at, film_header_sha256
 from dicom_io.header.elements import Elements
 from dicom_io.header.evidence import EVIDENCE_TAGS, derivation_of, is_polarity_in_doubt, is_test_object, species_of
 from dicom_io.header.facts import Facts, Identity
 from dicom_io.header.file_meta import certificate_in
-from dicom_io.header.film_header import film_header_sha256
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
 from dicom_io.header.terms import (
     Region,

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.db.schema.base import Base, index_of_named, one_of
-from worker.db.schema.states import ConflictEnd, ConflictKind, Level, ModelChange, ModelState, SuspensionEnd
+from worker.db.schema.states import BatchKind, ConflictEnd, ConflictKind, Level, ModelChange, ModelState, SuspensionEnd
 from worker.db.schema.types import EnumText, UtcDateTime
 
 
@@ -74,6 +74,41 @@ class ModelEvent(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")
     detail: Mapped[str | None] = mapped_column(
         Text, comment="JSON: of a suspension and its end, since when and how many studies of each answer"
+    )
+
+
+class Batch(Base):
+    """One re-run, or the work of one shadow model: who ordered it, why, and for which images."""
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        one_of("kind", BatchKind, "kind"),
+        CheckConstraint("kind = 'RERUN' OR keep_current", name="shadow_never_counts"),
+        Index(
+            "uq_batch_open",
+            "selector_sha256",
+            "model_id",
+            "keep_current",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+            sqlite_where=text("closed_at IS NULL"),
+        ),
+        {"comment": "one re-run, or the work of one shadow model: who ordered it, why, and for which images"},
+    )
+
+    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
+    why: Mapped[str] = mapped_column(Text, comment="why")
+    selector: Mapped[str] = mapped_column(Text, comment="canonical JSON: which studies")
+    selector_sha256: Mapped[str] = mapped_column(
+        String(64), comment="of the selector: an open batch is resumed, not doubled"
+    )
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model that scores")
+    keep_current: Mapped[bool] = mapped_column(comment="its results are added and never become current")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was ordered")
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when its last task ended")
+    n_tasks: Mapped[int] = mapped_column(Integer, comment="images in it when it was ordered")
+    kind: Mapped[BatchKind] = mapped_column(
+        EnumText(BatchKind, 16), server_default=BatchKind.RERUN.value, comment="RERUN, or SHADOW: grows with each image"
     )
 
 

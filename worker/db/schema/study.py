@@ -23,7 +23,6 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -37,6 +36,7 @@ from worker.db.schema.base import Base, index_of_named, one_of
 from worker.db.schema.merges import PatientMerge, StudyHeader
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
+    Batch,
     Conflict,
     Correction,
     Inbox,
@@ -48,7 +48,7 @@ from worker.db.schema.site import (
     Suspension,
     Worker,
 )
-from worker.db.schema.states import BatchKind, StudyState, TaskState
+from worker.db.schema.states import StudyState, TaskState
 from worker.db.schema.types import CodeList, EnumText, UtcDateTime
 from worker.db.schema.withdrawal import RejectedObject, RejectionNote, Withdrawal
 
@@ -243,41 +243,6 @@ class Image(Base):
     )
     film_purged_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="when a purge took its film; NULL: it is kept, or there is none"
-    )
-
-
-class Batch(Base):
-    """One re-run, or the work of one shadow model: who ordered it, why, and for which images."""
-
-    __tablename__ = "batch"
-    __table_args__ = (
-        one_of("kind", BatchKind, "kind"),
-        CheckConstraint("kind = 'RERUN' OR keep_current", name="shadow_never_counts"),
-        Index(
-            "uq_batch_open",
-            "selector_sha256",
-            "model_id",
-            "keep_current",
-            unique=True,
-            postgresql_where=text("closed_at IS NULL"),
-            sqlite_where=text("closed_at IS NULL"),
-        ),
-        {"comment": "one re-run, or the work of one shadow model: who ordered it, why, and for which images"},
-    )
-
-    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
-    why: Mapped[str] = mapped_column(Text, comment="why")
-    selector: Mapped[str] = mapped_column(Text, comment="canonical JSON: which studies")
-    selector_sha256: Mapped[str] = mapped_column(
-        String(64), comment="of the selector: an open batch is resumed, not doubled"
-    )
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model that scores")
-    keep_current: Mapped[bool] = mapped_column(comment="its results are added and never become current")
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was ordered")
-    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when its last task ended")
-    n_tasks: Mapped[int] = mapped_column(Integer, comment="images in it when it was ordered")
-    kind: Mapped[BatchKind] = mapped_column(
-        EnumText(BatchKind, 16), server_default=BatchKind.RERUN.value, comment="RERUN, or SHADOW: grows with each image"
     )
 
 

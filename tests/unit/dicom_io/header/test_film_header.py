@@ -9,8 +9,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from dicom_io.film import greyscale, luts, shutter
-from dicom_io.header.digests import Digests
-from dicom_io.header.film_header import LEFT_OUT, LEFT_OUT_GROUPS
+from dicom_io.header.digests import LEFT_OUT, LEFT_OUT_GROUPS, Digests
 from dicom_io.header.reader import read_object
 from dicom_io.pixels import pixel_header
 from tests.support.films import film, save
