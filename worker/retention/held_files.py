@@ -74,7 +74,7 @@ def _looked_at(place: Place, spool: str, root: Path, path: Path, person: Person)
     except FileNotFoundError:
         return None
     except (DicomIoError, OSError):
-        is_named = _holds(path, person.patient_id)
+        is_named = any(_holds(path, patient_id) for patient_id in person.patient_ids)
         return HeldFile(place, spool, root, path.name, is_readable=False) if is_named else None
     if not person.is_named_by(facts.patient_id, facts.issuer_of_patient_id):
         return None

@@ -138,6 +138,15 @@ def surviving_id(session: Session, patient_id: str) -> str:
     return patient_id if found == patient else aliases.text_of(found.key) or patient_id
 
 
+def merged_ids(session: Session, key: str) -> tuple[str, ...]:
+    """The Patient IDs that merges in force, over any number of steps, made those of the patient with this key."""
+    aliases = Aliases(session)
+    found = {
+        row.old_patient_id for row in connected(session, key) if aliases.of(link_of(row).old).key == key != row.old_key
+    }
+    return tuple(sorted(found))
+
+
 def link_of(row: PatientMerge) -> Link:
     """A merge as the rule takes it."""
     return Link(Patient(row.old_key, row.old_issuer), Patient(row.new_key, row.new_issuer))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select
 
-from worker.db.identity.aliases import surviving_id
+from worker.db.identity.aliases import merged_ids, surviving_id
 from worker.db.identity.rules import Patient
 from worker.db.retention.tables import of_images, of_studies
 from worker.db.schema.base import Base
@@ -29,6 +29,8 @@ class Person:
     patient_id: str
     #: The issuers under which studies name them; one that is not empty at most.
     issuers: tuple[str, ...]
+    #: The Patient IDs that merges in force made theirs.
+    former_ids: tuple[str, ...] = ()
     #: Their studies, merged rows included.
     study_ids: tuple[int, ...] = ()
     study_uids: tuple[str, ...] = ()
@@ -44,10 +46,20 @@ class Person:
         """SHA-256 of the Patient ID, as in `image.patient_key` and in the audit trail."""
         return Patient.of(self.patient_id, "").key
 
+    @property
+    def patient_ids(self) -> tuple[str, ...]:
+        """Every Patient ID of theirs, the one that survives first."""
+        return (self.patient_id, *self.former_ids)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The digests of all of them."""
+        return tuple(Patient.of(patient_id, "").key for patient_id in self.patient_ids)
+
     def is_named_by(self, patient_id: str, issuer: str) -> bool:
-        """Whether a header names this person."""
+        """Whether a header names this person; a former ID does with any issuer."""
         if patient_id != self.patient_id:
-            return False
+            return patient_id in self.former_ids
         return issuer in self.issuers or (self.is_only and not (issuer and any(self.issuers)))
 
 
@@ -59,6 +71,7 @@ def find(session: Session, patient_id: str, issuer: str | None = None) -> Person
     # Merged IDs are one person's, under the ID that survives.
     patient_id = surviving_id(session, patient_id)
     key = Patient.of(patient_id, "").key
+    former_ids = merged_ids(session, key)
     known = {
         *session.scalars(select(Study.issuer_of_patient_id).where(Study.patient_id == patient_id).distinct()),
         *session.scalars(select(Image.issuer_of_patient_id).where(Image.patient_key == key).distinct()),
@@ -68,7 +81,8 @@ def find(session: Session, patient_id: str, issuer: str | None = None) -> Person
     rows = session.execute(select(Study.id, Study.study_uid).where(own).order_by(Study.id)).all()
     merged = _merged_into(session, [row[0] for row in rows])
     study_ids = tuple(sorted({*(row[0] for row in rows), *merged}))
-    named = and_(Image.patient_key == key, Image.issuer_of_patient_id.in_(issuers))
+    former = [Patient.of(former_id, "").key for former_id in former_ids]
+    named = or_(and_(Image.patient_key == key, Image.issuer_of_patient_id.in_(issuers)), Image.patient_key.in_(former))
     others = session.execute(
         select(Image.id, Study.id, Study.study_uid)
         .join(Study, Study.id == Image.study_id)
@@ -79,6 +93,7 @@ def find(session: Session, patient_id: str, issuer: str | None = None) -> Person
     return Person(
         patient_id,
         issuers,
+        former_ids,
         study_ids,
         tuple(dict.fromkeys(row[1] for row in rows)),
         tuple(image_id for image_id, _ in elsewhere),
@@ -139,7 +154,7 @@ def forget_merges(session: Session, person: Person) -> None:
 
 
 def _merges_of(person: Person) -> ColumnElement[bool]:
-    return or_(PatientMerge.old_key == person.key, PatientMerge.new_key == person.key)
+    return or_(PatientMerge.old_key.in_(person.keys), PatientMerge.new_key.in_(person.keys))
 
 
 def explained(tables: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -155,10 +170,10 @@ def events_about(session: Session, person: Person) -> list[Row]:
     """The audit events about a person, the oldest first."""
     sides = session.execute(select(Study.study_uid, Study.side).where(Study.id.in_(person.study_ids))).all()
     of_study = [
-        and_(AUDIT.c.study_uid == uid, AUDIT.c.side == side, AUDIT.c.patient_key.in_(("", person.key)))
+        and_(AUDIT.c.study_uid == uid, AUDIT.c.side == side, AUDIT.c.patient_key.in_(("", *person.keys)))
         for uid, side in sides
     ]
-    of_person = [and_(AUDIT.c.patient_key == person.key)] if person.is_only else []
+    of_person = [AUDIT.c.patient_key.in_(person.keys)] if person.is_only else []
     found: dict[int, Row] = {}
     for some in chunks([*of_person, *of_study]):
         for row in session.execute(select(AUDIT).where(or_(*some))).mappings():

@@ -59,8 +59,8 @@ class NamedIn:
 
 
 def words_of(person: Person, names: Sequence[str]) -> re.Pattern[str] | None:
-    """What a text that names the person matches: their Patient ID, or family and given name beside one another."""
-    wanted = [re.escape(person.patient_id)] if len(person.patient_id) >= _SHORTEST else []
+    """What a text that names the person matches: a Patient ID of theirs, or family and given name beside one another."""
+    wanted = [re.escape(patient_id) for patient_id in person.patient_ids if len(patient_id) >= _SHORTEST]
     for name in names:
         family, given = ([part.strip() for part in name.split("=")[0].split("^")] + ["", ""])[:2]
         if family and given:

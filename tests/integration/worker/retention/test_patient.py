@@ -17,6 +17,7 @@ from tests.support.killed_purge import STEPS, killed
 from tests.support.objects import Made
 from tests.support.retention import Holding
 from worker.db.audit.record import Actor
+from worker.db.filing.merges import PatientName, merge_patients
 from worker.db.retention.commitments import commit_objects
 from worker.db.retention.people import find
 from worker.db.retention.rules import Kept
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.integration
 ADA = Actor("ada", "here")
 PATIENT, NAME, BORN = "ZQ-0815-77", "Zqmuster^Anna^Maria", date(1931, 7, 9)
 #: What may stand nowhere once the person is erased, in every form in which it could.
-TRACES = (b"ZQ-0815-77", b"Zqmuster", b"19310709", b"1931-07-09")
+TRACES = (b"ZQ-0815-77", b"ZQ-0001-11", b"ZQ-0002-22", b"Zqmuster", b"19310709", b"1931-07-09")
 OTHER = "ZQ-4711"
 NONE = {"keep_years": 0, "keep_until_birthday": 0}
 
@@ -80,10 +81,10 @@ def keeping(holding, **settings) -> None:
     holding.settings = holding.settings.model_copy(update=settings)
 
 
-def put_aside(holding) -> str:
+def put_aside(holding, patient_id: str = PATIENT) -> str:
     spool = Spool(holding.settings.spool)
     path = holding.settings.home / "object.dcm"
-    Made(changes={0x00100010: (b"PN", NAME.encode()), 0x00100020: (b"LO", PATIENT.encode())}).write(path)
+    Made(changes={0x00100010: (b"PN", NAME.encode()), 0x00100020: (b"LO", patient_id.encode())}).write(path)
     key = spool.put_file(path)
     path.unlink()
     spool.quarantine(key, Note("UNREGISTRABLE", "ValueError"))
@@ -318,3 +319,18 @@ def test_an_object_in_quarantine_of_somebody_unknown_to_the_database_is_found(ho
     assert erase(holding).quarantined == 1
     assert Quarantine(holding.settings.spool).count() == 0
     assert erasing.outlook(holding.database, request_of(holding)).is_empty
+
+
+def test_what_names_a_former_id_of_the_person_goes_along_over_any_number_of_merges(holding):
+    film(holding, "1.1", grey=1, patient_id="ZQ-0001-11")
+    film(holding, "1.2", grey=2)
+    for old, new in (("ZQ-0001-11", "ZQ-0002-22"), ("ZQ-0002-22", PATIENT)):
+        with holding.database.sessions.begin() as session:
+            merge_patients(session, PatientName(old), PatientName(new), ADA, f"A40 of {old}")
+    put_aside(holding, "ZQ-0001-11")
+    looked = erasing.outlook(holding.database, request_of(holding, patient_id="ZQ-0001-11"))
+    assert (len(looked.studies), len(looked.set_aside), looked.stays) == (2, 1, [])
+    report = erase(holding, patient_id="ZQ-0002-22")
+    assert (report.studies, report.quarantined, report.is_complete) == (2, 1, True)
+    assert traces(holding) == []
+    all_is_well(holding)
