@@ -39,6 +39,8 @@ def is_named(text: str) -> bool:
 def test_a_person_gets_their_data_and_nothing_is_left_of_them_on_a_system_at_work(tmp_path: Path) -> None:
     person: dict[str, Any] = {"PatientID": PATIENT, "PatientName": "Zqperson^Anna", "PatientBirthDate": "19310709"}
     with new_site(keep_years="0", keep_until_birthday="0") as site, site.running("up") as stack:
+        for name in ("theirs", "other"):
+            (tmp_path / name).mkdir()
         theirs = make_study(tmp_path / "theirs", **person)
         other = make_study(tmp_path / "other", PatientID="4711", PatientName="Other^Bob")
         for study in (theirs, other):
