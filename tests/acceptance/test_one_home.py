@@ -25,12 +25,14 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Running]:
-    """A site whose path is longer than that of a unix socket may be."""
+    """A site whose path is longer than that of a unix socket may be; it hears hang-ups, also in a run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with tempfile.TemporaryDirectory(prefix="auscult-site-", dir="/tmp") as folder:
         site = Site(Path(folder) / ("h" * 120) / "home")
         with site.running("up") as running:
             assert running.port
             yield running
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_supervisor_is_refused_and_the_first_is_none_the_worse(up: Running) -> None:
@@ -60,15 +62,6 @@ def test_a_lost_broker_is_replaced_and_work_goes_on(up: Running) -> None:
     up.site.wait_terminal(2)
 
 
-@pytest.fixture
-def _hangups_heard() -> Iterator[None]:
-    """A test run under nohup would hand down that it ignores SIGHUP."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("_hangups_heard")
 def test_a_worker_ends_by_sighup_and_does_not_start_itself_again(up: Running) -> None:
     (worker,) = (process for process in psutil.Process(up.process.pid).children() if "work" in process.cmdline())
     family = [worker, *worker.children()]

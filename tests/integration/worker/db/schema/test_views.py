@@ -37,7 +37,7 @@ CONTRACT = {
     "reason flags label probability logit threshold model_name model_version engine film_sha256 film_version attempts "
     "batch_id batch_who batch_why is_current supersedes_result_id previous_result_id previous_outcome previous_label "
     "previous_probability previous_model_name previous_model_version decode_ms inference_ms created_at "
-    "band unlikeness decoder is_in_doubt",
+    "band unlikeness decoder is_in_doubt taken_from_result_id",
     "refused": "source at kind reason study_uid sop_uid calling_aet called_aet peer times",
     "batch_progress": "batch_id who why selector model_name model_version keep_current created_at closed_at n_tasks "
     "n_done n_failed n_cancelled n_open kind",
@@ -51,7 +51,7 @@ CONTRACT = {
     "withdrawals": "note_id note_sop_uid title effect state reason study_uid sop_uid side accession_number patient_id "
     "ai_status label source peer received_at accepted_by accepted_why revoked_at revoked_by revoked_why notice certificate",
     "corrections": "correction_id at study_uid side accession_number column_name old_value new_value source sop_uid "
-    "merged_into_study_uid merged_into_side",
+    "merged_into_study_uid merged_into_side kind old_issuer new_issuer who why",
     "audit": "event_id at act event_code event_type_code action outcome who from_where study_uid side patient_id "
     "issuer_of_patient_id patient_key sop_uid detail",
     "audit_objects": "event_id at act who study_uid side patient_id issuer_of_patient_id patient_key",
