@@ -83,7 +83,8 @@ def fault_tables() -> str:
         rows = [[*(row[name] for name in names), f"{row['slowest_recovery_s']:.0f} s"] for row in run["kinds"]]
         parts.append(
             f"### On {run['database']}\n\n{run['line']}.\n\n{run['date']}, commit {run['commit']}, seed {run['seed']}, "
-            a round of each kind and {run['minutes']:g} minutes at least, on {run['machine']}. The reader polled {run['polls']} times. Longest time for which "
+            f"a round of each kind and {run['minutes']:g} minutes at least, on {run['machine']}. The reader polled "
+            f"{run['polls']} times. Longest time for which "
             f'NORMAL stood after a later film was acknowledged: {run["longest_late_s"]} s. "Whole after" is the slowest '
             "round from the healing of the fault to the last terminal study, restarts included.\n\n" + table(head, rows)
         )
