@@ -27,8 +27,8 @@ NAMED = re.compile(r"release before: commit ([0-9a-f]{40}), schema (\d{4})")
 OLD = """
 import json, sys
 import worker
-from tests.support.database import Site, scored
-from worker.db.read import queries
+from tests.database import Site, scored
+from worker.db import claims, queries
 
 assert worker.__file__.startswith(sys.argv[2]), worker.__file__
 site = Site(sys.argv[1])
@@ -36,7 +36,6 @@ early = site.receive("1.2.3", "1.2.3.1")
 claim = site.claimed(early.task_id)
 print("ready", flush=True)
 sys.stdin.readline()
-from worker.db.tasks import claims
 assert claims.finish(site.sessions, claim, scored(0.9))
 late = site.receive("1.2.4", "1.2.4.1")
 site.finish(late.task_id, scored(0.1))
