@@ -54,7 +54,7 @@ class Person:
     @property
     def keys(self) -> tuple[str, ...]:
         """The digests of all of them."""
-        return tuple(Patient.of(patient_id, "").key for patient_id in self.patient_ids)
+        return _keys(self.patient_ids)
 
     def is_named_by(self, patient_id: str, issuer: str) -> bool:
         """Whether a header names this person; a former ID does with any issuer."""
@@ -100,6 +100,10 @@ def find(session: Session, patient_id: str, issuer: str | None = None) -> Person
         tuple(dict.fromkeys(uid for _, uid in elsewhere)),
         is_only=len(known - {""}) <= 1,
     )
+
+
+def _keys(patient_ids: Sequence[str]) -> tuple[str, ...]:
+    return tuple(Patient.of(patient_id, "").key for patient_id in patient_ids)
 
 
 def _issuers(known: set[str], wanted: str | None) -> tuple[str, ...]:
