@@ -62,6 +62,10 @@ class Watermarks:
         """Whether a silent listener may still hold something that came until then."""
         return self.silent_until_ms is not None and self.silent_until_ms < moment_ms
 
+    def is_all_registered(self, moment_ms: int) -> bool:
+        """Whether no listener, live or silent, can hold anything that came until then."""
+        return self.is_registered(moment_ms) and not self.is_silent(moment_ms)
+
 
 def clock(session: Session) -> int:
     """The database's clock in ms since 1970."""

@@ -51,10 +51,28 @@ def lock_study_of_image(session: Session, image_id: int) -> Study:
             return study
 
 
-def recompute(session: Session, study_id: int, watermarks: Watermarks | None = None) -> Answer:
+def recompute(
+    session: Session, study_id: int, watermarks: Watermarks | None = None, *, is_settling: bool = False
+) -> Answer:
     """Decide and store a study's answer, in the transaction that changed what it depends on.
 
-    `watermarks` of the listeners, where the caller has read them for many studies.
+    A change that would make a row NORMAL lets it wait until every listener has registered what it acknowledged until
+    then: a film may have come after the quiet time, while others were judged. `settle_studies` decides it then.
+
+    Parameters
+    ----------
+    session : Session
+    study_id : int
+        The study's row.
+    watermarks : Watermarks, optional
+        Of the listeners, where the caller has read them for many studies.
+    is_settling : bool
+        Whether nothing has changed and the study's time has come: its answer waits for nothing more.
+
+    Returns
+    -------
+    Answer
+        What the row says now.
     """
     study = lock_study(session, study_id)
     session.flush()
@@ -72,20 +90,29 @@ def recompute(session: Session, study_id: int, watermarks: Watermarks | None = N
         )
     ).one()
     in_conflict = in_conflict and session.execute(select(has_conflict(study_id))).scalar_one()
-    ready = clock >= study.ready_at_ms and watermarks.is_registered(study.ready_at_ms)
-    doubts = {
+    suspects = {
         Reason.IDENTITY_CONFLICT: in_conflict or found.names_others,
-        Reason.LISTENER_SILENT: ready and watermarks.is_silent(study.ready_at_ms),
         Reason.MODEL_SUSPENDED: any(film.in_doubt for film in found.films),
     }
-    answer = decide(
-        found.films,
-        ready=ready,
-        open_tasks=found.open_tasks,
-        doubts=[reason for reason, applies in doubts.items() if applies],
-        lowered=was_positive,
-        withdrawn=found.withdrawn > 0,
-    )
+
+    def decided() -> Answer:
+        ready = clock >= study.ready_at_ms and watermarks.is_registered(study.ready_at_ms)
+        doubts = suspects | {Reason.LISTENER_SILENT: ready and watermarks.is_silent(study.ready_at_ms)}
+        return decide(
+            found.films,
+            ready=ready,
+            open_tasks=found.open_tasks,
+            doubts=[reason for reason, applies in doubts.items() if applies],
+            lowered=was_positive,
+            withdrawn=found.withdrawn > 0,
+        )
+
+    answer = decided()
+    turns_normal = answer.label is Label.NORMAL and study.label is not Label.NORMAL
+    if turns_normal and not is_settling and not watermarks.is_all_registered(clock):
+        study.ready_at_ms = clock
+        study.force_at_ms = max(study.force_at_ms, clock)
+        answer = decided()
     changed = any(getattr(study, name) != getattr(answer, name) for name in _ANSWER_COLUMNS)
     for name in _ANSWER_COLUMNS:
         setattr(study, name, getattr(answer, name))

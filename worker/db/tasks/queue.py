@@ -193,7 +193,7 @@ def _decide_again(session: Session, which: ColumnElement[bool], limit: int, wate
     ).all()
 
     def decide(study_id: int, before: StudyState) -> bool:
-        return recompute(session, study_id, watermarks).state is not before
+        return recompute(session, study_id, watermarks, is_settling=True).state is not before
 
     return sum(_one_of_many(session, study_id, partial(decide, study_id, state)) for study_id, state in candidates)
 

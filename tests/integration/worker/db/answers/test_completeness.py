@@ -72,6 +72,58 @@ def test_a_listener_with_a_backlog_holds_every_study_of_its_time(site: Site) -> 
     assert shown(site) == ("FINAL", "NORMAL", None)
 
 
+def test_a_film_that_came_while_the_others_were_judged_is_awaited(site: Site) -> None:
+    # It was acknowledged after the quiet time, and a full disk keeps the registrar from it.
+    listener = Listener(site)
+    entry = site.receive()
+    listener.publish(waiting=1)
+    site.settle()
+    assert shown(site)[0] == "QUEUED"
+    site.finish(entry.task_id, scored(0.1))
+    assert shown(site) == ("PROVISIONAL", None, None)
+    site.settle()
+    assert shown(site) == ("PROVISIONAL", None, None)
+    late = site.receive(sop="1.2.3.2")
+    listener.publish()
+    site.settle()
+    assert shown(site)[1] is None
+    site.finish(late.task_id, scored(0.9))
+    assert shown(site)[1] == "PNEUMONIA"
+
+
+def test_a_normal_waits_for_what_came_until_its_work_ended_and_no_longer(site: Site) -> None:
+    listener = Listener(site)
+    entry = site.receive()
+    listener.publish(waiting=1)
+    site.settle()
+    site.finish(entry.task_id, scored(0.1))
+    ended = site.study().ready_at_ms
+    with site.sessions.begin() as session:
+        # It has a backlog, and is through with what came until then.
+        inboxes.publish(session, Published(listener.uid, "host", 1, ended, 99))
+    site.settle()
+    assert shown(site) == ("FINAL", "NORMAL", None)
+    assert site.study().force_at_ms >= site.study().ready_at_ms
+
+
+@pytest.mark.parametrize(("probability", "label"), [(0.1, None), (0.9, "PNEUMONIA")])
+def test_a_listener_that_fell_silent_while_films_were_judged_withholds_normal(
+    site: Site, probability: float, label: str | None
+) -> None:
+    silent = Listener(site)
+    entry = site.receive()
+    silent.publish()
+    silent.falls_silent()
+    site.settle()
+    assert shown(site)[0] == "QUEUED"
+    site.finish(entry.task_id, scored(probability))
+    site.settle()
+    assert shown(site)[:2] == ("FINAL" if label else "WITHHELD", label)
+    silent.publish()
+    site.settle()
+    assert shown(site) == ("FINAL", label or "NORMAL", None)
+
+
 def test_a_pneumonia_is_shown_while_a_listener_has_a_backlog(site: Site) -> None:
     Listener(site).publish(behind_ms=5000, waiting=3)
     site.finish(site.receive().task_id, scored(0.9))
@@ -243,10 +295,10 @@ def test_a_study_that_cannot_be_decided_keeps_no_other_from_its_answer(
         site.finish(entry.task_id, scored(0.1))
     site.change("UPDATE inbox SET closed_at = heartbeat_at")
 
-    def undecidable(session: Session, study_id: int, *others: Watermarks) -> Answer:
+    def undecidable(session: Session, study_id: int, *others: Watermarks, **options: bool) -> Answer:
         if study_id == entries[0].study_id:
             raise RuntimeError("made up")
-        return recompute(session, study_id, *others)
+        return recompute(session, study_id, *others, **options)
 
     monkeypatch.setattr("worker.db.tasks.queue.recompute", undecidable)
     site.settle()
