@@ -11,7 +11,7 @@ from tests.faults.films import Maker, Study
 from tests.faults.hook.seams import REGISTER
 from tests.faults.senders import Senders
 from tests.faults.stack import POSTGRESQL, READY_S, Order, port_of, signal_all
-from tests.faults.turn import Turn, kind
+from tests.faults.turn import REACHED_S, Turn, kind
 from tests.support.running import Site
 from tests.support.waiting import wait_until
 
@@ -22,6 +22,7 @@ GROUP = "second listener"
 ASSOCIATIONS = 2
 #: Longer than the 30 s after which a listener counts as silent.
 SILENT_S = 90.0
+NOT_ACKED = "the second listener did not acknowledge its films"
 
 
 def over_two_listeners(maker: Maker, _rng: random.Random, count: int) -> list[Study]:
@@ -54,9 +55,21 @@ class _Second:
         assert port_of(self.site, READY_S), self.running.text()[-2000:]
         return self.running
 
+    def senders(self, turn: Turn) -> Senders:
+        """Begin to send it the films that are its own."""
+        senders = Senders(lambda: port_of(self.site), turn.stack.clock_s, to_second=True)
+        senders.start(turn.studies, ASSOCIATIONS, random.Random(turn.rng.getrandbits(32)))
+        return senders
+
+    def start_again(self) -> None:
+        """Kill it, whatever it does or waits for, and start it; it registers what it acknowledged."""
+        self.running.kill()
+        self.start()
+        wait_until(lambda: not list((self.site.home / "spool" / "new").iterdir()), 60, "its films to be registered")
+
     def close(self) -> None:
         """End in order: it holds nothing any more, and says so."""
-        signal_all([self.running.process.pid], signal.SIGCONT)
+        self.start_again()
         assert self.running.stop() == 0
         shutil.rmtree(self.root)
 
@@ -72,39 +85,42 @@ def _withheld(turn: Turn) -> bool:
     GROUP,
     databases=(POSTGRESQL,),
     plan=over_two_listeners,
+    starts_senders=True,
 )
 def silent_listener(turn: Turn) -> None:
     second = _Second(turn)
     try:
         # Its registrar stands still at the first film, while it goes on to acknowledge films.
         order = Order(second.orders, "before the original is linked into the store", "hang", 1)
-        senders = Senders(lambda: port_of(second.site), turn.stack.clock_s, to_second=True)
-        senders.start(turn.studies, ASSOCIATIONS, random.Random(turn.rng.getrandbits(32)))
-        assert senders.join(60), "the second listener did not acknowledge its films"
-        assert order.pid
+        assert second.senders(turn).join(60), NOT_ACKED
+        assert order.wait(REACHED_S), "the second listener has not begun to register"
+        # The studies begin now, so none of them can be final before its films were acknowledged.
+        turn.start()
         assert turn.senders.join(60), "the first listener did not acknowledge its films"
         signal_all([second.running.process.pid], signal.SIGSTOP)
         wait_until(lambda: _withheld(turn), SILENT_S, "the answers to be withheld because a listener is silent")
         turn.note("all WITHHELD until it came back")
-        second.running.kill()
-        second.start()
-        wait_until(lambda: not list((second.site.home / "spool" / "new").iterdir()), 60, "its films to be registered")
     finally:
         second.close()
 
 
-@kind("second listener killed at a step of registration", GROUP, databases=(POSTGRESQL,), plan=over_two_listeners)
+@kind(
+    "second listener killed at a step of registration",
+    GROUP,
+    databases=(POSTGRESQL,),
+    plan=over_two_listeners,
+    starts_senders=True,
+)
 def kill_second(turn: Turn) -> None:
     second = _Second(turn)
     try:
         order = Order(second.orders, turn.rng.choice(list(REGISTER)), "kill", turn.rng.randint(1, 3))
-        senders = Senders(lambda: port_of(second.site), turn.stack.clock_s, to_second=True)
-        senders.start(turn.studies, ASSOCIATIONS, random.Random(turn.rng.getrandbits(32)))
-        if order.wait(30):
+        turn.start()
+        senders = second.senders(turn)
+        if order.wait(REACHED_S):
             turn.note(order.seam)
             second.running.process.wait(30)
-            second.start()
-        assert senders.join(60), "the second listener did not acknowledge its films"
-        wait_until(lambda: not list((second.site.home / "spool" / "new").iterdir()), 60, "its films to be registered")
+            second.start_again()
+        assert senders.join(60), NOT_ACKED
     finally:
         second.close()

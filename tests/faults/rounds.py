@@ -6,6 +6,7 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -78,8 +79,10 @@ class Campaign:
         self.studies += studies
         self.reader.watch(studies)
         senders = Senders(self.stack.port_now, self.stack.clock_s)
-        turn = Turn(self.stack, senders, maker, rng, studies)
-        senders.start(studies, ASSOCIATIONS, random.Random(rng.getrandbits(32)))
+        start = partial(senders.start, studies, ASSOCIATIONS, random.Random(rng.getrandbits(32)))
+        turn = Turn(self.stack, senders, maker, rng, studies, start)
+        if not kind.starts_senders:
+            start()
         failed = ""
         try:
             kind.hurt(turn)

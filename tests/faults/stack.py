@@ -73,11 +73,8 @@ class Order:
 
     def wait(self, timeout_s: float) -> int | None:
         """The process that took the order; None, and the order is withdrawn, where none came to the seam in time."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if self.pid:
-                return self.pid
-            time.sleep(0.02)
+        with suppress(AssertionError):
+            return wait_until(lambda: self.pid, timeout_s, "a process to take the order")
         with suppress(FileNotFoundError):
             (self._folder / seams.ORDER).rename(self._folder / f"withdrawn-{self._number}")
             return None
@@ -223,12 +220,10 @@ class Stack:
 
 def port_of(site: Site, timeout_s: float = 0.0) -> int | None:
     """The port of a site's live listener; None where none lives within the time."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        port = read_port(site.home / "run" / "listener.port")
-        if port or time.monotonic() >= deadline:
-            return port
-        time.sleep(0.1)
+    found = site.home / "run" / "listener.port"
+    with suppress(AssertionError):
+        return wait_until(lambda: read_port(found), timeout_s, "the port of a listener")
+    return None
 
 
 def signal_all(pids: list[int], number: signal.Signals) -> None:

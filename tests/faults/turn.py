@@ -27,6 +27,8 @@ class Turn:
     maker: Maker
     rng: random.Random
     studies: list[Study]
+    #: Starts the senders; already called unless the kind `starts_senders`.
+    start: Callable[[], None]
     #: What happened, for the protocol: the seams and moments that were drawn.
     steps: list[str] = field(default_factory=list)
     #: How many films the fault itself may let end FAILED.
@@ -74,6 +76,8 @@ class Kind:
     hurt: Hurt
     databases: Sequence[str] = (SQLITE, POSTGRESQL)
     plan: Plan = mixed
+    #: Whether it starts the senders of the round itself.
+    starts_senders: bool = False
     #: Whether it needs the library that stands for the host (a C compiler).
     needs_shim: bool = False
     #: The databases on which the short form plays it.
@@ -89,6 +93,7 @@ def kind(
     *,
     databases: Sequence[str] = (SQLITE, POSTGRESQL),
     plan: Plan = mixed,
+    starts_senders: bool = False,
     needs_shim: bool = False,
     short: Sequence[str] = (),
 ) -> Callable[[Hurt], Hurt]:
@@ -96,7 +101,7 @@ def kind(
 
     def add(hurt: Hurt) -> Hurt:
         assert name not in KINDS
-        KINDS[name] = Kind(name, group, hurt, databases, plan, needs_shim, short)
+        KINDS[name] = Kind(name, group, hurt, databases, plan, starts_senders, needs_shim, short)
         return hurt
 
     return add
