@@ -12,6 +12,10 @@ import getpass
 import logging
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,12 @@ def forget_foreign() -> None:
     for name in [name for name, value in os.environ.items() if _is_foreign(name, value)]:
         del os.environ[name]
         _forgotten.add(name)
+
+
+def replace_all(variables: Mapping[str, str]) -> None:
+    """Let these be the environment of this process, and of its children."""
+    os.environ.clear()
+    os.environ.update(variables)
 
 
 def name_forgotten() -> None:

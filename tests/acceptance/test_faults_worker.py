@@ -14,7 +14,7 @@ import psutil
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from tests.support.running import Site
+from tests.support.running import Site, role
 from tests.support.studies import push, slow_film
 from tests.support.waiting import wait_until
 from worker.db.schema.types import NOW_MS
@@ -94,7 +94,7 @@ def kill_worker(held: Held) -> None:
     """The whole worker: Celery's main process and its child."""
     main = psutil.Process(held.pid).parent()
     assert main is not None
-    assert "work" in main.cmdline(), main.cmdline()
+    assert role(main) == "work", main.cmdline()
     for process in (main, *main.children(recursive=True)):
         process.kill()
 

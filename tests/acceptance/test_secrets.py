@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 
 from tests.support.postgres import own_postgres
 from tests.support.redis_server import own_redis
+from tests.support.running import role
 from tests.support.sites import new_site
 from tests.support.waiting import wait_until
 
@@ -60,7 +61,7 @@ def test_no_password_is_in_a_command_line_a_log_or_an_answer() -> None:
             assert running.port
             wait_until(lambda: has_workers(site), 90, "a worker in SQL")
             shown = command_lines(running)
-            environments = [process.environ() for process in running.descendants() if "worker.cli" in process.cmdline()]
+            environments = [process.environ() for process in running.descendants() if role(process) != "broker"]
             said.append(site.run("status", "--json", check=None))
             # What went wrong is logged with its frames, by every process.
             postgres.kill()

@@ -53,12 +53,18 @@ def kill_pool_parent(turn: Turn) -> None:
 @kind("supervisor killed", GROUP)
 def kill_supervisor(turn: Turn) -> None:
     seams = {**RECEIVE, **REGISTER, **DISPATCH}
-    # The listener's parent is `auscult up`; its children die with it.
+    # The listener's parent is the fork server, whose parent is `auscult up`; all die with it.
     turn.ends_supervisor = True
-    if not turn.at_seam(seams, "kill the parent", most=4):
+    if not turn.at_seam(seams, "kill the grandparent", most=4):
         return
     assert turn.stack.up is not None
     turn.stack.up.process.wait(30)
+
+
+@kind("fork server killed", GROUP)
+def kill_fork_server(turn: Turn) -> None:
+    # Listener and workers die with it.
+    turn.at_seam({**RECEIVE, **REGISTER, **DISPATCH}, "kill the parent", most=4)
 
 
 @kind("everything killed at once", GROUP, short=(SQLITE,))

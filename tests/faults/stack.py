@@ -21,7 +21,7 @@ from tests.faults.hook import seams
 from tests.faults.host import Host
 from tests.support.postgres import PostgresServer
 from tests.support.redis_server import RedisServer
-from tests.support.running import Running, Site, command
+from tests.support.running import Running, Site, command, role
 from tests.support.waiting import wait_until
 from worker.runfiles import read_port
 
@@ -48,7 +48,6 @@ SETTINGS = {
     "AUSCULT_MAX_ATTEMPTS": "5",
 }
 READY_S = 180.0
-SERVES = ("listen", "work")
 
 
 class Order:
@@ -189,18 +188,14 @@ class Stack:
         """The port of the listener that lives now; None where none does within the time."""
         return port_of(self.site, timeout_s)
 
-    def pids(self, role: str = "") -> list[int]:
-        """The processes of the site: all, or those of one role (listen, work, child, broker)."""
+    def pids(self, wanted: str = "") -> list[int]:
+        """The processes of the site: all, or those of one role (`tests.support.running.role`)."""
         if self.up is None or self.has_ended:
             return []
         found: list[int] = []
         with suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self.up.process.pid).children():
-                name = _role(process)
-                if role in ("", name):
-                    found.append(process.pid)
-                if name == "work" and role in ("", "child"):
-                    found += [child.pid for child in process.children(recursive=True)]
+            family = psutil.Process(self.up.process.pid).children(recursive=True)
+            found = [process.pid for process in family if wanted in ("", role(process))]
         return found
 
     def order(self, seam: str, action: str, nth: int = 1) -> Order:
@@ -241,13 +236,6 @@ def _tree(pid: int) -> list[int]:
     with suppress(psutil.NoSuchProcess):
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     return []
-
-
-def _role(process: psutil.Process) -> str:
-    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-        arguments = process.cmdline()
-        return next((name for name in SERVES if name in arguments), "broker")
-    return ""
 
 
 def _of_home(home: str) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -180,6 +181,18 @@ class Running:
         # The process itself is waited for by its Popen, which otherwise never learns the exit code.
         psutil.wait_procs(tree[:-1], timeout=STOP_TIMEOUT_S)
         self.process.wait(STOP_TIMEOUT_S)
+
+
+def role(process: psutil.Process) -> str:
+    """What a process of `auscult up` is, by its title: listen, work, child (of a worker), fork server, broker; "": ended."""
+    try:
+        title, parent = " ".join(process.cmdline()), process.parent()
+    except psutil.NoSuchProcess:
+        return ""
+    # Celery gives its processes titles of their own, with the arguments in brackets; a child has its parent's at first.
+    found = re.match(r"auscult (listen|work|fork server)\b|.*:(?:MainProcess|ForkPoolWorker).*", title)
+    name = (found[1] or "work") if found else "broker"
+    return "child" if name == "work" and parent and role(parent) == "work" else name
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -11,10 +11,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import NoReturn
 
 INTERRUPTED = 130
 #: Files that a command writes may hold films and names of patients, so only their owner may read them.
 OWNER_ONLY = 0o077
+
+
+class Become(BaseException):
+    """Raised in a process that was just forked: it is to begin anew, as the command with these arguments."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(arguments)
+        self.arguments = arguments
 
 
 def main() -> None:
@@ -23,15 +32,12 @@ def main() -> None:
     sys.unraisablehook = _leave_if_interrupted
     # A shell makes the processes that it starts in the background ignore Ctrl-C. Such a process goes on ignoring it.
     is_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_heeded:
-        # There is nothing to clean up yet, and any library could catch an exception in the middle of an import.
-        signal.signal(signal.SIGINT, _leave)
     try:
-        from worker.cli.command import run
-
-        if is_heeded:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        run()
+        while True:
+            try:
+                _run(is_heeded=is_heeded)
+            except Become as begun:
+                sys.argv = [sys.argv[0], *begun.arguments]
     except KeyboardInterrupt:
         _say_interrupted()
         sys.exit(INTERRUPTED)
@@ -44,6 +50,17 @@ def main() -> None:
         if is_heeded:
             # Only the interpreter cleans up from here on; a Ctrl-C now ends the process silently.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run(*, is_heeded: bool) -> NoReturn:
+    if is_heeded:
+        # There is nothing to clean up yet, and any library could catch an exception in the middle of an import.
+        signal.signal(signal.SIGINT, _leave)
+    from worker.cli.command import run
+
+    if is_heeded:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
 
 
 def _leave(*_: object) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -106,11 +106,12 @@ def auscult(
     """
 
 
-def run() -> None:
+def run() -> NoReturn:
     """Run the command line; every expected error ends with one line and an exit code."""
     quiet_tensorflow()
     try:
         app()
+        sys.exit()
     except WorkerError as error:
         _end(str(error), error.exit_code)
     except (DicomIoError, ModelError) as error:
@@ -132,7 +133,7 @@ def _is_database_away(error: Exception) -> bool:
     return isinstance(error, (OperationalError, InterfaceError))
 
 
-def _end(sentence: str, code: int) -> None:
+def _end(sentence: str, code: int) -> NoReturn:
     if sentence:
         from worker.cli.common.output import complain  # loads what prints tables
 

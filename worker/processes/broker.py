@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import WorkerError
-from worker.processes.supervisor import Child, Supervisor
+from worker.processes.supervisor import Child, Program, Supervisor
 from worker.queue.hints import BrokerAway, HintPublisher
 from worker.runfiles import make_run_folder
 from worker.settings import BROKER_SOCKET, run_folder
@@ -85,7 +85,7 @@ def start_broker(settings: Settings, supervisor: Supervisor) -> None:
     """Start the embedded broker and wait until it answers."""
     folder = run_folder(settings)
     socket = _Socket(folder)
-    supervisor.add(Child("broker", broker_command(), cwd=folder, prepare=socket.prepare, is_lost=socket.is_lost))
+    supervisor.add(Child("broker", Program(broker_command(), folder), prepare=socket.prepare, is_lost=socket.is_lost))
     deadline = time.monotonic() + START_TIMEOUT_S
     while not (socket.is_bound() and _answers(settings)):
         supervisor.check()

@@ -10,18 +10,18 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
-from worker.child import die_with_parent
+from worker.child import end_with
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -51,21 +51,69 @@ class ChildRefused(WorkerError):
     """A child process ended because of its settings, and has logged why."""
 
 
+class Process(Protocol):
+    """A running child, as `subprocess.Popen` is one."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the exit code; raises `subprocess.TimeoutExpired`."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal, unless it has ended."""
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+class Startable(Protocol):
+    """What a child runs."""
+
+    def start(self, ready: int | None) -> Process:
+        """Start it; `ready`: a file descriptor that is handed over as `--ready-fd`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command line."""
+
+    command: Sequence[str]
+    cwd: Path | None = None
+
+    def start(self, ready: int | None) -> Process:
+        """Start it; it is killed when this process dies."""
+        return subprocess.Popen(
+            [*self.command, *(() if ready is None else ("--ready-fd", str(ready)))],
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
+            # Own process group: a Ctrl-C reaches the supervisor alone, which ends the children in order.
+            process_group=0,
+            pass_fds=() if ready is None else (ready,),
+            preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - children are started from the main thread
+        )
+
+
 @dataclass(slots=True)
 class Child:
     """One child process and how to start it."""
 
     name: str
-    command: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: Path | None = None
+    runs: Startable
     #: Called before each start.
     prepare: Callable[[], None] | None = None
     #: Whether the running child cannot be reached any more until it is restarted.
     is_lost: Callable[[], bool] | None = None
     #: Whether it takes `--ready-fd` and writes to it when it is ready.
     announces: bool = False
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     started: float = 0.0
     quick_ends: int = 0
     #: Whether it has ever run for longer than any start takes.
@@ -79,20 +127,9 @@ class Child:
         if self.prepare:
             self.prepare()
         self.started, self.due = time.monotonic(), None
-        command, handed = list(self.command), self._open_announcement()
-        if handed is not None:
-            command += ["--ready-fd", str(handed)]
+        handed = self._open_announcement()
         try:
-            # Own process group: a Ctrl-C reaches the supervisor alone, which ends the children in order.
-            self.process = subprocess.Popen(
-                command,
-                env=dict(self.env) or None,
-                cwd=self.cwd,
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-                pass_fds=() if handed is None else (handed,),
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - children are started from the main thread
-            )
+            self.process = self.runs.start(handed)
         finally:
             if handed is not None:
                 os.close(handed)
@@ -228,17 +265,3 @@ def _check_restart(child: Child, code: int) -> None:
     if child.quick_ends >= GIVE_UP_AFTER:
         msg = f"{child.name} ended {GIVE_UP_AFTER} times in a row, last with exit code {code}; its log says why"
         raise ChildFailed(msg)
-
-
-def auscult(*arguments: str) -> list[str]:
-    """The command line that runs an Auscult verb with this very Python."""
-    return [sys.executable, "-m", "worker.cli", *arguments]
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    def prepare() -> None:
-        die_with_parent()
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from worker.database import connect, make_home, open_database
 from worker.errors import DatabaseUnavailable, WorkerError
 from worker.models.active import check_active_bundle, check_first_start
 from worker.processes.broker import start_broker
-from worker.processes.supervisor import Child, Supervisor, auscult
+from worker.processes.forks import ForkServer
+from worker.processes.supervisor import Child, Supervisor
 from worker.runfiles import clear_port, home_locked
 from worker.settings import Settings, child_environment, port_file
 
@@ -38,7 +39,8 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
     """Start broker, listener and workers, for one ``command`` of a data folder at a time; end them in order on exit."""
     check_first_start(settings)
     make_home(settings)
-    with home_locked(settings.home, command):
+    # First of all that serves: it forks this process, and what is open by then would be open in every child.
+    with closing(ForkServer(child_environment(settings))) as forks, home_locked(settings.home, command):
         check_start(settings)
         supervisor = Supervisor()
         supervisor.handle_signals()
@@ -49,10 +51,9 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
             if not settings.broker_url:
                 start_broker(settings, supervisor)
             clear_port(port_file(settings))
-            env = child_environment(settings)
-            listener = supervisor.add(Child("listener", auscult("listen"), env, announces=True))
+            listener = supervisor.add(Child("listener", forks.verb("listen"), announces=True))
             for number in range(settings.processes):
-                supervisor.add(Child(f"worker {number + 1}", auscult("work"), env))
+                supervisor.add(Child(f"worker {number + 1}", forks.verb("work")))
             yield Stack(supervisor, listener)
         finally:
             supervisor.stop()
@@ -92,9 +93,10 @@ def run_workers(settings: Settings, processes: int) -> None:
     """Several worker processes side by side, each restarted when it ends."""
     supervisor = Supervisor()
     supervisor.handle_signals()
-    try:
-        for number in range(processes):
-            supervisor.add(Child(f"worker {number + 1}", auscult("work"), child_environment(settings)))
-        supervisor.run()
-    finally:
-        supervisor.stop()
+    with closing(ForkServer(child_environment(settings))) as forks:
+        try:
+            for number in range(processes):
+                supervisor.add(Child(f"worker {number + 1}", forks.verb("work")))
+            supervisor.run()
+        finally:
+            supervisor.stop()

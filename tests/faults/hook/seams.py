@@ -134,7 +134,18 @@ def _eat() -> None:
         held.append(bytearray(64 << 20))
 
 
-_ACTIONS = {"kill": _kill, "kill the parent": _kill_parent, "stop": _stop, "hang": _hang, "eat memory": _eat}
+def _kill_grandparent() -> None:
+    os.kill(int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+
+
+_ACTIONS = {
+    "kill": _kill,
+    "kill the parent": _kill_parent,
+    "kill the grandparent": _kill_grandparent,
+    "stop": _stop,
+    "hang": _hang,
+    "eat memory": _eat,
+}
 
 
 class _Finder(importlib.abc.MetaPathFinder):

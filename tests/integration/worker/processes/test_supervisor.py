@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.waiting import wait_until
 from worker.processes import supervisor as supervisor_module
-from worker.processes.supervisor import GIVE_UP_AFTER, Child, ChildFailed, ChildRefused, Supervisor
+from worker.processes.supervisor import GIVE_UP_AFTER, Child, ChildFailed, ChildRefused, Program, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +41,8 @@ def supervisor() -> Iterator[Supervisor]:
     made.stop()
 
 
-def python(code: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-c", code, *map(str, arguments)]
+def python(code: str, *arguments: object) -> Program:
+    return Program([sys.executable, "-c", code, *map(str, arguments)])
 
 
 def test_a_killed_child_is_started_again(supervisor: Supervisor) -> None:
@@ -171,13 +171,13 @@ def test_a_supervisor_that_is_killed_leaves_no_child_behind(tmp_path: Path, wait
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from worker.processes.supervisor import Child, Supervisor\n"
+        "from worker.processes.supervisor import Child, Program, Supervisor\n"
         "supervisor = Supervisor()\n"
-        f"child = supervisor.add(Child('waits', [sys.executable, '-c', {waits!r}]))\n"
+        f"child = supervisor.add(Child('waits', Program([sys.executable, '-c', {waits!r}])))\n"
         "Path(sys.argv[1]).write_text(str(child.process.pid))\n"
         "supervisor.run()\n"
     )
-    process = subprocess.Popen(python(code, pid_file))
+    process = subprocess.Popen(python(code, pid_file).command)
     try:
         wait_until(lambda: pid_file.exists() and bool(pid_file.read_text()), 30, "the child's pid")
         child = psutil.Process(int(pid_file.read_text()))
