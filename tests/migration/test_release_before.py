@@ -27,8 +27,9 @@ NAMED = re.compile(r"release before: commit ([0-9a-f]{40}), schema (\d{4})")
 OLD = """
 import json, sys
 import worker
-from tests.database import Site, scored
-from worker.db import claims, queries
+from tests.support.database import Site, scored
+from worker.db.read import queries
+from worker.db.tasks import claims
 
 assert worker.__file__.startswith(sys.argv[2]), worker.__file__
 site = Site(sys.argv[1])
