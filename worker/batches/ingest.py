@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DataError, IntegrityError
@@ -229,7 +229,8 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path], *, wra
     filing = Filing(
         database.sessions,
         open_store(settings, database),
-        StudyClock.of(settings),
+        # The files of a study may lie far apart.
+        replace(StudyClock.of(settings), is_held=True),
         source="",
         policy=rejection_policy(settings),
     )

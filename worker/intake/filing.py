@@ -32,10 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StudyClock:
-    """When a study counts as complete: quiet time after its last object, and the longest wait, in milliseconds."""
+    """When a study counts as complete: quiet time after its last object, and the longest wait, in milliseconds.
+
+    `is_held`: no quiet time counts, as who files its objects says when all are there (`release_studies`).
+    """
 
     quiet_ms: int
     max_wait_ms: int
+    is_held: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> StudyClock:
@@ -113,6 +117,7 @@ class Filing:
                 max_wait_ms=self._clock.max_wait_ms,
                 arrived_ms=arrived_ms,
                 priority=self._priority,
+                is_held=self._clock.is_held,
                 rejection=rejection,
                 policy=self._policy,
             )

@@ -78,13 +78,15 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
     received_at: datetime | None = None,
     arrived_ms: int | None = None,
     priority: int = 0,
+    is_held: bool = False,
     rejection: RejectionDocument | None = None,
     policy: RejectionPolicy = NO_REJECTIONS,
 ) -> Registration:
     """Write the rows of one object in the caller's transaction; bytes that came before are only counted.
 
     `source`: its sender, by default the AE title in its file meta information; `arrived_ms`: when it was acknowledged,
-    on the database's clock, by default now: its quiet time begins there. Its task names the model that is active in
+    on the database's clock, by default now: its quiet time begins there. `is_held`: its study waits for
+    `release_studies`, at most its longest wait, and not for a quiet time. Its task names the model that is active in
     this transaction; raises `NoActiveModel` without one. `rejection`: what it rejects, if it is a rejection note;
     `policy`: what the site does about those.
     """
@@ -100,6 +102,7 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
         quiet_ms=quiet_ms,
         max_wait_ms=max_wait_ms,
         priority=priority,
+        is_held=is_held,
         clock_ms=clock,
         arrived_ms=clock if arrived_ms is None else min(arrived_ms, clock),
         at=received_at or moment,

@@ -33,6 +33,8 @@ class Arrival:
     quiet_ms: int
     max_wait_ms: int
     priority: int
+    #: Whether its source will say when it has sent all.
+    is_held: bool
     clock_ms: int
     arrived_ms: int
     at: datetime
@@ -40,7 +42,8 @@ class Arrival:
     @property
     def ready_at_ms(self) -> int:
         """When a study counts as complete if this is its last object, in ms."""
-        return min(self.arrived_ms + self.quiet_ms, self.clock_ms + self.max_wait_ms)
+        longest = self.clock_ms + self.max_wait_ms
+        return longest if self.is_held else min(self.arrived_ms + self.quiet_ms, longest)
 
     @property
     def patient(self) -> Patient:

@@ -9,19 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
 from dicom_io.reasons import Reason
 from tests.support.films import ramp
 from tests.support.objects import Made
+from tests.support.sites import make_study
 from worker.batches.ingest import ingest
 from worker.batches.sources import MEDIA_DIRECTORY, Kind, Skip, Skipped, gather
 from worker.database import open_database
+from worker.db.filing.registry import release_studies
+from worker.db.read import queries
+from worker.db.schema.states import StudyState
+from worker.db.schema.study import Study
 from worker.errors import UsageError
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from sqlalchemy.orm import Session
 
     from worker.batches.ingest import Intake
     from worker.database import Database
@@ -159,6 +167,28 @@ def test_links_to_files_are_followed_each_file_once_and_the_rest_is_named(tmp_pa
     assert found == ["a", "gone", "loop", "own", "own too"]
     assert skipped.counts == {Skip.SEEN: 1, Skip.LINKED_FOLDER: 1, Skip.SPECIAL: 1}
     assert str(links / "c") in " ".join(skipped.sentences())
+
+
+def test_no_study_is_complete_before_the_last_file_was_read(
+    opened: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Beside it a listener settles what has had its quiet time.
+    settings = load_settings(home=tmp_path / "home", quiet_s=0)
+    (tmp_path / "films").mkdir()
+    make_study(tmp_path / "films", films=2)
+    seen = []
+
+    def settled_before(session: Session, study_ids: Sequence[int]) -> None:
+        queries.settle(session)
+        seen.extend(session.execute(select(Study.state)).scalars())
+        release_studies(session, study_ids)
+
+    monkeypatch.setattr("worker.batches.ingest.release_studies", settled_before)
+    ingest(settings, opened, [tmp_path / "films"])
+    assert seen == [StudyState.RECEIVING]
+    with opened.sessions() as session:
+        ((state, revision),) = session.execute(select(Study.state, Study.revision)).all()
+    assert (state.is_terminal, revision) == (True, 1)
 
 
 def taken(settings: Settings, database: Database, source: Path) -> Intake:

@@ -386,7 +386,7 @@ def test_a_row_that_is_deleted_while_an_arrival_waits_for_it_is_waited_for_no_lo
 
     now = datetime.now(UTC)
     with holding.site.sessions.begin() as session:
-        arrival = Arrival(facts_of(), Aliases(session), "a", "", "", "k", "", 0, 0, 0, 1, 1, now)
+        arrival = Arrival(facts_of(), Aliases(session), "a", "", "", "k", "", 0, 0, 0, False, 1, 1, now)
         assert [study.study_uid for study in lock_rows(session, arrival, also=[999_999]).own] == ["1.2.3"]
 
 
