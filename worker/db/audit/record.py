@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from worker.db.audit.codes import CODES, EventOutcome
 from worker.db.schema.audit import AuditEvent
-from worker.db.schema.sql import fitted
+from worker.db.schema.sql import fitted, table_of
 from worker.db.schema.types import now_utc
 from worker.environment import login
 
@@ -50,6 +50,9 @@ class Actor:
     def process(cls, name: str) -> Actor:
         """A process of this machine that acts by itself."""
         return cls(name, socket.gethostname())
+
+
+_ADD = insert(table_of(AuditEvent)).values(at=now_utc()).returning(table_of(AuditEvent).c.id)
 
 
 def record(  # noqa: PLR0913 - a row has as many columns, and each caller names the few it fills
@@ -103,8 +106,7 @@ def record(  # noqa: PLR0913 - a row has as many columns, and each caller names 
         "sop_uid": storable(sop_uid),
         "detail": bounded_json(detail or {}),
     }
-    added = insert(AuditEvent).values(at=now_utc(), **fitted(AuditEvent, values)).returning(AuditEvent.id)
-    return session.execute(added).scalar_one()
+    return int(session.execute(_ADD, fitted(AuditEvent, values)).scalar_one())
 
 
 def storable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from dicom_io.reasons import Reason
 from worker.db.audit.codes import Act
@@ -32,6 +32,14 @@ def rows_named(session: Session, document: RejectionDocument | None) -> set[int]
     for some in chunks([reference.sop_uid for reference in document.references]):
         images |= set(session.scalars(select(Image.id).where(Image.sop_uid.in_(some))))
     return studies_of(session, images)
+
+
+# Built once: each registration executes it.
+_MET = (
+    select(Withdrawal.id)
+    .where(Withdrawal.image_id == bindparam("image"), Withdrawal.verdict == NoteVerdict.APPLIED)
+    .limit(1)
+)
 
 
 def follow_notes(
@@ -124,9 +132,8 @@ def _came_again(
 
 def _refuse_again(session: Session, arrival: Arrival, image_id: int, policy: RejectionPolicy) -> None:
     """Record the refusal of a withdrawn film that was sent again."""
-    met = select(Withdrawal.id).where(Withdrawal.image_id == image_id, Withdrawal.verdict == NoteVerdict.APPLIED)
     # Most images have met no note: this is asked first, because the whole condition takes its time.
-    if policy.sent_again is not SentAgain.REJECT or session.execute(met.limit(1)).first() is None:
+    if policy.sent_again is not SentAgain.REJECT or session.execute(_MET, {"image": image_id}).first() is None:
         return
     named = (
         select(RejectionNote)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import bindparam, case, select, update
 
 from dicom_io.inbox.journal import RefusalKind
 from worker.db.answers.recompute import lock_study_of_image, recompute
@@ -62,6 +62,20 @@ class Registration:
     lacked_original: bool = False
     #: Whether these bytes came before and a purge took their original.
     is_purged: bool = False
+
+
+# Built once: each registration executes it.
+_SENT_BEFORE = (
+    select(Image.id)
+    .join(Receipt, Receipt.image_id == Image.id)
+    .where(
+        Image.study_id == bindparam("row"),
+        Image.revision == bindparam("part"),
+        Image.id != bindparam("image"),
+        Receipt.source == bindparam("sender"),
+    )
+    .limit(1)
+)
 
 
 def register(  # noqa: PLR0913 - one named value each for what an object is, who sent it and how its study waits
@@ -142,25 +156,18 @@ def _tasks_of(session: Session, assignment: Assignment, arrival: Arrival) -> Ima
     """Create the tasks of a new image; a known one keeps its live task."""
     if not assignment.is_new:
         return ImageTasks(live_task(session, assignment.image_id))
-    session.execute(update(Image).where(Image.id == assignment.image_id).values(revision=assignment.study.revision))
-    priority = arrival.priority or priority_of(assignment.study.requested_priority)
-    return insert_tasks(session, assignment.study, assignment.image_id, priority)
+    study, image_id = assignment.study, assignment.image_id
+    if study.revision != assignment.revision:
+        session.execute(update(Image).where(Image.id == image_id).values(revision=study.revision))
+    priority = arrival.priority or priority_of(study.requested_priority)
+    return insert_tasks(session, study, image_id, priority, has_versions=assignment.has_versions)
 
 
 def _audit(session: Session, assignment: Assignment, arrival: Arrival) -> None:
     """Record that a source sends to a study: one event for each revision and source, at its first new object."""
     study = assignment.study
-    before = (
-        select(Image.id)
-        .join(Receipt, Receipt.image_id == Image.id)
-        .where(
-            Image.study_id == study.id,
-            Image.revision == study.revision,
-            Image.id != assignment.image_id,
-            Receipt.source == arrival.source,
-        )
-    )
-    if session.execute(before.limit(1)).first() is not None:
+    sent = {"row": study.id, "part": study.revision, "image": assignment.image_id, "sender": arrival.source}
+    if session.execute(_SENT_BEFORE, sent).first() is not None:
         return
     # The listener writes the address as a URI, dicom://10.0.0.1, which Source Presentation Address asks for.
     address = arrival.facts.peer.rpartition("://")[2]
@@ -201,8 +208,10 @@ def _settled(
     )
     for study_id in sorted(changed):
         recompute(session, study_id)
-    of_image = select(Image.store_key, Image.original_purged_at).where(Image.id == assignment.image_id)
-    store_key, purged_at = session.execute(of_image).one()
+    store_key, purged_at = arrival.store_key, None
+    if not assignment.is_new:
+        of_image = select(Image.store_key, Image.original_purged_at).where(Image.id == assignment.image_id)
+        store_key, purged_at = session.execute(of_image).one()
     return Registration(
         study.id,
         assignment.image_id,

@@ -49,6 +49,10 @@ class Assignment:
     study: Study
     image_id: int
     is_new: bool
+    #: The revision that the row had, and a new image has.
+    revision: int
+    #: Whether other versions of the film are on record, in any row.
+    has_versions: bool
     #: Whether what counts in the row changed.
     is_changed: bool = False
     #: Whether that took the place of another version.
@@ -106,7 +110,7 @@ class _Assigner:
         home = self._home(film)
         image_id = known.image_id if known else add_version(self._session, home, arrival)
         record_receipt(self._session, image_id, arrival, is_new=known is None)
-        assignment = Assignment(home, image_id, known is None)
+        assignment = Assignment(home, image_id, known is None, home.revision, bool(self._versions))
         if known is None:
             new = Version(
                 image_id, home.id, home.study_uid, arrival.patient, arrival.pixels, arrival.sha256, is_current=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, true, update
 from sqlalchemy.orm import aliased
 
 from worker.db.identity.rules import Transmission
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 #: `conflict.who` of a conflict that ended by what its sources sent.
 SOURCE = "source"
 _WITHDRAWN_WHY = "every source of the contradicting objects has since sent them in the study that held them"
+
+
+# Built once: each registration executes it.
+_UNDECIDED = select(Conflict).where(
+    or_(Conflict.sop_uid == bindparam("sop"), Conflict.sop_uid == ""),
+    or_(Conflict.held_study_id == bindparam("row"), Conflict.claim_study_id == bindparam("row")),
+    or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN),
+)
 
 
 def open_conflict(session: Session, kind: ConflictKind, held_id: int, claim_id: int, sop_uid: str = "") -> None:
@@ -122,6 +130,8 @@ def _is_open_between(session: Session, ends: set[int], sop_uid: str) -> bool:
 def by_age(session: Session, study_ids: Iterable[int], sop_uid: str = "") -> list[int]:
     """Rows in the order of their first objects, or of those of one SOP Instance UID."""
     ids = sorted(study_ids)
+    if len(ids) < 2:
+        return ids
     arrivals = select(Image.study_id, func.min(Receipt.first_at_ms)).join(Receipt, Receipt.image_id == Image.id)
     of_object = arrivals.where(Image.sop_uid == sop_uid) if sop_uid else arrivals
     rows = session.execute(of_object.where(Image.study_id.in_(ids)).group_by(Image.study_id)).all()
@@ -135,11 +145,8 @@ def review(session: Session, study_id: int, sop_uid: str) -> set[int]:
     Returns the rows whose conflicts changed. A withdrawn object goes on counting in its own row, which alone stays in
     doubt: a film is not lost because its UID belongs to another one.
     """
-    scope = or_(Conflict.sop_uid == sop_uid, Conflict.sop_uid == "")
-    named = or_(Conflict.held_study_id == study_id, Conflict.claim_study_id == study_id)
-    undecided = or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN)
     touched: set[int] = set()
-    for conflict in session.scalars(select(Conflict).where(scope, named, undecided)).all():
+    for conflict in session.scalars(_UNDECIDED, {"row": study_id, "sop": sop_uid}).all():
         ends = {conflict.held_study_id, conflict.claim_study_id}
         if _put_in_order(session, conflict):
             touched |= ends

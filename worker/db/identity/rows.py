@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, cast, func, insert, or_, select, update
+from sqlalchemy import BigInteger, String, bindparam, cast, func, insert, literal, or_, select, update
 
 from worker.db.identity.aliases import shared_lock
 from worker.db.identity.conflicts import move_conflicts, transmissions_in
 from worker.db.identity.priorities import follow_request, priority_of
 from worker.db.identity.rules import Patient, StudyRow, counting
-from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.sql import fitted, insert_unless_there, table_of
 from worker.db.schema.states import FILM, StudyState
 from worker.db.schema.study import Correction, Image, Study
 from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
@@ -42,6 +42,35 @@ STUDY_COLUMNS = (
 )
 
 
+# Statements that each registration executes are built once: to build one costs several times what SQLite takes for it.
+_CLOCKS = select(now_ms(), now_utc())
+_TURN = select(
+    shared_lock(),
+    func.pg_advisory_xact_lock(func.hashtextextended(bindparam("uid", type_=String), cast(0, BigInteger))),
+)
+_OWN_AND_HOLDERS = (
+    select(Study.id, literal(1))
+    .where(Study.study_uid == bindparam("study"), Study.merged_into_id.is_(None))
+    .union_all(select(Image.study_id, literal(0)).where(Image.sop_uid == bindparam("sop")))
+)
+_LOCK_ROWS = (
+    select(Study)
+    .where(Study.id.in_(bindparam("ids", expanding=True)))
+    .order_by(Study.id)
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+_MAKE_CURRENT = (
+    update(table_of(Image))
+    .where(
+        Image.study_id == bindparam("of_study"),
+        Image.sop_uid == bindparam("of_sop"),
+        Image.sha256 == bindparam("of_sha"),
+    )
+    .values(is_current=True)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Locked:
     """The rows that an arrival may change: those of its Study Instance UID, and others with its SOP Instance UID."""
@@ -55,30 +84,27 @@ def clocks(session: Session, sop_uid: str) -> tuple[int, datetime]:
 
     A patient merge is waited for, too.
     """
-    wanted: list[Any] = [now_ms(), now_utc()]
     if session.get_bind().dialect.name == "postgresql":
-        key = func.hashtextextended(sop_uid, cast(0, BigInteger))
-        session.execute(select(shared_lock(), func.pg_advisory_xact_lock(key))).all()
-    clock, moment = session.execute(select(*wanted)).one()
+        session.execute(_TURN, {"uid": sop_uid}).all()
+    clock, moment = session.execute(_CLOCKS).one()
     return clock, moment
 
 
 def lock_rows(session: Session, arrival: Arrival, also: Iterable[int] = ()) -> Locked:
     """Lock the rows that an arrival may change, and `also` these; the first row of a new study is added."""
     uid, sop_uid = arrival.facts.study_uid, arrival.facts.sop_uid
-    own = select(Study.id).where(Study.study_uid == uid, Study.merged_into_id.is_(None))
-    holders = select(Image.study_id).where(Image.sop_uid == sop_uid)
     locked: dict[int, Study] = {}
     #: Rows that were deleted before they could be locked.
     gone: set[int] = set()
     while True:
-        if not session.execute(own.limit(1)).first():
+        found = session.execute(_OWN_AND_HOLDERS, {"study": uid, "sop": sop_uid}).all()
+        if not any(is_own for _, is_own in found):
             insert_unless_there(session, Study, [_values(arrival, 0)], "study_uid", "side")
-        missing = {*session.scalars(own.union(holders)), *also} - locked.keys() - gone
+            found = session.execute(_OWN_AND_HOLDERS, {"study": uid, "sop": sop_uid}).all()
+        missing = {*(study_id for study_id, _ in found), *also} - locked.keys() - gone
         if not missing:
             break
-        rows = select(Study).where(Study.id.in_(missing)).order_by(Study.id).with_for_update(key_share=True)
-        locked |= {study.id: study for study in session.scalars(rows.execution_options(populate_existing=True))}
+        locked |= {study.id: study for study in session.scalars(_LOCK_ROWS, {"ids": sorted(missing)})}
         gone |= missing - locked.keys()
     live = [study for study in locked.values() if study.merged_into_id is None]
     return Locked(
@@ -259,8 +285,7 @@ def set_current(session: Session, study_ids: Iterable[int], sop_uid: str, sha256
 
 def make_current(session: Session, study_id: int, sop_uid: str, sha256: str) -> None:
     """Let a version of a film count in a row in which none does."""
-    version = update(Image).where(Image.study_id == study_id, Image.sop_uid == sop_uid, Image.sha256 == sha256)
-    session.execute(version.values(is_current=True).execution_options(**_UNSYNCED))
+    session.execute(_MAKE_CURRENT, {"of_study": study_id, "of_sop": sop_uid, "of_sha": sha256})
 
 
 _UNSYNCED: dict[str, Any] = {"synchronize_session": False}

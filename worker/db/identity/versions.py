@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from worker.db.identity.arrivals import pixels_of
 from worker.db.identity.rules import Patient, Transmission, Version
-from worker.db.schema.sql import fitted
+from worker.db.schema.sql import fitted, table_of
 from worker.db.schema.study import Image, Receipt, Study
 from worker.db.schema.types import CLOCK_SLACK_MS
 
@@ -42,32 +42,35 @@ GATE_COLUMNS = (
 _IMAGE_COLUMNS = ("series_uid", "sop_uid", "issuer_of_patient_id", "peer", *GATE_COLUMNS)
 
 
+_COLUMNS = (
+    Image.id,
+    Image.sha256,
+    Image.sop_uid,
+    Image.is_current,
+    Image.patient_key,
+    Image.issuer_of_patient_id.label("issuer"),
+    Image.pixel_sha256,
+    Image.has_pixel_data,
+    Study.id.label("study_id"),
+    Study.study_uid,
+    Study.patient_id.label("row_patient"),
+    Study.issuer_of_patient_id.label("row_issuer"),
+)
+_VERSIONS = select(*_COLUMNS).join(Study, Study.id == Image.study_id).order_by(Image.id)
+# Built once: each registration executes these.
+_VERSIONS_OF = _VERSIONS.where(Image.sop_uid == bindparam("sop"))
+_ADD_IMAGE = insert(table_of(Image)).returning(table_of(Image).c.id)
+_ADD_RECEIPT = insert(table_of(Receipt))
+
+
 def versions_of(session: Session, aliases: Aliases, sop_uid: str) -> list[Version]:
     """All versions of an object on record, in any study, each of the patient who is meant by now."""
-    return _versions(session, aliases, Image.sop_uid == sop_uid)
+    return [_version(row, aliases) for row in session.execute(_VERSIONS_OF, {"sop": sop_uid}).all()]
 
 
 def versions_in(session: Session, aliases: Aliases, study_ids: Sequence[int]) -> list[Version]:
     """All versions of all objects in these rows."""
-    return _versions(session, aliases, Image.study_id.in_(study_ids))
-
-
-def _versions(session: Session, aliases: Aliases, which: ColumnElement[bool]) -> list[Version]:
-    columns = (
-        Image.id,
-        Image.sha256,
-        Image.sop_uid,
-        Image.is_current,
-        Image.patient_key,
-        Image.issuer_of_patient_id.label("issuer"),
-        Image.pixel_sha256,
-        Image.has_pixel_data,
-        Study.id.label("study_id"),
-        Study.study_uid,
-        Study.patient_id.label("row_patient"),
-        Study.issuer_of_patient_id.label("row_issuer"),
-    )
-    found = select(*columns).join(Study, Study.id == Image.study_id).where(which).order_by(Image.id)
+    found = _VERSIONS.where(Image.study_id.in_(study_ids))
     return [_version(row, aliases) for row in session.execute(found).all()]
 
 
@@ -96,7 +99,7 @@ def add_version(session: Session, study: Study, arrival: Arrival) -> int:
         "pixel_sha256": arrival.pixel_sha256,
         "film_header_sha256": arrival.film_header_sha256,
     }
-    return session.execute(insert(Image).values(values).returning(Image.id)).scalar_one()
+    return int(session.execute(_ADD_IMAGE, values).scalar_one())
 
 
 def record_receipt(session: Session, image_id: int, arrival: Arrival, *, is_new: bool) -> None:
@@ -108,7 +111,7 @@ def record_receipt(session: Session, image_id: int, arrival: Arrival, *, is_new:
     receipt = None if is_new else session.scalar(of_source)
     if receipt is None:
         at = {"first_at_ms": arrival.arrived_ms, "last_at_ms": arrival.arrived_ms, "last_key": arrival.store_key}
-        session.execute(insert(Receipt).values(image_id=image_id, source=source, **at))
+        session.execute(_ADD_RECEIPT, {"image_id": image_id, "source": source, **at})
     elif receipt.last_key != arrival.store_key:
         receipt.first_at_ms = min(receipt.first_at_ms, arrival.arrived_ms)
         if arrival.arrived_ms >= receipt.last_at_ms:

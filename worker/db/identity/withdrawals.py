@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from worker.db.identity.aliases import Aliases
@@ -96,6 +96,15 @@ def _applies(image_id: Any, effects: Sequence[NoteEffect], after: Any = None) ->
     )
 
 
+# Built once: each registration executes it.
+_NAMED = (
+    select(RejectedObject, RejectionNote)
+    .join(RejectionNote, RejectionNote.id == RejectedObject.note_id)
+    .where(RejectedObject.sop_uid.in_(bindparam("sops", expanding=True)), RejectionNote.verdict == NoteVerdict.APPLIED)
+    .order_by(RejectedObject.id)
+)
+
+
 def meet(session: Session, sop_uids: Sequence[str], *, restores: bool) -> set[int]:
     """Apply notes to images with these SOP Instance UIDs, as far as both are on record. Returns the images that changed.
 
@@ -103,12 +112,7 @@ def meet(session: Session, sop_uids: Sequence[str], *, restores: bool) -> set[in
     """
     changed: set[int] = set()
     for some in chunks(sop_uids):
-        named = session.execute(
-            select(RejectedObject, RejectionNote)
-            .join(RejectionNote, RejectionNote.id == RejectedObject.note_id)
-            .where(RejectedObject.sop_uid.in_(some), RejectionNote.verdict == NoteVerdict.APPLIED)
-            .order_by(RejectedObject.id)
-        ).all()
+        named = session.execute(_NAMED, {"sops": list(some)}).all()
         if not named:
             continue
         aliases = Aliases(session)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, String, and_, or_, text
+from sqlalchemy import ClauseElement, ColumnElement, String, and_, or_, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sqlalchemy import Table
     from sqlalchemy.orm import Session
 
     from worker.db.schema.study import Base
@@ -22,22 +24,34 @@ _CHUNK = 500
 IS_OPEN = text("task.state IN ('PENDING', 'CLAIMED')")
 
 
+def table_of(entity: type[Base]) -> Table:
+    """The table of an entity: statements on it skip what the ORM adds to each execution."""
+    return cast("Table", entity.__table__)
+
+
 def insert_unless_there(session: Session, table: type[Base], rows: Sequence[dict[str, Any]], *key: str) -> set[Any]:
     """Insert rows except those whose unique key (the columns named) exists; returns the first column of those inserted."""
     values = [fitted(table, row) for row in rows]
-    statement = _insert(session, table).values(values).on_conflict_do_nothing(index_elements=key)
-    return set(session.scalars(statement.returning(table.__table__.c[key[0]])))
+    statement = _insert_ignoring(session.get_bind().dialect.name, table, key)
+    if len(values) == 1 and not any(isinstance(value, ClauseElement) for value in values[0].values()):
+        # The statement is the same each time, so that it is compiled once.
+        return set(session.scalars(statement, values[0]))
+    return set(session.scalars(statement.values(values)))
 
 
-def _insert(session: Session, table: type[Base]) -> Any:
-    """An INSERT that knows ON CONFLICT; the dialect of the other database is not loaded."""
-    if session.get_bind().dialect.name == "postgresql":
+@functools.cache
+def _insert_ignoring(dialect: str, entity: type[Base], key: tuple[str, ...]) -> Any:
+    """An INSERT that leaves out what exists by this key; the dialect of the other database is not loaded."""
+    table = table_of(entity)
+    if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
+        statement: Any = postgresql.insert(table)
+    else:
+        from sqlalchemy.dialects import sqlite
 
-    return sqlite.insert(table)
+        statement = sqlite.insert(table)
+    return statement.on_conflict_do_nothing(index_elements=key).returning(table.c[key[0]])
 
 
 def fitted(table: type[Base], values: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from dicom_io.reasons import Outcome, Reason
 from worker.db.answers.recompute import recompute
 from worker.db.models.bundles import in_use
+from worker.db.schema.sql import table_of
 from worker.db.schema.states import OPEN_TASK_STATES, TaskState
 from worker.db.schema.study import Result, Study, Task
 from worker.db.schema.types import now_utc
@@ -32,15 +33,21 @@ class ImageTasks:
     shadow_id: int | None = None
 
 
-def insert_tasks(session: Session, study: Study, image_id: int, priority: int) -> ImageTasks:
+# Built once: each registration executes it.
+_ADD_TASK = insert(table_of(Task)).values(created_at=now_utc()).returning(table_of(Task).c.id)
+
+
+def insert_tasks(
+    session: Session, study: Study, image_id: int, priority: int, *, has_versions: bool = True
+) -> ImageTasks:
     """Add the task of the active model, and that of the shadow if there is one; raises `NoActiveModel`.
 
     Where the film was judged as another version that differs in names alone, the task ends at once with that result.
-    The shadow has judged that version, or will: the film is compared once.
+    The shadow has judged that version, or will: the film is compared once. `has_versions`: whether there are others.
     """
     models = in_use(session)
     live_id = _insert(session, study, image_id, models.active_id, priority)
-    known = result_to_take(session, image_id, models.active_id)
+    known = result_to_take(session, image_id, models.active_id) if has_versions else None
     if known is not None:
         take_over(session, live_id, image_id, known)
         return ImageTasks(live_id)
@@ -115,6 +122,5 @@ def _insert(  # noqa: PLR0913 - the columns of a task
         "not_before_ms": 0,
         "lease_token": 0,
         "hint_count": 0,
-        "created_at": now_utc(),
     }
-    return session.execute(insert(Task).values(values).returning(Task.id)).scalar_one()
+    return int(session.execute(_ADD_TASK, values).scalar_one())
