@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from dicom_io.header.facts import GateFacts
 from dicom_io.reasons import Outcome
@@ -17,7 +17,7 @@ from worker.db.answers.recompute import lock_study_of_image, recompute
 from worker.db.answers.results import Judgement, TaskReference, failed, record
 from worker.db.identity.versions import GATE_COLUMNS
 from worker.db.schema.engine import in_transaction
-from worker.db.schema.sql import IS_OPEN, fitted, is_claimable
+from worker.db.schema.sql import IS_OPEN, fitted, is_claimable, table_of
 from worker.db.schema.states import TaskState
 from worker.db.schema.study import Batch, Image, Model, Study, Task
 from worker.db.schema.types import now_ms, now_utc
@@ -63,39 +63,44 @@ class Claim:
     keep_current: bool
 
 
+# Built once: each film executes these.
+_CLAIM = (
+    update(table_of(Task))
+    .where(Task.id == bindparam("task"), Task.attempts < bindparam("most"), is_claimable())
+    .values(
+        state=TaskState.CLAIMED,
+        attempts=Task.attempts + 1,
+        lease_owner=bindparam("owner"),
+        lease_token=Task.lease_token + 1,
+        lease_until_ms=now_ms() + bindparam("lease"),
+        hinted_at_ms=None,
+        hint_count=0,
+    )
+    .returning(Task.lease_token)
+)
+_CLAIMED = (
+    select(Task, Image, Study.study_uid, Model.name, Model.version, Batch.keep_current)
+    .join(Image, Image.id == Task.image_id)
+    .join(Study, Study.id == Image.study_id)
+    .join(Model, Model.id == Task.model_id)
+    .outerjoin(Batch, Batch.id == Task.batch_id)
+    .where(Task.id == bindparam("task"))
+)
+
+
 def claim(sessions: sessionmaker[Session], task_id: int, owner: str, lease_ms: int, max_attempts: int) -> Claim | None:
     """Claim a task by one conditional UPDATE; None when it has ended, is held, not due or out of attempts."""
 
     def work(session: Session) -> Claim | None:
-        token = session.execute(
-            update(Task)
-            .where(Task.id == task_id, Task.attempts < max_attempts, is_claimable())
-            .values(
-                state=TaskState.CLAIMED,
-                attempts=Task.attempts + 1,
-                lease_owner=owner,
-                lease_token=Task.lease_token + 1,
-                lease_until_ms=now_ms() + lease_ms,
-                hinted_at_ms=None,
-                hint_count=0,
-            )
-            .returning(Task.lease_token)
-            .execution_options(synchronize_session=False)
-        ).scalar_one_or_none()
+        wanted = {"task": task_id, "most": max_attempts, "owner": owner, "lease": lease_ms}
+        token = session.execute(_CLAIM, wanted).scalar_one_or_none()
         return None if token is None else _claimed(session, task_id, token, owner)
 
     return in_transaction(sessions, work)
 
 
 def _claimed(session: Session, task_id: int, token: int, owner: str) -> Claim:
-    task, image, study_uid, name, version, keep_current = session.execute(
-        select(Task, Image, Study.study_uid, Model.name, Model.version, Batch.keep_current)
-        .join(Image, Image.id == Task.image_id)
-        .join(Study, Study.id == Image.study_id)
-        .join(Model, Model.id == Task.model_id)
-        .outerjoin(Batch, Batch.id == Task.batch_id)
-        .where(Task.id == task_id)
-    ).one()
+    task, image, study_uid, name, version, keep_current = session.execute(_CLAIMED, {"task": task_id}).one()
     return Claim(
         task_id,
         token,
