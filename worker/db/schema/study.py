@@ -19,6 +19,7 @@ from sqlalchemy import (
     CheckConstraint,
     Date,
     Double,
+    FetchedValue,
     ForeignKey,
     Index,
     Integer,
@@ -113,6 +114,19 @@ class Study(Base):
             postgresql_where=text("flags LIKE '%LISTENER_SILENT%'"),
             sqlite_where=text("flags LIKE '%LISTENER_SILENT%'"),
         ),
+        Index(
+            "ix_study_reading_order",
+            "priority_rank",
+            postgresql_where=text("merged_into_id IS NULL"),
+            sqlite_where=text("merged_into_id IS NULL"),
+        ),
+        Index(
+            "ix_study_unanswered",
+            "state",
+            "priority_rank",
+            postgresql_where=text("state IN ('FAILED', 'WITHHELD')"),
+            sqlite_where=text("state IN ('FAILED', 'WITHHELD')"),
+        ),
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_first_rx_at", "first_rx_at"),
         Index("ix_study_last_rx_at", "last_rx_at"),
@@ -164,6 +178,14 @@ class Study(Base):
     )
     requested_priority: Mapped[str] = mapped_column(
         String(16), server_default="", comment="Requested Procedure Priority (0040,1003), or what stands for it"
+    )
+    # Computed by the database (revision 0017), so that whatever changes the row, the order is right.
+    priority_rank: Mapped[int] = mapped_column(
+        BigInteger,
+        FetchedValue(),
+        server_onupdate=FetchedValue(for_update=True),
+        deferred=True,
+        comment="reading order: band, urgent or not, and ms since 1970 of first_rx_at, as decimal digits",
     )
 
 
@@ -282,6 +304,25 @@ class Task(Base):
             postgresql_where=text("state IN ('PENDING', 'CLAIMED')"),
             sqlite_where=text("state IN ('PENDING', 'CLAIMED')"),
         ),
+        Index(
+            "ix_task_open_of_batch",
+            "batch_id",
+            "id",
+            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
+            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_task_claimed",
+            "id",
+            postgresql_where=text("state = 'CLAIMED'"),
+            sqlite_where=text("state = 'CLAIMED'"),
+        ),
+        Index(
+            "ix_task_interrupted",
+            "id",
+            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND interruptions > 0"),
+            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND interruptions > 0"),
+        ),
         Index("ix_task_image_id", "image_id"),
         Index("ix_task_batch_id_state", "batch_id", "state"),
         {"comment": "a piece of work on one image; the row is the queue, a message is only a hint"},
@@ -344,6 +385,12 @@ class Result(Base):
         Index("ix_result_image_id", "image_id"),
         Index("ix_result_batch_id", "batch_id"),
         Index("ix_result_created_at", "created_at"),
+        Index(
+            "ix_result_not_ok",
+            "created_at",
+            postgresql_where=text("outcome <> 'OK'"),
+            sqlite_where=text("outcome <> 'OK'"),
+        ),
         index_of_named("result", "supersedes_id"),
         index_of_named("result", "compared_id"),
         index_of_named("result", "taken_from_id"),
