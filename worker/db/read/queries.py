@@ -12,6 +12,7 @@ from worker.db.batches.selection import checked_values
 from worker.db.filing import disputes, note_decisions
 from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
+from worker.db.read.reading_order import ORDER, Place, is_after, is_among
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
 from worker.db.schema.study import Correction, Image, Result, Study, Task
@@ -33,15 +34,20 @@ def worklist(
     states: Sequence[str] = (),
     labels: Sequence[str] = (),
     study_uids: Sequence[str] | None = None,
+    after: Place | None = None,
 ) -> list[Row]:
-    """The worklist in reading order; raises `UsageError` for an unknown state or label."""
-    statement = select(WORKLIST).order_by(WORKLIST.c.priority_rank).limit(limit)
-    if states:
-        statement = statement.where(WORKLIST.c.ai_status.in_(checked_values(states, StudyState)))
-    if labels:
-        statement = statement.where(WORKLIST.c.label.in_(checked_values(labels, Label)))
+    """The worklist in reading order, from behind a place on; raises `UsageError` for an unknown state or label."""
+    statement = select(WORKLIST).order_by(*ORDER).limit(limit)
+    for column, values in (
+        (WORKLIST.c.ai_status, checked_values(states, StudyState)),
+        (WORKLIST.c.label, checked_values(labels, Label)),
+    ):
+        if values:
+            statement = statement.where(column.in_(values), is_among(values))
     if study_uids is not None:
         statement = statement.where(WORKLIST.c.study_uid.in_(study_uids))
+    if after is not None:
+        statement = statement.where(is_after(after))
     return _rows(session.execute(statement).mappings())
 
 
