@@ -45,7 +45,12 @@ SELECT
     ) AS open_studies,
     (
         SELECT count(*)
-        FROM (SELECT 1 FROM study WHERE state IN ('FAILED', 'WITHHELD') AND state = 'FAILED' LIMIT 10000) AS found
+        FROM (
+            SELECT 1
+            FROM study
+            WHERE state IN ('FAILED', 'WITHHELD') AND merged_into_id IS NULL AND state = 'FAILED'
+            LIMIT 10000
+        ) AS found
     ) AS failed_studies,
     (
         SELECT count(*)

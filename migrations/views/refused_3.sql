@@ -1,6 +1,6 @@
 -- What was turned away: at the door by the listener, or by the gate that keeps films from the model.
--- Equal types on both sides and the order of each let PostgreSQL merge the two from their indexes, so that the newest are
--- found without reading the others. SQLite needs the condition of the index, which the other one implies.
+-- Equal types on both sides, and the order of one, let PostgreSQL merge the two from their indexes, so that the newest are found
+-- without reading the others. SQLite needs the condition of the index, which the other one implies.
 CREATE VIEW refused AS
 SELECT
     'door' AS source,
@@ -28,7 +28,7 @@ FROM (
         CAST('' AS VARCHAR(64)) AS called_aet,
         -- As the listener writes it into (0002,0026).
         CAST(replace(image.peer, 'dicom://', '') AS VARCHAR(64)) AS peer,
-        1 AS times
+        CAST(1 AS INTEGER) AS times
     FROM result
     JOIN image ON image.id = result.image_id
     JOIN study ON study.id = image.study_id

@@ -63,17 +63,23 @@ def study_detail(session: Session, key: str) -> list[Row]:
     studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
     for study in studies:
         row = select(Study.id).where(Study.study_uid == study["study_uid"], Study.side == study["side"])
-        of_row = (
-            select(Result.id).join(Image, Image.id == Result.image_id).where(Image.study_id == row.scalar_subquery())
-        )
-        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.result_id.in_(of_row))
-        found = session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings()
-        withdrawn = set(session.scalars(of_row.where(is_withdrawn())))
-        study["results"] = [_result(row) | {"is_withdrawn": row["result_id"] in withdrawn} for row in _rows(found)]
+        study["results"] = _results(session, row.scalar_subquery())
         study["corrections"] = _corrections(session, row.scalar_subquery())
         study["conflicts"] = disputes.of_study(session, study["study_uid"], study["side"])
         study["withdrawals"] = note_decisions.withdrawals(session, study_uids=(study["study_uid"],))
     return studies
+
+
+def _results(session: Session, study_id: ScalarSelect[int]) -> list[Row]:
+    of_row = select(Result.id).join(Image, Image.id == Result.image_id).where(Image.study_id == study_id)
+    # By their numbers and not by a subquery: the view joins so many tables that PostgreSQL would read each of its rows.
+    ids = session.scalars(of_row.order_by(Result.id.desc())).all()
+    withdrawn = set(session.scalars(of_row.where(is_withdrawn())))
+    rows: list[Row] = []
+    for some in chunks(ids):
+        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.result_id.in_(some))
+        rows += _rows(session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings())
+    return [_result(row) | {"is_withdrawn": row["result_id"] in withdrawn} for row in rows]
 
 
 def _corrections(session: Session, study_id: ScalarSelect[int]) -> list[Row]:
