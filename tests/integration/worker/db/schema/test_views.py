@@ -208,44 +208,45 @@ def test_a_place_that_no_page_named_is_refused(text):
         Place.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("question", "index"),
-    [
-        ("SELECT * FROM worklist ORDER BY priority_rank LIMIT 50", "ix_study_reading_order"),
-        ("SELECT * FROM worklist WHERE study_uid = '1.2' ORDER BY priority_rank", "uq_study_study_uid_side"),
-        ("SELECT * FROM worklist WHERE accession_number = 'A'", "ix_study_accession_number"),
-        ("SELECT count(*) FROM worklist WHERE received_at > '2026-01-01'", "ix_study_first_rx_at"),
-        ("SELECT failed_24h FROM queue_health", "ix_result_not_ok"),
-        ("SELECT failed_studies FROM queue_health", "ix_study_unanswered"),
-        ("SELECT interrupted FROM queue_health", "ix_task_interrupted"),
-        ("SELECT * FROM refused WHERE at > '2026-01-01'", "ix_refusal_at"),
-        ("SELECT * FROM refused WHERE at > '2026-01-01'", "ix_result_not_ok"),
-        ("SELECT n_done FROM batch_progress WHERE batch_id = 1", "ix_task_batch_id_state"),
-    ],
+#: A question to a view, and the index that answers it.
+ANSWERED_BY = (
+    ("SELECT * FROM worklist ORDER BY priority_rank LIMIT 50", "ix_study_reading_order"),
+    ("SELECT * FROM worklist WHERE study_uid = '1.2' ORDER BY priority_rank", "uq_study_study_uid_side"),
+    ("SELECT * FROM worklist WHERE accession_number = 'A'", "ix_study_accession_number"),
+    ("SELECT count(*) FROM worklist WHERE received_at > '2026-01-01'", "ix_study_first_rx_at"),
+    ("SELECT failed_24h FROM queue_health", "ix_result_not_ok"),
+    ("SELECT failed_studies FROM queue_health", "ix_study_unanswered"),
+    ("SELECT interrupted FROM queue_health", "ix_task_interrupted"),
+    ("SELECT * FROM refused WHERE at > '2026-01-01'", "ix_refusal_at"),
+    ("SELECT * FROM refused WHERE at > '2026-01-01'", "ix_result_not_ok"),
+    ("SELECT n_done FROM batch_progress WHERE batch_id = 1", "ix_task_batch_id_state"),
 )
-def test_a_question_to_a_view_reads_the_rows_it_is_about(site, question, index):
+
+
+def test_a_question_to_a_view_reads_the_rows_it_is_about(site):
     """Not all rows of a table: what is asked, and in which order, must reach the index."""
     live_through(site)
     copies_of_the_first_study(site, 3000)
-    assert index in plan_of(site, question)
+    wrong = [(question, plan) for question, index in ANSWERED_BY if index not in (plan := plan_of(site, question))]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)
 def test_the_newest_refusals_of_door_and_gate_are_merged_and_not_sorted(site):
     live_through(site)
-    plan = plan_of(site, "SELECT * FROM refused ORDER BY at DESC LIMIT 50")
+    plan = plan_of(site, "SELECT * FROM refused ORDER BY at DESC LIMIT 50", off=("seqscan", "sort"))
     assert "Merge Append" in plan
     assert "ix_refusal_at" in plan
     assert "ix_result_not_ok" in plan
     assert "Sort\n" not in plan
 
 
-def plan_of(site, question: str) -> str:
+def plan_of(site, question: str, off: tuple[str, ...] = ("seqscan",)) -> str:
     """What the database reads for a query, in one text."""
     with site.engine.connect() as connection:
         if site.engine.dialect.name == "postgresql":
             # It reads small tables whole. What it is to show is whether it could do otherwise.
-            for name in ("seqscan", "sort"):
+            for name in off:
                 connection.execute(text(f"SET LOCAL enable_{name} = off"))
             plan = connection.execute(text(f"EXPLAIN (COSTS OFF) {question}")).scalars().all()
         else:
@@ -267,7 +268,8 @@ def copies_of_the_first_study(site, number: int) -> None:
         f"INSERT INTO study ({', '.join(values)}) {numbers} SELECT {', '.join(values.values())} FROM n, study "
         "WHERE study.id = 1"
     )
-    site.change("ANALYZE")
+    if not is_sqlite:
+        site.change("ANALYZE")
 
 
 def test_counts_of_what_only_grows_end_at_ten_thousand(site):
