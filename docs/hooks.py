@@ -104,7 +104,11 @@ def sql_tables() -> str:
         sizes = [f"{size:,}" for size in run["sizes"]]
         head = ["statement", *(f"{size} studies, ms (CPU)" for size in sizes), "ratio"]
         rows = [
-            [row["name"], *(f"{ms:.2f} ({cpu:.2f})" for ms, cpu in zip(row["ms"], row["cpu_ms"], strict=True)), row["ratio"]]
+            [
+                row["name"],
+                *(f"{ms:.2f} ({cpu:.2f})" for ms, cpu in zip(row["ms"], row["cpu_ms"], strict=True)),
+                row["ratio"],
+            ]
             for row in run["rows"]
         ]
         plans = [
@@ -115,7 +119,7 @@ def sql_tables() -> str:
             f"## On {run['database']}\n\n{run['date']}, commit {run['commit']}, {run['machine']}; medians of {run['rounds']} "
             f"turns. Ratio: the largest over the smallest, in the same turn; the target is {run['target']:g} at most.\n\n"
             f"![Time over size](scale-{path.stem}.png)\n\n{table(head, rows)}\n\n"
-            f"??? note \"What each reads on {sizes[-1]} studies\"\n\n"
+            f'??? note "What each reads on {sizes[-1]} studies"\n\n'
             + "\n".join(f"    {line}" for line in table(["statement", "plan, without costs"], plans).splitlines())
         )
     return "\n\n".join(parts)

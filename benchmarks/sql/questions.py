@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Engine
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Session, sessionmaker
 
 LEASE_MS = 60_000
 #: Behind the urgent studies of band 1.
@@ -46,25 +46,19 @@ class Question:
 def questions(engine: Engine, studies: int) -> list[Question]:
     """The questions to one site of so many studies."""
     readers, writers = read_session_factory(engine), session_factory(engine)
-    middle = studies // 2
-    named = f"1.2.826.0.1.3680043.8.498.1010101010.{middle}"
-    tasks = iter(range(studies - OPEN + 1, studies))
-    held: list[claims.Claim] = []
+    return [*_of_people(readers, studies // 2), *_of_the_pipeline(writers, studies)]
 
-    def read(work: Callable[[Session], object]) -> Callable[[], object]:
+
+def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
+    """What people and monitors ask; `middle`: number of the study that they look at."""
+    named = f"1.2.826.0.1.3680043.8.498.1010101010.{middle}"
+
+    def read(name: str, work: Callable[[Session], object]) -> Question:
         def ask() -> object:
             with readers() as session:
                 return work(session)
 
-        return ask
-
-    def tried(work: Callable[[Session], object]) -> Callable[[], object]:
-        def ask() -> None:
-            with writers() as session:
-                work(session)
-                session.rollback()
-
-        return ask
+        return Question(name, ask)
 
     def next_page(session: Session) -> object:
         return queries.worklist(session, limit=PAGE, after=Place(MIDDLE_OF_PNEUMONIA, "", 0))
@@ -76,6 +70,44 @@ def questions(engine: Engine, studies: int) -> list[Question]:
     def by_accession(session: Session) -> object:
         return session.execute(select(WORKLIST).where(WORKLIST.c.accession_number == f"A{middle}")).all()
 
+    return [
+        read("worklist, first page", lambda session: queries.worklist(session, limit=PAGE)),
+        read("worklist, a later page", next_page),
+        read("worklist, FAILED", lambda session: queries.worklist(session, limit=PAGE, states=["FAILED"])),
+        read("worklist, NORMAL", lambda session: queries.worklist(session, limit=PAGE, labels=["NORMAL"])),
+        read("worklist, one study", lambda session: queries.worklist(session, study_uids=[named])),
+        read("worklist, one accession number", by_accession),
+        read("worklist, received today", received_today),
+        read("one study in full (show)", lambda session: queries.study_detail(session, named)),
+        read("queue_health", queries.queue_health),
+        read("figures of status", lambda session: probes.work(session, 60_000)),
+        read("refused, newest 50", lambda session: queries.refused(session, limit=PAGE)),
+        read("audit, newest 50", lambda session: events(session, Wanted(PAGE))),
+        read("batches, newest 20", lambda session: queries.batches(session, 20)),
+    ]
+
+
+def _of_the_pipeline(writers: sessionmaker[Session], studies: int) -> list[Question]:
+    """What the registrar, the dispatcher and workers do."""
+    tasks = iter(range(studies - OPEN + 1, studies))
+    held: list[claims.Claim] = []
+
+    def undone(work: Callable[[Session], object]) -> Callable[[], object]:
+        def ask() -> None:
+            with writers() as session:
+                work(session)
+                session.rollback()
+
+        return ask
+
+    def file() -> None:
+        uid = f"1.2.3.{uuid.uuid4().int}"
+        facts = facts_of(uid, f"{uid}.1"[:64], patient_id=uid[-8:], accession_number=uid[-9:])
+        named = {"sha256": hashlib.sha256(uid.encode()).hexdigest(), "store_key": uuid.uuid4().hex, "source": "PACS"}
+        with writers.begin() as session:
+            # Its quiet time is long, so that it is not settled.
+            register(session, facts=facts, **named, quiet_ms=900_000, max_wait_ms=900_000)
+
     def claim() -> None:
         found = claims.claim(writers, next(tasks), "bench", LEASE_MS, MAX_ATTEMPTS)
         assert found is not None
@@ -84,39 +116,12 @@ def questions(engine: Engine, studies: int) -> list[Question]:
     def finish() -> None:
         assert claims.finish(writers, held.pop(), scored(0.2))
 
-    def file() -> None:
-        uid = f"1.2.3.{uuid.uuid4().int}"
-        facts = facts_of(uid, f"{uid}.1"[:64], patient_id=uid[-8:], accession_number=uid[-9:])
-        with writers.begin() as session:
-            sha256 = hashlib.sha256(uid.encode()).hexdigest()
-            # It must not be settled or come before the tasks that are claimed.
-            register(
-                session,
-                facts=facts,
-                sha256=sha256,
-                store_key=uuid.uuid4().hex,
-                quiet_ms=900_000,
-                max_wait_ms=900_000,
-                source="PACS",
-            )
-
+    due = undone(lambda session: queue.due_tasks(session, limit=64, lane=Lane.LIVE))
+    settle = undone(lambda session: queue.settle_studies(session, SETTLED))
     return [
-        Question("worklist, first page", read(lambda session: queries.worklist(session, limit=PAGE))),
-        Question("worklist, a later page", read(next_page)),
-        Question("worklist, FAILED", read(lambda session: queries.worklist(session, limit=PAGE, states=["FAILED"]))),
-        Question("worklist, NORMAL", read(lambda session: queries.worklist(session, limit=PAGE, labels=["NORMAL"]))),
-        Question("worklist, one study", read(lambda session: queries.worklist(session, study_uids=[named]))),
-        Question("worklist, one accession number", read(by_accession)),
-        Question("worklist, received today", read(received_today)),
-        Question("one study in full (show)", read(lambda session: queries.study_detail(session, named))),
-        Question("queue_health", read(queries.queue_health)),
-        Question("figures of status", read(lambda session: probes.work(session, 60_000))),
-        Question("refused, newest 50", read(lambda session: queries.refused(session, limit=PAGE))),
-        Question("audit, newest 50", read(lambda session: events(session, Wanted(PAGE)))),
-        Question("batches, newest 20", read(lambda session: queries.batches(session, 20))),
         Question("registrar: insert", file),
-        Question("dispatcher: due tasks", tried(lambda session: queue.due_tasks(session, limit=64, lane=Lane.LIVE))),
+        Question("dispatcher: due tasks", due),
         Question("worker: claim", claim),
         Question("worker: finish", finish),
-        Question(f"dispatcher: settle {SETTLED}", tried(lambda session: queue.settle_studies(session, SETTLED))),
+        Question(f"dispatcher: settle {SETTLED}", settle),
     ]

@@ -236,8 +236,8 @@ def table(report: dict[str, Any]) -> str:
     """The table as text for people."""
     head = [f"{size:,}" for size in report["sizes"]]
     lines = [
-        f"\n{report['database']}, {report['date']}, commit {report['commit']}, {report['machine']}; median of "
-        f"{report['rounds']} turns, ms of wall time (CPU)",
+        f"\n{report['database']}, {report['date']}, commit {report['commit']}, {report['machine']}",
+        f"median of {report['rounds']} turns, ms of wall time (CPU)",
         f"| statement | {' | '.join(head)} | ratio |",
         f"| --- |{' --- |' * (len(head) + 1)}",
     ]

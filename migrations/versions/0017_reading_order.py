@@ -57,7 +57,11 @@ IS_OPEN = "state IN ('PENDING', 'CLAIMED')"
 #: Indexes: table, columns, and the rows that they hold.
 INDEXES = {
     "ix_study_reading_order": ("study", ["priority_rank"], "merged_into_id IS NULL"),
-    "ix_study_unanswered": ("study", ["state", "priority_rank"], "state IN ('FAILED', 'WITHHELD') AND merged_into_id IS NULL"),
+    "ix_study_unanswered": (
+        "study",
+        ["state", "priority_rank"],
+        "state IN ('FAILED', 'WITHHELD') AND merged_into_id IS NULL",
+    ),
     "ix_task_open_of_batch": ("task", ["batch_id", "id"], f"{IS_OPEN} AND batch_id IS NOT NULL"),
     "ix_task_claimed": ("task", ["id"], "state = 'CLAIMED'"),
     "ix_task_interrupted": ("task", ["id"], f"{IS_OPEN} AND interruptions > 0"),

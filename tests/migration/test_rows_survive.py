@@ -271,7 +271,9 @@ def test_what_0016_held_survives_0017_and_is_read_in_the_same_order(engine):
     with engine.begin() as connection:
         for changes in OTHER_STUDIES:
             names, values = ", ".join(changes), ", ".join(changes.values())
-            connection.execute(text(f"INSERT INTO study ({names}, {columns}) SELECT {values}, {columns} FROM study WHERE id = 1"))
+            connection.execute(
+                text(f"INSERT INTO study ({names}, {columns}) SELECT {values}, {columns} FROM study WHERE id = 1")
+            )
     before, views = held(engine), ("queue_health", "refused", "batch_progress", "health", "withdrawals")
     seen = {view: rows_of(engine, view) for view in views}
     order = _in_reading_order(engine)
@@ -293,7 +295,13 @@ def test_what_0016_held_survives_0017_and_is_read_in_the_same_order(engine):
 
 #: Studies beside that of `ROWS_OF_0001`: by their key and what they differ in.
 OTHER_STUDIES = tuple(
-    {"id": number, "study_uid": f"'1.{number}'", "first_rx_at": f"'2025-12-{number} 00:00:00'", "band": band, "priority": "0"}
+    {
+        "id": number,
+        "study_uid": f"'1.{number}'",
+        "first_rx_at": f"'2025-12-{number} 00:00:00'",
+        "band": band,
+        "priority": "0",
+    }
     for number, band in (("10", "NULL"), ("11", "'HIGH'"), ("12", "'HIGH'"))
 )
 

@@ -85,7 +85,7 @@ def recompute_all(
     return answers
 
 
-def _facts_of(study_ids: Collection[int]) -> Select[Any]:
+def _facts_of(study_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
     """What else the answers of studies depend on, and the database's clock."""
     return select(
         Study.id,
@@ -96,7 +96,9 @@ def _facts_of(study_ids: Collection[int]) -> Select[Any]:
     ).where(Study.id.in_(study_ids))
 
 
-def _decided(session: Session, study: Study, found: _FilmsOfStudy, facts: Row[Any], watermarks: Watermarks) -> Answer:
+def _decided(
+    session: Session, study: Study, found: _FilmsOfStudy, facts: Row[*tuple[Any, ...]], watermarks: Watermarks
+) -> Answer:
     """Decide a study's answer and write it into its row."""
     in_conflict = facts.may_conflict and session.execute(select(has_conflict(study.id))).scalar_one()
     ready = facts.clock >= study.ready_at_ms and watermarks.is_registered(study.ready_at_ms)
@@ -173,7 +175,7 @@ def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfS
         .order_by(Image.id)
         .execution_options(populate_existing=True)
     ).all()
-    of_study: dict[int, list[Row[Any]]] = {study_id: [] for study_id in ids}
+    of_study: dict[int, list[Row[*tuple[Any, ...]]]] = {study_id: [] for study_id in ids}
     for row in rows:
         of_study[row.study_id].append(row)
     withdrawn = withdrawn_in(session, ids)
@@ -183,7 +185,7 @@ def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfS
 
 
 def _films_of_study(
-    session: Session, study: Study, rows: Sequence[Row[Any]], withdrawn: Mapping[int, NoteEffect]
+    session: Session, study: Study, rows: Sequence[Row[*tuple[Any, ...]]], withdrawn: Mapping[int, NoteEffect]
 ) -> _FilmsOfStudy:
     judged = {
         row.sop_uid: _film_result(row.Result, is_new=row.revision == study.revision, in_doubt=bool(row.doubted))

@@ -60,7 +60,9 @@ def of_study(session: Session, study_uid: str, side: int) -> list[Row]:
         .join(film, film.id == Withdrawal.image_id)
         .where(film.study_id == row)
     )
-    sent = select(RejectionNote.id).join(document, document.id == RejectionNote.image_id).where(document.study_id == row)
+    sent = (
+        select(RejectionNote.id).join(document, document.id == RejectionNote.image_id).where(document.study_id == row)
+    )
     notes = session.scalars(naming.union(sent)).all()
     rows = select(CONFLICTS).where(or_(CONFLICTS.c.conflict_id.in_(numbers), CONFLICTS.c.note_id.in_(notes)))
     is_of_row = [

@@ -194,10 +194,9 @@ def _decide_again(session: Session, which: ColumnElement[bool], limit: int, wate
 
     if not candidates:
         return 0
-    before = {study_id: state for study_id, state in candidates}
     try:
         with session.begin_nested():
-            return _decide_all(session, before, watermarks)
+            return _decide_all(session, dict(candidates), watermarks)
     except DatabaseUnavailable:
         raise
     except Exception:
