@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE, LEFT, RIGHT, TOP, BOTTOM = (1180, 640), 80, 400, 70, 70
-LOWEST_MS, HIGHEST_MS = -1, 5
+LOWEST_MS, HIGHEST_MS = 0, 4
 
 
 def draw(path: Path, title: str, report: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ def draw(path: Path, title: str, report: dict[str, Any]) -> None:
         pen.text((LEFT - 8, at(sizes[0], 10**power)[1]), f"{10.0**power:g} ms", FAINT, small, anchor="rm")
     for size in sizes:
         x, y = at(size, 10**LOWEST_MS)
-        pen.text((x, y + 10), f"{size:,} studies", FAINT, small, anchor="ma")
+        pen.text((x, y + 10), f"{size:,} studies", FAINT, small, anchor="ra" if size == sizes[-1] else "ma")
     ends = []
     for number, row in enumerate(report["rows"]):
         points = [at(size, ms) for size, ms in zip(sizes, row["ms"], strict=True)]
@@ -52,7 +52,7 @@ def _name(pen: ImageDraw.ImageDraw, ends: list[tuple[tuple[float, float], tuple[
     small, line = ImageFont.load_default(13), 17
     ends = sorted(ends)
     ends.sort(key=lambda end: end[0][1])
-    y = max(TOP / 2, min(end[0][1] for end in ends) - line * len(ends) / 2)
+    y = max(TOP / 2, SIZE[1] - BOTTOM - line * (len(ends) + 2))
     for (x, end_y), colour, text in ends:
         y = max(y + line, min(end_y, SIZE[1] - BOTTOM - line * 2))
         pen.line([(x + 5, end_y), (x + 25, y)], colour, 1)

@@ -64,6 +64,8 @@ def of_study(session: Session, study_uid: str, side: int) -> list[Row]:
         select(RejectionNote.id).join(document, document.id == RejectionNote.image_id).where(document.study_id == row)
     )
     notes = session.scalars(naming.union(sent)).all()
+    if not numbers and not notes:
+        return []
     rows = select(CONFLICTS).where(or_(CONFLICTS.c.conflict_id.in_(numbers), CONFLICTS.c.note_id.in_(notes)))
     is_of_row = [
         and_(CONFLICTS.c[f"{end}_study_uid"] == study_uid, CONFLICTS.c[f"{end}_side"] == side)
