@@ -3,7 +3,7 @@
 The rank of the worklist was a number over all rows, so that no filter came before it: 202 s for a page of ten million
 studies. Now each row has its own. The views keep their names and columns, so the release before reads them as before.
 
-PostgreSQL writes the table of studies again for the column, and nothing else can read it for that time: about 15 s for
+PostgreSQL writes the table of studies again for the column, and nothing else can read it for that time: about 20 s for
 each million studies.
 """
 
