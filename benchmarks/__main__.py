@@ -1,7 +1,7 @@
 """``python3 dev.py bench [film] [network] [ingest] [memory]``: print the figures, all of these by default.
 
-``python3 dev.py bench soak`` runs an hour alone (`benchmarks.soak.run`), ``python3 dev.py bench migrations`` some minutes
-(`benchmarks.migrations`).
+``python3 dev.py bench soak`` runs an hour alone (`benchmarks.soak.run`), ``python3 dev.py bench migrations`` and
+``python3 dev.py bench sql`` some minutes (`benchmarks.migrations`, `benchmarks.sql.run`).
 
 Timings on a shared machine are noisy, so two ways are timed in turns within one run and only their ratio is worth
 quoting; the medians beside it say what machine it was.
@@ -32,6 +32,10 @@ def main() -> None:
         from benchmarks.soak import run  # its servers come from the tests' packages
 
         sys.exit(run.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["sql"]:
+        from benchmarks.sql import run as sql  # as above
+
+        sys.exit(sql.main(sys.argv[2:]))
     if sys.argv[1:2] == ["migrations"]:
         from benchmarks import migrations  # as above
 

@@ -38,6 +38,9 @@ VIEWS = ROOT / "migrations" / "views"
 #: The last long runs of the fault suite (`python3 dev.py faults --out`), which the page of promises shows.
 FAULT_RUNS = ROOT / "benchmarks" / "faults"
 FAULT_TABLES = "<!-- fault tables -->"
+#: The last runs of `python3 dev.py bench sql`, with a picture each.
+SQL_RUNS = ROOT / "benchmarks" / "sql"
+SQL_TABLES = "<!-- sql tables -->"
 #: Documents at the root of the repository that are also pages.
 DOCUMENTS = ("ARCHITECTURE.md", "CONFORMANCE.md", "HAZARDS.md", "CONTRIBUTING.md", "CHANGELOG.md")
 _VIEW_VERSION = re.compile(r"_(\d+)$")
@@ -47,6 +50,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages and the documents of the root."""
     for name, write in REFERENCE.items():
         files.append(File.generated(config, f"reference/{name}.md", content=write()))
+    for picture in sorted(SQL_RUNS.glob("*.png")):
+        files.append(File.generated(config, f"scale-{picture.name}", abs_src_path=str(picture)))
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, name.lower(), content=for_markdown(text)))
@@ -55,7 +60,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Change links to documents of the root into links to their pages, and remove links to other files of the root."""
-    markdown = markdown.replace(FAULT_TABLES, fault_tables())
+    markdown = markdown.replace(FAULT_TABLES, fault_tables()).replace(SQL_TABLES, sql_tables())
     up = "../" * page.file.src_uri.count("/")
     for name in DOCUMENTS:
         markdown = re.sub(rf"\]\((?:\.\./)*{re.escape(name)}(#[^)]*)?\)", rf"]({up}{name.lower()}\1)", markdown)
@@ -89,6 +94,35 @@ def fault_tables() -> str:
             "round from the healing of the fault to the last terminal study, restarts included.\n\n" + table(head, rows)
         )
     return "\n".join(parts) or "No long run is on record yet. The short form runs with the tests, on both databases."
+
+
+def sql_tables() -> str:
+    """The last run of the statements on each database: the times by size, and what is read on the largest."""
+    parts = []
+    for path in sorted(SQL_RUNS.glob("*.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        sizes = [f"{size:,}" for size in run["sizes"]]
+        head = ["statement", *(f"{size} studies, ms (CPU)" for size in sizes), "ratio"]
+        rows = [
+            [
+                row["name"],
+                *(f"{ms:.2f} ({cpu:.2f})" for ms, cpu in zip(row["ms"], row["cpu_ms"], strict=True)),
+                row["ratio"],
+            ]
+            for row in run["rows"]
+        ]
+        plans = [
+            [name, "<br>".join(f"`{line}`" for line in dict.fromkeys(line for one in found for line in one["plan"]))]
+            for name, found in run["plans"].items()
+        ]
+        parts.append(
+            f"## On {run['database']}\n\n{run['date']}, commit {run['commit']}, {run['machine']}; medians of {run['rounds']} "
+            f"turns. Ratio: the largest over the smallest, in the same turn; the target is {run['target']:g} at most.\n\n"
+            f"![Time over size](scale-{path.stem}.png)\n\n{table(head, rows)}\n\n"
+            f'??? note "What each reads on {sizes[-1]} studies"\n\n'
+            + "\n".join(f"    {line}" for line in table(["statement", "plan, without costs"], plans).splitlines())
+        )
+    return "\n\n".join(parts)
 
 
 def for_markdown(text: str) -> str:

@@ -165,6 +165,7 @@ def test_a_data_folder_that_cannot_be_one_is_named(site: Site, inside: bool) -> 
         ("rerun --state HAPPY", "HAPPY"),
         ("rerun --all --model nowhere-9", "nowhere-9"),
         ("worklist --label MAYBE", "MAYBE"),
+        ("worklist --after 50", "RANK/STUDY_UID/SIDE"),
         ("batch show 99", "no batch 99"),
     ],
 )

@@ -264,6 +264,58 @@ def test_what_is_held_survives_0016_there_back_and_there_again(engine):
         assert held(engine) == before
 
 
+def test_what_0016_held_survives_0017_and_is_read_in_the_same_order(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0016")
+    columns = ", ".join(name for name in rows_of(engine, "study")[0] if name not in OTHER_STUDIES[0])
+    with engine.begin() as connection:
+        for changes in OTHER_STUDIES:
+            names, values = ", ".join(changes), ", ".join(changes.values())
+            connection.execute(
+                text(f"INSERT INTO study ({names}, {columns}) SELECT {values}, {columns} FROM study WHERE id = 1")
+            )
+    before, views = held(engine), ("queue_health", "refused", "batch_progress", "health", "withdrawals")
+    seen = {view: rows_of(engine, view) for view in views}
+    order = _in_reading_order(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0017")
+        (study, *_) = rows = held(engine)["study"]
+        assert study["priority_rank"] == 10**14 + 10**13 + 1_767_225_600_000
+        assert [{name: row[name] for name in row if name != "priority_rank"} for row in rows] == before["study"]
+        assert _in_reading_order(engine) == order
+        assert {view: _still(rows_of(engine, view)) for view in views} == {view: _still(seen[view]) for view in views}
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE study SET state = 'FAILED', label = NULL, band = NULL WHERE id = 1"))
+        assert _in_reading_order(engine)[-1] == "1.2", "the rank follows the row"
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE study SET state = 'FINAL', label = 'PNEUMONIA' WHERE id = 1"))
+        with_rows(engine, command.downgrade, "0016")
+        assert held(engine) == before
+
+
+#: Studies beside that of `ROWS_OF_0001`: by their key and what they differ in.
+OTHER_STUDIES = tuple(
+    {
+        "id": number,
+        "study_uid": f"'1.{number}'",
+        "first_rx_at": f"'2025-12-{number} 00:00:00'",
+        "band": band,
+        "priority": "0",
+    }
+    for number, band in (("10", "NULL"), ("11", "'HIGH'"), ("12", "'HIGH'"))
+)
+
+
+def _in_reading_order(engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT study_uid FROM worklist ORDER BY priority_rank")).scalars())
+
+
+def _still(rows) -> list[dict]:
+    """Rows without what moves with the clock."""
+    return [{name: value for name, value in row.items() if not name.endswith("_s")} for row in rows]
+
+
 def test_what_0012_held_survives_0013_there_back_and_there_again(engine):
     fill_0001(engine)
     with_rows(engine, command.upgrade, "0012")

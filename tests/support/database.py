@@ -103,7 +103,7 @@ class Site:
     ) -> Registration:
         """Register one object; each call is other bytes unless `content` says otherwise, under a key of its own."""
         store_key = others.pop("store_key", uuid.uuid4().hex)
-        named = ("source", "arrived_ms", "priority", "rejection", "policy")
+        named = ("source", "received_at", "arrived_ms", "priority", "rejection", "policy")
         sent = {name: others.pop(name) for name in named if name in others}
         pixels = others.pop("pixels", "")
         content = content if content is not None else f"{sop} {next(self._bytes)}"

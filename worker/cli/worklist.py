@@ -13,6 +13,7 @@ from worker.cli.common.output import AsCsv, AsJson, complain, console, opened_on
 from worker.cli.common.wording import answer_of
 from worker.database import open_database
 from worker.db.read import queries
+from worker.db.read.reading_order import Place
 from worker.db.schema.views import WORKLIST
 
 #: The columns that fit 80 characters; --json and --csv print them all, `auscult show` everything on one study.
@@ -29,13 +30,17 @@ def worklist(
     limit: Annotated[int, typer.Option(help="How many studies, in reading order.", min=1)] = 50,
     state: Annotated[Texts, typer.Option(help="Only these states; may be repeated.")] = None,
     label: Annotated[Texts, typer.Option(help="Only these labels; may be repeated.")] = None,
+    after: Annotated[
+        str | None, typer.Option(help="Go on behind this study: RANK/STUDY_UID/SIDE, as the page before names it.")
+    ] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Print the radiology worklist: every study received, in reading order."""
+    place = Place.parse(after) if after else None
     database = open_database(opened_once())
     with database.reads() as session:
-        rows = queries.worklist(session, limit=limit, states=upper(state), labels=upper(label))
+        rows = queries.worklist(session, limit=limit, states=upper(state), labels=upper(label), after=place)
 
     def show() -> None:
         print_table([{**row, "answer": answer_of(row)} for row in rows], WORKLIST_COLUMNS)
@@ -44,4 +49,6 @@ def worklist(
     audit_shown(database, "worklist", rows, as_json=as_json, as_csv=as_csv)
     print_answer(rows, rows, show, WORKLIST.c.keys(), as_json=as_json, as_csv=as_csv)
     if not rows:
-        complain("no study matches" if state or label else "no study has been received yet")
+        complain("no study matches" if state or label or after else "no study has been received yet")
+    if len(rows) == limit:
+        complain(f"there may be more: --after {Place.of(rows[-1])}")

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from model.errors import ModelError
-from worker.db.read.probes import Finding, Probe
+from worker.db.read.probes import COUNTED, Finding, Probe
 from worker.db.schema.states import Level
 from worker.errors import ModelMismatch
 from worker.queue.hints import BrokerAway
@@ -183,6 +183,10 @@ _TRY_AGAIN = (
 )
 
 
+def _said(count: int) -> str:
+    return f"{count} or more" if count == COUNTED else str(count)
+
+
 def _listed(reasons: Sequence[tuple[str, int]]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in reasons)
 
@@ -212,6 +216,6 @@ def _counts(work: Work) -> list[Finding]:
         (Probe.CONFLICTS, work.conflicts, "conflicts of identity are open; see `auscult conflict list`."),
     )
     return [
-        Finding(probe, Level.WARN if count else Level.OK, count, f"{count} {words}" if count else "")
+        Finding(probe, Level.WARN if count else Level.OK, count, f"{_said(count)} {words}" if count else "")
         for probe, count, words in counted
     ]

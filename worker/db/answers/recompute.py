@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import aliased
 
 from dicom_io.reasons import Outcome, Reason
@@ -38,8 +39,17 @@ _ANSWER_COLUMNS = tuple(field.name for field in fields(Answer))
 
 def lock_study(session: Session, study_id: int) -> Study:
     """Take the lock that every change of a study's images, results and answer holds, and read the row again."""
-    statement = select(Study).where(Study.id == study_id).with_for_update(key_share=True)
-    return session.execute(statement, execution_options={"populate_existing": True}).scalar_one()
+    return _lock_studies(session, [study_id])[0]
+
+
+def _lock_studies(session: Session, study_ids: Collection[int]) -> Sequence[Study]:
+    """Take the locks of several studies in the order of their ids."""
+    statement = select(Study).where(Study.id.in_(study_ids)).order_by(Study.id).with_for_update(key_share=True)
+    studies = session.scalars(statement, execution_options={"populate_existing": True}).all()
+    if len(studies) != len(set(study_ids)):
+        msg = "a study whose answer is wanted is not there"
+        raise NoResultFound(msg)
+    return studies
 
 
 def lock_study_of_image(session: Session, image_id: int) -> Study:
@@ -51,9 +61,7 @@ def lock_study_of_image(session: Session, image_id: int) -> Study:
             return study
 
 
-def recompute(
-    session: Session, study_id: int, watermarks: Watermarks | None = None, *, is_settling: bool = False
-) -> Answer:
+def recompute(session: Session, study_id: int, watermarks: Watermarks | None = None) -> Answer:
     """Decide and store a study's answer, in the transaction that changed what it depends on.
 
     A change that would make a row NORMAL lets it wait until every listener has registered what it acknowledged until
@@ -66,52 +74,82 @@ def recompute(
         The study's row.
     watermarks : Watermarks, optional
         Of the listeners, where the caller has read them for many studies.
-    is_settling : bool
-        Whether nothing has changed and the study's time has come: its answer waits for nothing more.
 
     Returns
     -------
     Answer
         What the row says now.
     """
-    study = lock_study(session, study_id)
+    return recompute_all(session, [study_id], watermarks)[study_id]
+
+
+def recompute_all(
+    session: Session, study_ids: Collection[int], watermarks: Watermarks | None = None, *, is_settling: bool = False
+) -> dict[int, Answer]:
+    """Decide and store the answers of some hundred studies at most, with as many statements as for one.
+
+    `is_settling`: nothing has changed and their time has come, so that a NORMAL waits for nothing more.
+    """
+    studies = _lock_studies(session, study_ids)
     session.flush()
     # After the commit of a suspension no answer is decided without it.
     hold_models(session)
     watermarks = watermarks or inboxes.watermarks(session)
-    found = _films_of(session, study)
-    has_pneumonia = any(film.label is Label.PNEUMONIA for film in found.films)
-    clock, moment, in_conflict, was_positive = session.execute(
-        select(
-            now_ms(),
-            now_utc(),
-            has_conflict(study_id, counts_withdrawn=True),
-            false() if has_pneumonia else was_pneumonia(study_id),
-        )
-    ).one()
-    in_conflict = in_conflict and session.execute(select(has_conflict(study_id))).scalar_one()
+    found = _films_of(session, studies)
+    facts = {row.id: row for row in session.execute(_facts_of(study_ids))}
+    answers = {
+        study.id: _decided(session, study, found[study.id], facts[study.id], watermarks, is_settling=is_settling)
+        for study in studies
+    }
+    session.flush()
+    return answers
+
+
+def _facts_of(study_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
+    """What else the answers of studies depend on, and the database's clock."""
+    return select(
+        Study.id,
+        now_ms().label("clock"),
+        now_utc().label("moment"),
+        has_conflict(Study.id, counts_withdrawn=True).label("may_conflict"),
+        was_pneumonia(Study.id).label("was_positive"),
+    ).where(Study.id.in_(study_ids))
+
+
+def _decided(
+    session: Session,
+    study: Study,
+    found: _FilmsOfStudy,
+    facts: Row[*tuple[Any, ...]],
+    watermarks: Watermarks,
+    *,
+    is_settling: bool,
+) -> Answer:
+    """Decide a study's answer and write it into its row."""
+    in_conflict = facts.may_conflict and session.execute(select(has_conflict(study.id))).scalar_one()
     suspects = {
         Reason.IDENTITY_CONFLICT: in_conflict or found.names_others,
         Reason.MODEL_SUSPENDED: any(film.in_doubt for film in found.films),
     }
+    lowered = facts.was_positive and not any(film.label is Label.PNEUMONIA for film in found.films)
 
     def decided() -> Answer:
-        ready = clock >= study.ready_at_ms and watermarks.is_registered(study.ready_at_ms)
+        ready = facts.clock >= study.ready_at_ms and watermarks.is_registered(study.ready_at_ms)
         doubts = suspects | {Reason.LISTENER_SILENT: ready and watermarks.is_silent(study.ready_at_ms)}
         return decide(
             found.films,
             ready=ready,
             open_tasks=found.open_tasks,
             doubts=[reason for reason, applies in doubts.items() if applies],
-            lowered=was_positive,
+            lowered=lowered,
             withdrawn=found.withdrawn > 0,
         )
 
     answer = decided()
     turns_normal = answer.label is Label.NORMAL and study.label is not Label.NORMAL
-    if turns_normal and not is_settling and not watermarks.is_all_registered(clock):
-        study.ready_at_ms = clock
-        study.force_at_ms = max(study.force_at_ms, clock)
+    if turns_normal and not is_settling and not watermarks.is_all_registered(facts.clock):
+        study.ready_at_ms = facts.clock
+        study.force_at_ms = max(study.force_at_ms, facts.clock)
         answer = decided()
     changed = any(getattr(study, name) != getattr(answer, name) for name in _ANSWER_COLUMNS)
     for name in _ANSWER_COLUMNS:
@@ -121,8 +159,7 @@ def recompute(
     if not answer.state.is_terminal:
         study.finished_at = None
     elif changed or study.finished_at is None:
-        study.finished_at = moment
-    session.flush()
+        study.finished_at = facts.moment
     return answer
 
 
@@ -151,10 +188,13 @@ class _FilmsOfStudy:
     names_others: bool
 
 
-def _films_of(session: Session, study: Study) -> _FilmsOfStudy:
+def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfStudy]:
+    """The current films of each study with their current results."""
+    ids = [study.id for study in studies]
     rows = session.execute(
         select(
             Image.id,
+            Image.study_id,
             Image.sop_uid,
             Image.patient_key,
             Image.issuer_of_patient_id,
@@ -167,11 +207,22 @@ def _films_of(session: Session, study: Study) -> _FilmsOfStudy:
         .select_from(Image)
         .outerjoin(Result, and_(Result.image_id == Image.id, Result.is_current))
         .outerjoin(Task, Task.id == Result.task_id)
-        .where(Image.study_id == study.id, Image.is_current)
+        .where(Image.study_id.in_(ids), Image.is_current)
         .order_by(Image.id)
         .execution_options(populate_existing=True)
     ).all()
-    withdrawn = withdrawn_in(session, study.id)
+    of_study: dict[int, list[Row[*tuple[Any, ...]]]] = {study_id: [] for study_id in ids}
+    for row in rows:
+        of_study[row.study_id].append(row)
+    withdrawn = withdrawn_in(session, ids)
+    return {
+        study.id: _films_of_study(session, study, of_study[study.id], withdrawn.get(study.id, {})) for study in studies
+    }
+
+
+def _films_of_study(
+    session: Session, study: Study, rows: Sequence[Row[*tuple[Any, ...]]], withdrawn: Mapping[int, NoteEffect]
+) -> _FilmsOfStudy:
     judged = {
         row.sop_uid: _film_result(row.Result, is_new=row.revision == study.revision, in_doubt=bool(row.doubted))
         for row in rows
@@ -266,15 +317,16 @@ def _earlier_pneumonia(
     }
 
 
-def was_pneumonia(study_id: int) -> ColumnElement[bool]:
+def was_pneumonia(study_id: Any) -> ColumnElement[bool]:
     """SQL: whether a result that counts or counted says PNEUMONIA, of any version of a film that is or was in the row."""
-    gone = select(Correction.image_id).where(Correction.study_id == study_id, Correction.column_name == FILM)
     counts = or_(Result.batch_id.is_(None), Result.batch_id.in_(select(Batch.id).where(~Batch.keep_current)))
-    return exists(
-        select(Result.id)
-        .join(Image, Image.id == Result.image_id)
-        .where(Result.label == Label.PNEUMONIA, counts, or_(Image.study_id == study_id, Image.id.in_(gone)))
+    positive = select(Result.id).where(Result.label == Label.PNEUMONIA, counts)
+    # Asked apart: with both in one condition PostgreSQL reads every image.
+    there = positive.join(Image, Image.id == Result.image_id).where(Image.study_id == study_id)
+    gone = positive.join(Correction, Correction.image_id == Result.image_id).where(
+        Correction.study_id == study_id, Correction.column_name == FILM
     )
+    return or_(there.exists(), gone.exists())
 
 
 def _film_result(result: Result | None, *, is_new: bool, in_doubt: bool) -> FilmResult:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, not_, or_, select, update
+from sqlalchemy.orm import aliased
 
 from worker.db.answers.recompute import recompute
 from worker.db.audit.codes import Act
@@ -14,7 +15,7 @@ from worker.db.identity.conflicts import close, transmissions_in
 from worker.db.identity.rows import Cause, merge, patient_of, set_current
 from worker.db.identity.rules import Patient, counting
 from worker.db.schema.states import ConflictEnd, ConflictKind
-from worker.db.schema.study import Conflict, Image, Receipt, Study
+from worker.db.schema.study import Conflict, Image, Receipt, RejectedObject, RejectionNote, Study, Withdrawal
 from worker.db.schema.types import now_utc
 from worker.db.schema.views import CONFLICTS, Row
 from worker.errors import UsageError
@@ -47,12 +48,31 @@ def conflict(session: Session, number: int) -> Row:
 
 def of_study(session: Session, study_uid: str, side: int) -> list[Row]:
     """The conflicts of a row, the newest first."""
-    of_row = [
+    row = select(Study.id).where(Study.study_uid == study_uid, Study.side == side).scalar_subquery()
+    # By their numbers: no index answers a condition on either side of the view.
+    numbers = session.scalars(
+        select(Conflict.id).where(or_(Conflict.held_study_id == row, Conflict.claim_study_id == row))
+    ).all()
+    film, document = aliased(Image), aliased(Image)
+    naming = (
+        select(RejectedObject.note_id)
+        .join(Withdrawal, Withdrawal.rejected_object_id == RejectedObject.id)
+        .join(film, film.id == Withdrawal.image_id)
+        .where(film.study_id == row)
+    )
+    sent = (
+        select(RejectionNote.id).join(document, document.id == RejectionNote.image_id).where(document.study_id == row)
+    )
+    notes = session.scalars(naming.union(sent)).all()
+    if not numbers and not notes:
+        return []
+    rows = select(CONFLICTS).where(or_(CONFLICTS.c.conflict_id.in_(numbers), CONFLICTS.c.note_id.in_(notes)))
+    is_of_row = [
         and_(CONFLICTS.c[f"{end}_study_uid"] == study_uid, CONFLICTS.c[f"{end}_side"] == side)
         for end in ("held", "claim")
     ]
-    rows = select(CONFLICTS).where(or_(*of_row)).order_by(CONFLICTS.c.conflict_id.desc())
-    return [dict(row) for row in session.execute(rows).mappings()]
+    found = session.execute(rows.where(or_(*is_of_row)).order_by(CONFLICTS.c.conflict_id.desc()))
+    return [dict(row) for row in found.mappings()]
 
 
 def open_numbers(session: Session, study_uid: str) -> Sequence[int]:

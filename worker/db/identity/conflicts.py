@@ -12,7 +12,7 @@ from worker.db.identity.rules import is_withdrawn as is_contradiction_withdrawn
 from worker.db.identity.withdrawals import is_withdrawn
 from worker.db.schema.sql import fitted
 from worker.db.schema.states import ConflictEnd, ConflictKind
-from worker.db.schema.study import Conflict, Image, Receipt, RejectionNote
+from worker.db.schema.study import Conflict, Image, Receipt, RejectionNote, Study
 from worker.db.schema.types import now_utc
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def close(session: Session, conflict_id: int, end: ConflictEnd, who: str, why: s
     _update(session, Conflict.id == conflict_id, closed_at=now_utc(), resolution=end, **texts)
 
 
-def has_conflict(study_id: int, *, counts_withdrawn: bool = False) -> ColumnElement[bool]:
+def has_conflict(study_id: Any, *, counts_withdrawn: bool = False) -> ColumnElement[bool]:
     """SQL: whether a row is in doubt by a conflict; a withdrawn one counts as long as the object does in this row.
 
     A conflict with a row whose contradicting films are all withdrawn by rejection notes is no doubt. `counts_withdrawn`:
@@ -64,7 +64,7 @@ def has_conflict(study_id: int, *, counts_withdrawn: bool = False) -> ColumnElem
         .where(
             Image.study_id == study_id, Image.is_current, or_(Conflict.sop_uid == "", Image.sop_uid == Conflict.sop_uid)
         )
-        .correlate(Conflict)
+        .correlate(Conflict, Study)
     )
     ends = (Conflict.held_study_id, Conflict.claim_study_id)
     named = [

@@ -52,15 +52,15 @@ def is_withdrawn(image: Any = Image, effects: Sequence[NoteEffect] = WITHDRAWING
     )
 
 
-def withdrawn_in(session: Session, study_id: int) -> dict[int, NoteEffect]:
-    """The images of a row that notes withdraw, with the stronger effect; most rows have none, which is asked first."""
-    met = select(Withdrawal.id).join(Image, Image.id == Withdrawal.image_id).where(Image.study_id == study_id).limit(1)
-    if session.execute(met).first() is None:
-        return {}
-    found: dict[int, NoteEffect] = {}
-    for effect in reversed(WITHDRAWING):
-        images = select(Image.id).where(Image.study_id == study_id, is_withdrawn(effects=(effect,)))
-        found |= dict.fromkeys(session.scalars(images), effect)
+def withdrawn_in(session: Session, study_ids: Sequence[int]) -> dict[int, dict[int, NoteEffect]]:
+    """By row the images that notes withdraw, with the stronger effect; most rows have none, which is asked first."""
+    met = select(Image.study_id).join(Withdrawal, Withdrawal.image_id == Image.id).where(Image.study_id.in_(study_ids))
+    some = session.scalars(met.distinct()).all()
+    found: dict[int, dict[int, NoteEffect]] = {study_id: {} for study_id in some}
+    for effect in reversed(WITHDRAWING) if some else ():
+        images = select(Image.study_id, Image.id).where(Image.study_id.in_(some), is_withdrawn(effects=(effect,)))
+        for study_id, image_id in session.execute(images):
+            found[study_id][image_id] = effect
     return found
 
 

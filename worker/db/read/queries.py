@@ -12,6 +12,7 @@ from worker.db.batches.selection import checked_values
 from worker.db.filing import disputes, note_decisions
 from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
+from worker.db.read.reading_order import ORDER, Place, is_after, is_among
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
 from worker.db.schema.study import Correction, Image, Result, Study, Task
@@ -33,15 +34,20 @@ def worklist(
     states: Sequence[str] = (),
     labels: Sequence[str] = (),
     study_uids: Sequence[str] | None = None,
+    after: Place | None = None,
 ) -> list[Row]:
-    """The worklist in reading order; raises `UsageError` for an unknown state or label."""
-    statement = select(WORKLIST).order_by(WORKLIST.c.priority_rank).limit(limit)
-    if states:
-        statement = statement.where(WORKLIST.c.ai_status.in_(checked_values(states, StudyState)))
-    if labels:
-        statement = statement.where(WORKLIST.c.label.in_(checked_values(labels, Label)))
+    """The worklist in reading order, from behind a place on; raises `UsageError` for an unknown state or label."""
+    statement = select(WORKLIST).order_by(*ORDER).limit(limit)
+    for column, values in (
+        (WORKLIST.c.ai_status, checked_values(states, StudyState)),
+        (WORKLIST.c.label, checked_values(labels, Label)),
+    ):
+        if values:
+            statement = statement.where(column.in_(values), is_among(values))
     if study_uids is not None:
         statement = statement.where(WORKLIST.c.study_uid.in_(study_uids))
+    if after is not None:
+        statement = statement.where(is_after(after))
     return _rows(session.execute(statement).mappings())
 
 
@@ -57,17 +63,23 @@ def study_detail(session: Session, key: str) -> list[Row]:
     studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
     for study in studies:
         row = select(Study.id).where(Study.study_uid == study["study_uid"], Study.side == study["side"])
-        of_row = (
-            select(Result.id).join(Image, Image.id == Result.image_id).where(Image.study_id == row.scalar_subquery())
-        )
-        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.result_id.in_(of_row))
-        found = session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings()
-        withdrawn = set(session.scalars(of_row.where(is_withdrawn())))
-        study["results"] = [_result(row) | {"is_withdrawn": row["result_id"] in withdrawn} for row in _rows(found)]
+        study["results"] = _results(session, row.scalar_subquery())
         study["corrections"] = _corrections(session, row.scalar_subquery())
         study["conflicts"] = disputes.of_study(session, study["study_uid"], study["side"])
         study["withdrawals"] = note_decisions.withdrawals(session, study_uids=(study["study_uid"],))
     return studies
+
+
+def _results(session: Session, study_id: ScalarSelect[int]) -> list[Row]:
+    of_row = select(Result.id).join(Image, Image.id == Result.image_id).where(Image.study_id == study_id)
+    # By their numbers and not by a subquery: the view joins so many tables that PostgreSQL would read each of its rows.
+    ids = session.scalars(of_row.order_by(Result.id.desc())).all()
+    withdrawn = set(session.scalars(of_row.where(is_withdrawn())))
+    rows: list[Row] = []
+    for some in chunks(ids):
+        results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.result_id.in_(some))
+        rows += _rows(session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings())
+    return [_result(row) | {"is_withdrawn": row["result_id"] in withdrawn} for row in rows]
 
 
 def _corrections(session: Session, study_id: ScalarSelect[int]) -> list[Row]:

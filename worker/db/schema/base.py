@@ -28,10 +28,15 @@ def one_of(column: str, values: type[StrEnum], name: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=name)
 
 
+def index_of_rows(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index that holds the rows under a condition alone; a query uses it where it has the same condition."""
+    rows = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
+
+
 def index_of_named(table: str, column: str) -> Index:
     """An index of a column that names a row and is empty in most rows; who deletes the named row looks there."""
-    is_named = text(f"{column} IS NOT NULL")
-    return Index(f"ix_{table}_{column}", column, postgresql_where=is_named, sqlite_where=is_named)
+    return index_of_rows(f"ix_{table}_{column}", column, where=f"{column} IS NOT NULL")
 
 
 class Base(DeclarativeBase):

@@ -19,12 +19,12 @@ from sqlalchemy import (
     CheckConstraint,
     Date,
     Double,
+    FetchedValue,
     ForeignKey,
     Index,
     Integer,
     String,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,7 +32,7 @@ from dicom_io.header.evidence import Derivation, Species
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
-from worker.db.schema.base import Base, index_of_named, one_of
+from worker.db.schema.base import Base, index_of_named, index_of_rows, one_of
 from worker.db.schema.merges import PatientMerge, StudyHeader
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
@@ -101,17 +101,14 @@ class Study(Base):
         one_of("band", Band, "band"),
         CheckConstraint("band IS NULL OR label IS NOT NULL", name="band_has_label"),
         CheckConstraint("ready_at_ms <= force_at_ms", name="ready_by_force"),
-        Index(
-            "ix_study_open",
-            "ready_at_ms",
-            postgresql_where=text("state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
-            sqlite_where=text("state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
-        ),
-        Index(
-            "ix_study_listener_silent",
-            "ready_at_ms",
-            postgresql_where=text("flags LIKE '%LISTENER_SILENT%'"),
-            sqlite_where=text("flags LIKE '%LISTENER_SILENT%'"),
+        index_of_rows("ix_study_open", "ready_at_ms", where="state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
+        index_of_rows("ix_study_listener_silent", "ready_at_ms", where="flags LIKE '%LISTENER_SILENT%'"),
+        index_of_rows("ix_study_reading_order", "priority_rank", where="merged_into_id IS NULL"),
+        index_of_rows(
+            "ix_study_unanswered",
+            "state",
+            "priority_rank",
+            where="state IN ('FAILED', 'WITHHELD') AND merged_into_id IS NULL",
         ),
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_first_rx_at", "first_rx_at"),
@@ -165,6 +162,14 @@ class Study(Base):
     requested_priority: Mapped[str] = mapped_column(
         String(16), server_default="", comment="Requested Procedure Priority (0040,1003), or what stands for it"
     )
+    # Computed by the database (revision 0017), so that whatever changes the row, the order is right.
+    priority_rank: Mapped[int] = mapped_column(
+        BigInteger,
+        FetchedValue(),
+        server_onupdate=FetchedValue(for_update=True),
+        deferred=True,
+        comment="reading order: band, urgent or not, and ms since 1970 of first_rx_at, as decimal digits",
+    )
 
 
 class Image(Base):
@@ -175,22 +180,10 @@ class Image(Base):
         UniqueConstraint("sop_uid", "sha256"),
         one_of("species", Species, "species"),
         one_of("derivation", Derivation, "derivation"),
-        Index(
-            "uq_image_current",
-            "study_id",
-            "sop_uid",
-            unique=True,
-            postgresql_where=text("is_current"),
-            sqlite_where=text("is_current"),
-        ),
+        index_of_rows("uq_image_current", "study_id", "sop_uid", where="is_current", unique=True),
         Index("ix_image_sop_uid", "sop_uid"),
         Index("ix_image_study_id", "study_id"),
-        Index(
-            "ix_image_patient_key",
-            "patient_key",
-            postgresql_where=text("patient_key <> ''"),
-            sqlite_where=text("patient_key <> ''"),
-        ),
+        index_of_rows("ix_image_patient_key", "patient_key", where="patient_key <> ''"),
         {"comment": "one received object in one version of its bytes"},
     )
 
@@ -256,32 +249,19 @@ class Task(Base):
         CheckConstraint(
             "(state = 'CLAIMED') = (lease_owner IS NOT NULL AND lease_until_ms IS NOT NULL)", name="claimed_has_lease"
         ),
-        Index(
-            "ix_task_open_live",
-            "priority",
-            "id",
-            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
-            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+        index_of_rows(
+            "ix_task_open_live", "priority", "id", where="state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"
         ),
-        Index(
-            "ix_task_open_live_age",
-            "id",
-            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
-            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+        index_of_rows("ix_task_open_live_age", "id", where="state IN ('PENDING', 'CLAIMED') AND batch_id IS NULL"),
+        index_of_rows(
+            "ix_task_open_batch", "priority", "id", where="state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"
         ),
-        Index(
-            "ix_task_open_batch",
-            "priority",
-            "id",
-            postgresql_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
-            sqlite_where=text("state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"),
+        index_of_rows("ix_task_open_attempts", "attempts", where="state IN ('PENDING', 'CLAIMED')"),
+        index_of_rows(
+            "ix_task_open_of_batch", "batch_id", "id", where="state IN ('PENDING', 'CLAIMED') AND batch_id IS NOT NULL"
         ),
-        Index(
-            "ix_task_open_attempts",
-            "attempts",
-            postgresql_where=text("state IN ('PENDING', 'CLAIMED')"),
-            sqlite_where=text("state IN ('PENDING', 'CLAIMED')"),
-        ),
+        index_of_rows("ix_task_claimed", "id", where="state = 'CLAIMED'"),
+        index_of_rows("ix_task_interrupted", "id", where="state IN ('PENDING', 'CLAIMED') AND interruptions > 0"),
         Index("ix_task_image_id", "image_id"),
         Index("ix_task_batch_id_state", "batch_id", "state"),
         {"comment": "a piece of work on one image; the row is the queue, a message is only a hint"},
@@ -334,16 +314,11 @@ class Result(Base):
         one_of("band", Band, "band"),
         CheckConstraint("band IS NULL OR outcome = 'OK'", name="band_if_ok"),
         CheckConstraint("unlikeness >= 0", name="unlikeness_range"),
-        Index(
-            "uq_result_current",
-            "image_id",
-            unique=True,
-            postgresql_where=text("is_current"),
-            sqlite_where=text("is_current"),
-        ),
+        index_of_rows("uq_result_current", "image_id", where="is_current", unique=True),
         Index("ix_result_image_id", "image_id"),
         Index("ix_result_batch_id", "batch_id"),
         Index("ix_result_created_at", "created_at"),
+        index_of_rows("ix_result_not_ok", "created_at", where="outcome <> 'OK'"),
         index_of_named("result", "supersedes_id"),
         index_of_named("result", "compared_id"),
         index_of_named("result", "taken_from_id"),

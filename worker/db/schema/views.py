@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Integer, MetaData, String, Table
 
-from worker.db.schema.types import NOW_MS, NOW_UTC, CodeList, UtcDateTime
+from worker.db.schema.types import NOW_MS, CodeList, UtcDateTime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -329,16 +329,29 @@ AUDIT_OBJECTS = _view(
 VIEW_NAMES = tuple(sorted(_views.tables))
 
 
+#: The time at which the statement began, unlike that of `types.NOW_MS`: PostgreSQL neither plans a view together with
+#: the query around it nor uses an index where a clock could move on from row to row.
+_NOW = {"postgresql": "statement_timestamp()", "sqlite": "'now'"}
+_NOW_MS = {
+    "postgresql": "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS BIGINT)",
+    "sqlite": NOW_MS["sqlite"],
+}
+_DAY_AGO = {
+    "postgresql": "statement_timestamp() - INTERVAL '24 hours'",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now', '-1 day')",
+}
+
+
 def seconds_since(moment: str, dialect: str) -> str:
     """SQL for the whole seconds from a stored moment until now."""
     if dialect == "sqlite":
-        return f"CAST((julianday('now') - julianday({moment})) * 86400 AS INTEGER)"
-    return f"CAST(floor(extract(epoch FROM clock_timestamp() - {moment})) AS BIGINT)"
+        return f"CAST((julianday({_NOW[dialect]}) - julianday({moment})) * 86400 AS INTEGER)"
+    return f"CAST(floor(extract(epoch FROM {_NOW[dialect]} - {moment})) AS BIGINT)"
 
 
 def render(text: str, dialect: str) -> str:
-    """Replace the placeholders of a view's text: {now_ms}, {now_utc}, {seconds_since NAME}."""
-    text = text.replace("{now_ms}", NOW_MS[dialect]).replace("{now_utc}", NOW_UTC[dialect])
+    """Replace the placeholders of a view's text: {now_ms}, {day_ago}, {seconds_since NAME}."""
+    text = text.replace("{now_ms}", _NOW_MS[dialect]).replace("{day_ago}", _DAY_AGO[dialect])
     while "{seconds_since " in text:
         before, _, rest = text.partition("{seconds_since ")
         moment, _, after = rest.partition("}")

@@ -142,7 +142,7 @@ def renew(sessions: sessionmaker[Session], claim: Claim, lease_ms: int) -> bool:
 def finish(sessions: sessionmaker[Session], claim: Claim, judgement: Judgement) -> bool:
     """End the task with its result and the study's answer in one transaction; False when the claim is lost."""
     state = TaskState.FAILED if judgement.outcome is Outcome.FAILED else TaskState.DONE
-    return _with_study(sessions, claim, lambda session: _end(session, claim, judgement, state=state))
+    return _with_study(sessions, claim, lambda session, study: _end(session, study, claim, judgement, state=state))
 
 
 def retry_later(
@@ -157,9 +157,9 @@ def retry_later(
     """Put a task back after a failed attempt, or end it FAILED after the last one; False when the claim is lost."""
     error = fitted(Task, {"error_class": error_class, "error_code": str(error_code)})
 
-    def work(session: Session) -> bool:
+    def work(session: Session, study: Study) -> bool:
         if claim.attempts >= max_attempts:
-            return _end(session, claim, failed(error_code), state=TaskState.FAILED, **error)
+            return _end(session, study, claim, failed(error_code), state=TaskState.FAILED, **error)
         return _change(
             session,
             claim,
@@ -202,17 +202,16 @@ def held_by(session: Session, owner: str) -> list[Claim]:
     return [_claimed(session, task_id, token, owner) for task_id, token in rows]
 
 
-def _with_study(sessions: sessionmaker[Session], claim: Claim, work: Callable[[Session], T]) -> T:
+def _with_study(sessions: sessionmaker[Session], claim: Claim, work: Callable[[Session, Study], T]) -> T:
     """Run `work` under the study's lock, so that two films that finish together see each other's results."""
 
     def locked(session: Session) -> T:
-        lock_study_of_image(session, claim.image.image_id)
-        return work(session)
+        return work(session, lock_study_of_image(session, claim.image.image_id))
 
     return in_transaction(sessions, locked)
 
 
-def _end(session: Session, claim: Claim, judgement: Judgement, **values: object) -> bool:
+def _end(session: Session, study: Study, claim: Claim, judgement: Judgement, **values: object) -> bool:
     ended = _change(session, claim, **values, lease_owner=None, lease_until_ms=None, finished_at=now_utc())
     if ended:
         image = claim.image
@@ -220,7 +219,7 @@ def _end(session: Session, claim: Claim, judgement: Judgement, **values: object)
         record(session, reference, judgement)
         if not claim.keep_current:
             # A result that never counts changes no answer: one of a shadow, or of a re-run that keeps current results.
-            recompute(session, lock_study_of_image(session, image.image_id).id)
+            recompute(session, study.id)
     return ended
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_
 
 from dicom_io.reasons import Reason
 from worker.db.answers import inboxes
-from worker.db.answers.recompute import has_open_task, lock_study_of_image, recompute
+from worker.db.answers.recompute import has_open_task, lock_study_of_image, recompute, recompute_all
 from worker.db.answers.results import TaskReference, failed, record
 from worker.db.schema.sql import IS_OPEN, is_claimable
 from worker.db.schema.states import BatchKind, StudyState, TaskState
@@ -25,7 +25,7 @@ from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
 from worker.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -192,10 +192,29 @@ def _decide_again(session: Session, which: ColumnElement[bool], limit: int, wate
         .with_for_update(skip_locked=True, key_share=True, of=Study)
     ).all()
 
-    def decide(study_id: int, before: StudyState) -> bool:
-        return recompute(session, study_id, watermarks, is_settling=True).state is not before
+    if not candidates:
+        return 0
+    try:
+        with session.begin_nested():
+            return _decide_all(session, dict(candidates), watermarks)
+    except DatabaseUnavailable:
+        raise
+    except Exception:
+        # There is one among them whose answer cannot be computed: it is told apart.
+        logger.exception("studies cannot be decided together", extra={"action": "undecided_together"})
+    return sum(
+        _one_of_many(session, study_id, partial(_decide_one, session, study_id, state, watermarks))
+        for study_id, state in candidates
+    )
 
-    return sum(_one_of_many(session, study_id, partial(decide, study_id, state)) for study_id, state in candidates)
+
+def _decide_all(session: Session, before: Mapping[int, StudyState], watermarks: Watermarks) -> int:
+    answers = recompute_all(session, list(before), watermarks, is_settling=True)
+    return sum(answers[study_id].state is not state for study_id, state in before.items())
+
+
+def _decide_one(session: Session, study_id: int, before: StudyState, watermarks: Watermarks) -> bool:
+    return _decide_all(session, {study_id: before}, watermarks) > 0
 
 
 def _one_of_many(session: Session, study_id: int, work: Callable[[], bool]) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from tests.support.database import BOTH, fresh_site, scored
 from worker.db.answers import inboxes
 from worker.db.answers.inboxes import Published
-from worker.db.answers.recompute import recompute
+from worker.db.answers.recompute import recompute_all
 from worker.db.filing import holdings
 from worker.db.tasks import queue
 from worker.db.tasks.queue import Lane
@@ -19,6 +19,8 @@ from worker.db.tasks.workers import LOCAL_KIND, WorkerBeat, heartbeat
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.orm import Session
 
     from tests.support.database import Site
@@ -295,12 +297,14 @@ def test_a_study_that_cannot_be_decided_keeps_no_other_from_its_answer(
         site.finish(entry.task_id, scored(0.1))
     site.change("UPDATE inbox SET closed_at = heartbeat_at")
 
-    def undecidable(session: Session, study_id: int, *others: Watermarks, **options: bool) -> Answer:
-        if study_id == entries[0].study_id:
+    def undecidable(
+        session: Session, study_ids: Collection[int], *others: Watermarks, **options: bool
+    ) -> dict[int, Answer]:
+        if entries[0].study_id in study_ids:
             raise RuntimeError("made up")
-        return recompute(session, study_id, *others, **options)
+        return recompute_all(session, study_ids, *others, **options)
 
-    monkeypatch.setattr("worker.db.tasks.queue.recompute", undecidable)
+    monkeypatch.setattr("worker.db.tasks.queue.recompute_all", undecidable)
     site.settle()
     assert [shown(site, study)[0] for study in ("1.1", "1.2")] == ["PROVISIONAL", "FINAL"]
 

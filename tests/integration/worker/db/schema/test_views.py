@@ -17,7 +17,8 @@ from tests.support.database import BOTH, any_film, fresh_site, refused, scored
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.registry import add_refusals
-from worker.db.read import queries
+from worker.db.read import probes, queries
+from worker.db.read.reading_order import Place
 from worker.db.schema.migrate import ROLES
 from worker.db.schema.views import VIEW_NAMES
 from worker.errors import UsageError
@@ -65,6 +66,7 @@ MOVING = {
     "created_at",
     "closed_at",
     "waiting_s",
+    "priority_rank",
     "live_oldest_s",
     "rerun_oldest_s",
     "shadow_oldest_s",
@@ -153,18 +155,131 @@ def test_the_worklist_reads_findings_first_then_what_was_not_judged_each_by_age(
     live_through(site)
     rows = site.worklist()
     assert [
-        (row["priority_rank"], row["study_uid"], row["ai_status"], row["label"], row["probability"]) for row in rows
+        (row["priority_rank"] // 10**14, row["study_uid"], row["ai_status"], row["label"], row["probability"])
+        for row in rows
     ] == [
         (1, "1.1", "FINAL", "PNEUMONIA", 0.65),
-        (2, "1.2", "FINAL", "PNEUMONIA", 0.8),
-        (3, "1.3", "FINAL", "PNEUMONIA", 0.9),
-        (4, "1.5", "FAILED", None, None),
-        (5, "1.6", "PROVISIONAL", None, None),
-        (6, "1.7", "QUEUED", None, None),
-        (7, "1.4", "NOT_APPLICABLE", None, None),
+        (1, "1.2", "FINAL", "PNEUMONIA", 0.8),
+        (1, "1.3", "FINAL", "PNEUMONIA", 0.9),
+        (3, "1.5", "FAILED", None, None),
+        (4, "1.6", "PROVISIONAL", None, None),
+        (4, "1.7", "QUEUED", None, None),
+        (5, "1.4", "NOT_APPLICABLE", None, None),
     ]
     assert {row["notice"] for row in rows} == {"Not a medical device. Not for diagnosis."}
     assert all((row["waiting_s"] is None) == (row["finished_at"] is not None) for row in rows)
+
+
+def test_urgent_studies_come_first_in_their_band_and_go_back_when_the_order_is_taken_back(site):
+    for uid, word in (("1.1", ""), ("1.2", "STAT")):
+        site.finish(site.receive(uid, f"{uid}.1", requested_priority=word, pixels=uid).task_id, scored(0.9))
+    site.finish(site.receive("1.0", "1.0.1", requested_priority="STAT").task_id, scored(0.1))
+    site.settle()
+    assert [row["study_uid"] for row in site.worklist()] == ["1.2", "1.1", "1.0"]
+    site.receive("1.2", "1.2.1", requested_priority="ROUTINE", pixels="1.2")
+    assert [row["study_uid"] for row in site.worklist()] == ["1.1", "1.2", "1.0"]
+
+
+def test_the_rank_of_a_study_is_the_moment_it_came_in_milliseconds(site):
+    site.receive(received_at=datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC))
+    assert site.entry()["priority_rank"] == 4 * 10**14 + 10**13 + 1_767_323_045_678
+    site.change("UPDATE study SET priority = -1")
+    assert site.entry()["priority_rank"] == 4 * 10**14 + 1_767_323_045_678
+
+
+def test_pages_of_the_worklist_are_the_whole_of_it(site):
+    live_through(site)
+    same = datetime(2026, 1, 2, tzinfo=UTC)
+    for number in range(5):
+        site.receive(f"1.9{number}", f"1.9{number}.1", received_at=same)
+    whole = site.worklist()
+    assert len({row["priority_rank"] for row in whole}) < len(whole), "some came in the same millisecond"
+    pages, place = [], None
+    with site.sessions() as session:
+        while page := queries.worklist(session, limit=2, after=place):
+            pages += page
+            place = Place.parse(str(Place.of(page[-1])))
+    assert [row["study_uid"] for row in pages] == [row["study_uid"] for row in whole]
+
+
+@pytest.mark.parametrize("text", ["", "1", "1/1.2", "x/1.2/0", "1/1.2/-1", "1//0", "9999999999999999999/1.2/0"])
+def test_a_place_that_no_page_named_is_refused(text):
+    with pytest.raises(UsageError, match="RANK/STUDY_UID/SIDE"):
+        Place.parse(text)
+
+
+#: A question to a view, and the index that answers it.
+ANSWERED_BY = (
+    ("SELECT * FROM worklist ORDER BY priority_rank LIMIT 50", "ix_study_reading_order"),
+    ("SELECT * FROM worklist WHERE study_uid = '1.2' ORDER BY priority_rank", "uq_study_study_uid_side"),
+    ("SELECT * FROM worklist WHERE accession_number = 'A'", "ix_study_accession_number"),
+    ("SELECT count(*) FROM worklist WHERE received_at > '2026-01-01'", "ix_study_first_rx_at"),
+    ("SELECT failed_24h FROM queue_health", "ix_result_not_ok"),
+    ("SELECT failed_studies FROM queue_health", "ix_study_unanswered"),
+    ("SELECT interrupted FROM queue_health", "ix_task_interrupted"),
+    ("SELECT * FROM refused WHERE at > '2026-01-01'", "ix_refusal_at"),
+    ("SELECT * FROM refused WHERE at > '2026-01-01'", "ix_result_not_ok"),
+    ("SELECT n_done FROM batch_progress WHERE batch_id = 1", "ix_task_batch_id_state"),
+)
+
+
+def test_a_question_to_a_view_reads_the_rows_it_is_about(site):
+    """Not all rows of a table: what is asked, and in which order, must reach the index."""
+    live_through(site)
+    copies_of_the_first_study(site, 3000)
+    wrong = [(question, plan) for question, index in ANSWERED_BY if index not in (plan := plan_of(site, question))]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_the_newest_refusals_of_door_and_gate_are_merged_and_not_sorted(site):
+    live_through(site)
+    plan = plan_of(site, "SELECT * FROM refused ORDER BY at DESC LIMIT 50", off=("seqscan", "sort"))
+    assert "Merge Append" in plan
+    assert "ix_refusal_at" in plan
+    assert "ix_result_not_ok" in plan
+    assert "Sort\n" not in plan
+
+
+def plan_of(site, question: str, off: tuple[str, ...] = ("seqscan",)) -> str:
+    """What the database reads for a query, in one text."""
+    with site.engine.connect() as connection:
+        if site.engine.dialect.name == "postgresql":
+            # It reads small tables whole. What it is to show is whether it could do otherwise.
+            for name in off:
+                connection.execute(text(f"SET LOCAL enable_{name} = off"))
+            plan = connection.execute(text(f"EXPLAIN (COSTS OFF) {question}")).scalars().all()
+        else:
+            plan = [row[-1] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {question}"))]
+    return "\n".join(map(str, plan)).replace("sqlite_autoindex_study_1", "uq_study_study_uid_side")
+
+
+def copies_of_the_first_study(site, number: int) -> None:
+    """Add rows like the first one, with a Study Instance UID, accession number and moment of their own."""
+    with site.engine.connect() as connection:
+        names = list(connection.execute(text("SELECT * FROM study LIMIT 0")).keys())
+    own = {"id": "1000 + i", "study_uid": "'9.' || i", "accession_number": "'B' || i"}
+    is_sqlite = site.engine.dialect.name == "sqlite"
+    moment = "'2025-01-01 00:00:00.000000'" if is_sqlite else "TIMESTAMPTZ '2025-01-01' + make_interval(secs => i)"
+    own["first_rx_at"] = moment
+    values = {name: own.get(name, f"study.{name}") for name in names if name != "priority_rank"}
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number})"
+    site.change(
+        f"INSERT INTO study ({', '.join(values)}) {numbers} SELECT {', '.join(values.values())} FROM n, study "
+        "WHERE study.id = 1"
+    )
+    if not is_sqlite:
+        site.change("ANALYZE")
+
+
+def test_counts_of_what_only_grows_end_at_ten_thousand(site):
+    site.finish(site.receive("1.1", "1.1.1").task_id, refused(Reason.TIMED_OUT))
+    site.settle()
+    copies_of_the_first_study(site, 10_001)
+    assert site.value("SELECT count(*) FROM worklist WHERE ai_status = 'FAILED'") == 10_002
+    with site.sessions() as session:
+        assert queries.queue_health(session)["failed_studies"] == probes.COUNTED == 10_000
+        assert probes.work(session, 1000).failed_studies == probes.COUNTED
 
 
 def test_no_row_of_the_worklist_is_normal_unless_it_is_final(site):

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import event
 
 from dicom_io.reasons import Reason
 from tests.support.database import BOTH, MAX_ATTEMPTS, fresh_site, scored
@@ -185,6 +186,28 @@ def test_a_study_left_without_open_work_is_settled(site):
     site.settle()
     row = site.entry()
     assert (row["ai_status"], row["label"], row["reason"]) == ("FAILED", None, "INTERNAL_ERROR")
+
+
+def test_settling_many_studies_takes_as_many_statements_as_settling_one(site):
+    def statements_for(number: int) -> int:
+        for study in range(number):
+            uid = f"{number}.{study}"
+            site.finish(site.receive(uid, f"{uid}.1", patient_id=uid, quiet_ms=600_000).task_id, scored(0.1))
+        site.change("UPDATE study SET ready_at_ms = 1")
+        seen: list[str] = []
+
+        def note(_connection, _cursor, statement, *_):
+            seen.append(statement)
+
+        with site.sessions.begin() as session:
+            event.listen(site.engine, "before_cursor_execute", note)
+            assert queue.settle_studies(session, 100) == number
+            event.remove(site.engine, "before_cursor_execute", note)
+        return len(seen)
+
+    one = statements_for(1)
+    assert statements_for(20) == one
+    assert {(row["ai_status"], row["label"]) for row in site.worklist()} == {("FINAL", "NORMAL")}
 
 
 def test_settling_goes_on_until_nothing_is_due(site):

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.integration
 
 ADA = Order("ada", "a newer network")
 #: What depends on the moment and on nothing else.
-MOVING = {"received_at", "finished_at", "waiting_s"}
+#: The rank has the moment of arrival in it; the rows come in its order.
+MOVING = {"received_at", "finished_at", "waiting_s", "priority_rank"}
 
 
 @pytest.fixture(params=BOTH)

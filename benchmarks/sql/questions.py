@@ -1,0 +1,127 @@
+"""What is timed: statements of people, of the pipeline and of monitoring, by the code that a site runs."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from benchmarks.sql.data import OPEN
+from tests.support.database import MAX_ATTEMPTS, facts_of, scored
+from worker.db.audit.read import Wanted, events
+from worker.db.filing.registry import register
+from worker.db.read import probes, queries
+from worker.db.read.reading_order import Place
+from worker.db.schema.engine import read_session_factory, session_factory
+from worker.db.schema.types import now_utc
+from worker.db.schema.views import WORKLIST
+from worker.db.tasks import claims, queue
+from worker.db.tasks.queue import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session, sessionmaker
+
+LEASE_MS = 60_000
+#: Behind the urgent studies of band 1.
+MIDDLE_OF_PNEUMONIA = 110_000_000_000_000
+PAGE = 50
+SETTLED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A line of the table; `ask` is timed and leaves the database as it was, or adds a row or two."""
+
+    name: str
+    ask: Callable[[], object]
+
+
+def questions(engine: Engine, studies: int) -> list[Question]:
+    """The questions to one site of so many studies."""
+    readers, writers = read_session_factory(engine), session_factory(engine)
+    return [*_of_people(readers, studies // 2), *_of_the_pipeline(writers, studies)]
+
+
+def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
+    """What people and monitors ask; `middle`: number of the study that they look at."""
+    named = f"1.2.826.0.1.3680043.8.498.1010101010.{middle}"
+
+    def read(name: str, work: Callable[[Session], object]) -> Question:
+        def ask() -> object:
+            with readers() as session:
+                return work(session)
+
+        return Question(name, ask)
+
+    def next_page(session: Session) -> object:
+        return queries.worklist(session, limit=PAGE, after=Place(MIDDLE_OF_PNEUMONIA, "", 0))
+
+    def received_today(session: Session) -> object:
+        day_ago = session.execute(select(now_utc())).scalar_one() - timedelta(days=1)
+        return session.scalar(select(func.count()).select_from(WORKLIST).where(WORKLIST.c.received_at > day_ago))
+
+    def by_accession(session: Session) -> object:
+        return session.execute(select(WORKLIST).where(WORKLIST.c.accession_number == f"A{middle}")).all()
+
+    return [
+        read("worklist, first page", lambda session: queries.worklist(session, limit=PAGE)),
+        read("worklist, a later page", next_page),
+        read("worklist, FAILED", lambda session: queries.worklist(session, limit=PAGE, states=["FAILED"])),
+        read("worklist, NORMAL", lambda session: queries.worklist(session, limit=PAGE, labels=["NORMAL"])),
+        read("worklist, one study", lambda session: queries.worklist(session, study_uids=[named])),
+        read("worklist, one accession number", by_accession),
+        read("worklist, received today", received_today),
+        read("one study in full (show)", lambda session: queries.study_detail(session, named)),
+        read("queue_health", queries.queue_health),
+        read("figures of status", lambda session: probes.work(session, 60_000)),
+        read("refused, newest 50", lambda session: queries.refused(session, limit=PAGE)),
+        read("audit, newest 50", lambda session: events(session, Wanted(PAGE))),
+        read("batches, newest 20", lambda session: queries.batches(session, 20)),
+    ]
+
+
+def _of_the_pipeline(writers: sessionmaker[Session], studies: int) -> list[Question]:
+    """What the registrar, the dispatcher and workers do."""
+    tasks = iter(range(studies - OPEN + 1, studies))
+    held: list[claims.Claim] = []
+
+    def undone(work: Callable[[Session], object]) -> Callable[[], object]:
+        def ask() -> None:
+            with writers() as session:
+                work(session)
+                session.rollback()
+
+        return ask
+
+    def file() -> None:
+        uid = f"1.2.3.{uuid.uuid4().int}"
+        facts = facts_of(uid, f"{uid}.1"[:64], patient_id=uid[-8:], accession_number=uid[-9:])
+        named = {"sha256": hashlib.sha256(uid.encode()).hexdigest(), "store_key": uuid.uuid4().hex, "source": "PACS"}
+        with writers.begin() as session:
+            # Its quiet time is long, so that it is not settled.
+            register(session, facts=facts, **named, quiet_ms=900_000, max_wait_ms=900_000)
+
+    def claim() -> None:
+        found = claims.claim(writers, next(tasks), "bench", LEASE_MS, MAX_ATTEMPTS)
+        assert found is not None
+        held.append(found)
+
+    def finish() -> None:
+        assert claims.finish(writers, held.pop(), scored(0.2))
+
+    due = undone(lambda session: queue.due_tasks(session, limit=64, lane=Lane.LIVE))
+    settle = undone(lambda session: queue.settle_studies(session, SETTLED))
+    return [
+        Question("registrar: insert", file),
+        Question("dispatcher: due tasks", due),
+        Question("worker: claim", claim),
+        Question("worker: finish", finish),
+        Question(f"dispatcher: settle {SETTLED}", settle),
+    ]

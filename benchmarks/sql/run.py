@@ -1,0 +1,253 @@
+"""``python3 dev.py bench sql``: the table of statements by size, its picture and its plans, on PostgreSQL and SQLite.
+
+Needs the packages of the tests. All sizes lie in one server and are asked in turns, so that the ratio between them is worth
+quoting on a busy machine; the first turn warms the caches and is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+
+from benchmarks.sql.data import fill
+from benchmarks.sql.picture import draw
+from benchmarks.sql.questions import questions
+from tests.support.database import Site
+from tests.support.postgres import own_postgres
+from worker.db.schema.engine import make_engine
+from worker.db.schema.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Engine
+
+    from benchmarks.sql.questions import Question
+    from tests.support.postgres import PostgresServer
+
+HERE = Path(__file__).resolve().parents[1] / "sql"
+TARGET = 2.0
+SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "wal_level": "minimal", "max_wal_senders": "0"}
+#: Lines of a plan that say which rows are read.
+_READS = re.compile(r"Scan|SEARCH|SCAN|USE TEMP|Sort|Limit")
+
+
+@dataclass
+class Asked:
+    """One site of one size, with what was measured there by question: wall and CPU time in ms."""
+
+    studies: int
+    engine: Engine
+    questions: Sequence[Question]
+    wall_ms: dict[str, list[float]] = field(default_factory=dict)
+    cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+    plans: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(prog="dev.py bench sql", description="Statements on tables of several sizes.")
+    parser.add_argument(
+        "--sizes", default="10000,1000000", help="studies, the first is what others are compared with; also 10000000"
+    )
+    parser.add_argument("--sqlite-sizes", default="10000,300000", help="the same on SQLite; empty: not at all")
+    parser.add_argument("--rounds", type=int, default=9, help="turns that count")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for the JSON and the picture")
+    told = parser.parse_args(arguments)
+    with own_postgres() as server:
+        _set_up(server)
+        _one(server.create_database, _sizes(told.sizes), "postgresql", told)
+    with tempfile.TemporaryDirectory(prefix="auscult-bench-") as folder:
+        numbers = iter(range(100))
+        _one(lambda: f"sqlite:///{folder}/{next(numbers)}.db", _sizes(told.sqlite_sizes), "sqlite", told)
+    return 0
+
+
+def _set_up(server: PostgresServer) -> None:
+    """Give the server a quarter of a small machine's memory, as a site would, and let bulk loads write no log."""
+    engine = make_engine(server.url())
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for name, value in SETTINGS.items():
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {name} = '{value}'")
+    engine.dispose()
+    server.stop()
+    server.start()
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",") if size]
+
+
+def _one(new_database: Any, sizes: Sequence[int], name: str, told: argparse.Namespace) -> None:
+    if not sizes:
+        return
+    sites = []
+    for studies in sizes:
+        engine = make_engine(new_database())
+        migrate(engine)
+        Site(str(engine.url.render_as_string(hide_password=False))).engine.dispose()
+        began = time.perf_counter()
+        fill(engine, studies)
+        say(f"{name}: {studies:,} studies made in {time.perf_counter() - began:.0f} s")
+        sites.append(Asked(studies, engine, questions(engine, studies)))
+    for turn in range(told.rounds + 1):
+        for number in range(len(sites[0].questions)):
+            for site in sites:
+                _ask(site, site.questions[number], counts=turn > 0)
+    for site in sites:
+        _explain(site)
+    report = _report(name, sites, told.rounds)
+    told.out.mkdir(parents=True, exist_ok=True)
+    (told.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    draw(told.out / f"{name}.png", f"Statements of Auscult on {report['database']}", report)
+    say(table(report))
+    for site in sites:
+        site.engine.dispose()
+
+
+def _ask(site: Asked, question: Question, *, counts: bool) -> None:
+    cpu, began = _cpu_s(site.engine), time.perf_counter()
+    question.ask()
+    wall, cpu = time.perf_counter() - began, _cpu_s(site.engine) - cpu
+    if counts:
+        site.wall_ms.setdefault(question.name, []).append(wall * 1000)
+        site.cpu_ms.setdefault(question.name, []).append(cpu * 1000)
+
+
+def _cpu_s(engine: Engine) -> float:
+    """CPU time of this process, and of the server's process behind the one connection, where the kernel tells."""
+    own = time.process_time()
+    if engine.dialect.name == "sqlite":
+        return own
+    with engine.connect() as connection:
+        pid = connection.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+    try:
+        return own + int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    except OSError:
+        return own
+
+
+def _explain(site: Asked) -> None:
+    """Keep the plan of each statement of each question, by what it reads."""
+    for question in site.questions:
+        with _statements(site.engine) as seen:
+            question.ask()
+        site.plans[question.name] = [
+            {"statement": _first_words(statement), "plan": lines}
+            for statement, parameters in seen
+            if (lines := _plan(site.engine, statement, parameters))
+        ]
+
+
+@contextmanager
+def _statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
+    seen: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def _plan(engine: Engine, statement: str, parameters: Any) -> list[str]:
+    """What a statement reads; empty for statements without tables."""
+    if not re.match(r"\s*(SELECT|UPDATE|WITH|INSERT)", statement) or "FROM" not in statement.upper():
+        return []
+    is_sqlite = engine.dialect.name == "sqlite"
+    explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN (COSTS OFF) "
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(explain + statement, parameters).all()
+        connection.rollback()
+    lines = [str(row[-1]) for row in rows]
+    return [line.strip() for line in lines if _READS.search(line) and "Subquery Scan" not in line]
+
+
+def _first_words(statement: str) -> str:
+    return re.sub(r"\s+", " ", statement).strip()[:90]
+
+
+def _report(name: str, sites: Sequence[Asked], rounds: int) -> dict[str, Any]:
+    with sites[0].engine.connect() as connection:
+        version = connection.exec_driver_sql(
+            "SELECT sqlite_version()" if name == "sqlite" else "SHOW server_version"
+        ).scalar_one()
+    first = sites[0]
+    rows = []
+    for question in first.questions:
+        walls = [statistics.median(site.wall_ms[question.name]) for site in sites]
+        rows.append(
+            {
+                "name": question.name,
+                "ms": [round(value, 3) for value in walls],
+                "cpu_ms": [round(statistics.median(site.cpu_ms[question.name]), 3) for site in sites],
+                "spread_ms": [_spread(site.wall_ms[question.name]) for site in sites],
+                "ratio": round(_ratio(sites, question.name), 2),
+            }
+        )
+    return {
+        "database": f"{'SQLite' if name == 'sqlite' else 'PostgreSQL'} {version}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _commit(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "rounds": rounds,
+        "sizes": [site.studies for site in sites],
+        "target": TARGET,
+        "rows": rows,
+        "plans": sites[-1].plans,
+    }
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    quarters = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
+    return [round(quarters[0], 3), round(quarters[2], 3)]
+
+
+def _ratio(sites: Sequence[Asked], name: str) -> float:
+    """The median over the turns of the largest size's time over the smallest one's in the same turn."""
+    pairs = zip(sites[0].wall_ms[name], sites[-1].wall_ms[name], strict=True)
+    return statistics.median(last / first for first, last in pairs)
+
+
+def _commit() -> str:
+    asked = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def table(report: dict[str, Any]) -> str:
+    """The table as text for people."""
+    head = [f"{size:,}" for size in report["sizes"]]
+    lines = [
+        f"\n{report['database']}, {report['date']}, commit {report['commit']}, {report['machine']}",
+        f"median of {report['rounds']} turns, ms of wall time (CPU)",
+        f"| statement | {' | '.join(head)} | ratio |",
+        f"| --- |{' --- |' * (len(head) + 1)}",
+    ]
+    for row in report["rows"]:
+        cells = [f"{wall:.2f} ({cpu:.2f})" for wall, cpu in zip(row["ms"], row["cpu_ms"], strict=True)]
+        lines.append(f"| {row['name']} | {' | '.join(cells)} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
