@@ -25,3 +25,11 @@ def end_with(parent: int) -> None:
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
+
+
+class Become(BaseException):
+    """Raised in a process that was just forked: it is to begin anew, as the command with these arguments."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(arguments)
+        self.arguments = arguments

@@ -13,17 +13,11 @@ import signal
 import sys
 from typing import NoReturn
 
+from worker.child import Become
+
 INTERRUPTED = 130
 #: Files that a command writes may hold films and names of patients, so only their owner may read them.
 OWNER_ONLY = 0o077
-
-
-class Become(BaseException):
-    """Raised in a process that was just forked: it is to begin anew, as the command with these arguments."""
-
-    def __init__(self, arguments: list[str]) -> None:
-        super().__init__(arguments)
-        self.arguments = arguments
 
 
 def main() -> None:

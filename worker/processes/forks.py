@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: The first answer waits for the server's imports.
 ANSWER_S = 60.0
 POLL_S = 0.02
+#: The fork server as a program of its own.
+PROGRAM = "worker.cli.fork_server"
 
 
 class ForkServerLost(Exception):
@@ -144,7 +146,7 @@ class _Server:
         """A process of its own, where this one can be forked no more."""
         ours, theirs = socket.socketpair()
         with _ending_blocked(), theirs:
-            command = [sys.executable, "-m", forkserver.__name__, str(theirs.fileno()), str(os.getpid())]
+            command = [sys.executable, "-m", PROGRAM, str(theirs.fileno()), str(os.getpid())]
             process = subprocess.Popen(command, env=dict(env), stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),))
         # Only its id is needed, and this object would look after it again.
         process.returncode = 0

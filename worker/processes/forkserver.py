@@ -13,12 +13,10 @@ import json
 import os
 import signal
 import socket
-import sys
 
 from setproctitle import getproctitle, setproctitle
 
-from worker.child import end_with
-from worker.cli import Become, main
+from worker.child import Become, end_with
 
 #: What a listener and a worker import, and what they would import at their first film.
 IMPORTED = (
@@ -87,12 +85,3 @@ def _begin(server: int, arguments: list[str], handed: list[int]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     setproctitle(" ".join(("auscult", *arguments)))
     raise Become([*arguments, *(word for descriptor in handed for word in ("--ready-fd", str(descriptor)))])
-
-
-if __name__ == "__main__":
-    load()
-    try:
-        serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
-    except Become as begun:
-        sys.argv = ["auscult", *begun.arguments]
-    main()

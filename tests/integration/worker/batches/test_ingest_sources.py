@@ -176,7 +176,7 @@ def test_no_study_is_complete_before_the_last_file_was_read(
     settings = load_settings(home=tmp_path / "home", quiet_s=0)
     (tmp_path / "films").mkdir()
     make_study(tmp_path / "films", films=2)
-    seen = []
+    seen: list[StudyState] = []
 
     def settled_before(session: Session, study_ids: Sequence[int]) -> None:
         queries.settle(session)

@@ -302,7 +302,7 @@ def test_a_study_that_cannot_be_decided_keeps_no_other_from_its_answer(
     ) -> dict[int, Answer]:
         if entries[0].study_id in study_ids:
             raise RuntimeError("made up")
-        return recompute_all(session, study_ids, *others, **options)
+        return recompute_all(session, study_ids, *others, is_settling=options["is_settling"])
 
     monkeypatch.setattr("worker.db.tasks.queue.recompute_all", undecidable)
     site.settle()
