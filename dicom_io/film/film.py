@@ -1,15 +1,16 @@
 """Step 6b of the flow: the film, the decoded picture that everything later uses.
 
 A film is 8-bit grey and MONOCHROME2. Its shortest side has 256 to 512 pixels; smaller originals keep their size,
-because nothing is enlarged. It is made from the full-size picture by the mask of ``shutter``, the tables of
-``greyscale`` and the mean over blocks of 2, 4, 8, ... pixels a side, so that a JPEG and the same JPEG wrapped as DICOM
-give the same bytes. A change that alters a byte of any film must raise ``FILM_VERSION``.
+because nothing is enlarged. Each of its pixels is the mean grey of a block of 2, 4, 8, ... pixels a side, by the mask
+of ``shutter`` and the curves of ``greyscale``, so that a JPEG and the same JPEG wrapped as DICOM give the same bytes.
+How the means are found is chosen by ``route``. A change that alters a byte of any film must raise ``FILM_VERSION``.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +19,20 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from dicom_io.errors import FilmError
+from dicom_io.film.blocks import Blocks
 from dicom_io.film.colour import grey_of_colour
-from dicom_io.film.greyscale import grey_table, grey_tables
+from dicom_io.film.greyscale import declared_curves, grey_curves, grey_table, table_of
+from dicom_io.film.levels import film_of_levels
 from dicom_io.film.picture_file import picture_values
+from dicom_io.film.route import Route, is_reducible, route_of
 from dicom_io.film.shutter import visible_pixels
 from dicom_io.film.version import FILM_VERSION
 from dicom_io.header.elements import Elements
 from dicom_io.limits import MIN_SIDE_PX
-from dicom_io.pixels.decode import StoredPixels, read_stored_pixels
+from dicom_io.pixels.decode import Frame, StoredPixels, read_frame, stored_pixels
 from dicom_io.pixels.pixel_header import PixelHeader
 from dicom_io.pixels.syntaxes import Decoder
+from dicom_io.pixels.wavelet import wavelet_of
 from dicom_io.quiet import quiet_libraries
 from dicom_io.reasons import Reason
 
@@ -51,10 +56,13 @@ _SHORTEST_SIDE_PX = 256
 #: leaves 16 levels; below 32 the gate calls the film blank.)
 _SPAN_PERCENT, _LEAST_SPAN = 99, 40
 
+#: The curve of greys that are shown as they are.
+_AS_THEY_ARE = np.arange(256, dtype=np.float64)
+
 Grey = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Film:
     """A decoded film.
 
@@ -72,7 +80,7 @@ class Film:
     version: int = FILM_VERSION
     decoder: str = ""
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """SHA-256 over the size and the pixels, in hexadecimal."""
         rows, columns = self.pixels.shape
@@ -112,7 +120,9 @@ def film_of_dicom(path: Path) -> Film:
         If the file cannot be read.
     """
     quiet_libraries()
-    return _film_of_stored(read_stored_pixels(path))
+    frame = read_frame(path)
+    film = _film_of_wavelet(frame) if route_of(frame) is Route.LEVELS else None
+    return film or _film_of_stored(stored_pixels(frame))
 
 
 def film_of_picture(path: Path) -> Film:
@@ -136,7 +146,10 @@ def film_of_picture(path: Path) -> Film:
         If the file cannot be read.
     """
     values = picture_values(path)
-    return _film(_reduced(_shown(values)), Decoder.PILLOW if values.dtype == np.uint8 else Decoder.LIBPNG)
+    if values.dtype != np.uint8:
+        return _film_of_stored(_deep(values))
+    _check_size(values.shape)
+    return _film(_measured(Blocks(values, _block_of(values.shape)).greys(_AS_THEY_ARE)), Decoder.PILLOW)
 
 
 def grey_of_picture(path: Path) -> Grey:
@@ -169,19 +182,47 @@ def _shown(values: NDArray[np.uint8 | np.uint16]) -> Grey:
     """The greys of a picture's values."""
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
+    return grey_table(_deep(values), _block_of(values.shape))[values]
+
+
+def _deep(values: NDArray[np.uint8 | np.uint16]) -> StoredPixels:
+    """A picture of 16 bits as a DICOM object would hold it."""
     rows, columns = values.shape
     header = PixelHeader(rows, columns, 1, "MONOCHROME2", 16, 16, 15, is_signed=False, is_planar=False)
-    stored = StoredPixels(values, is_rgb=False, decoder=Decoder.LIBPNG, header=header, elements=Elements(Dataset()))
-    return grey_table(stored, _block_of(values.shape))[values]
+    return StoredPixels(values, is_rgb=False, decoder=Decoder.LIBPNG, header=header, elements=Elements(Dataset()))
+
+
+def _film_of_wavelet(frame: Frame) -> Film | None:
+    """Make the film from a lower resolution of the code stream; None if the full picture is needed."""
+    header = frame.header
+    wavelet = wavelet_of(frame)
+    block = _block_of((header.rows, header.columns))
+    curve = next(declared_curves(frame), None)
+    if wavelet is None or curve is None or not is_reducible(wavelet, curve, header):
+        return None
+    _check_size((header.rows, header.columns))
+    grey = film_of_levels(wavelet, curve, block)
+    if grey is None:
+        return None
+    reduced = _measured(grey)
+    # another curve may show more, and the automatic window needs all values
+    return None if reduced.span < _LEAST_SPAN else _film(reduced, wavelet.decoder)
 
 
 def _film_of_stored(stored: StoredPixels) -> Film:
-    """Make the film by the first grey table that shows something, else by the first table."""
+    """Make the film by the first grey curve that shows something, else by the first curve."""
     stored, visible = _cropped_to_visible(stored, visible_pixels(stored))
+    _check_size(stored.pixels.shape)
+    block = _block_of(stored.pixels.shape)
     if not stored.header.is_grey:
         return _film(_reduced(grey_of_colour(stored), visible), stored.decoder)
-    tables = grey_tables(stored, _block_of(stored.pixels.shape), visible)
-    pictures = (_reduced(table[stored.pixels], visible) for table in tables)
+    if block > 1 and visible is None and not stored.header.is_signed:
+        blocks = Blocks(stored.pixels, block)
+        curves = grey_curves(stored, block, None, blocks.whole_means)
+        pictures = (_measured(blocks.greys(curve)) for curve in curves)
+    else:
+        curves = grey_curves(stored, block, visible)
+        pictures = (_reduced(table_of(curve)[stored.pixels], visible) for curve in curves)
     first = next(pictures)
     if first.span < _LEAST_SPAN:
         first = next((picture for picture in pictures if picture.span >= _LEAST_SPAN), first)
@@ -210,16 +251,24 @@ def _reduced(grey: Grey, visible: Mask | None = None) -> _Reduced:
     the picture, so the size of the film is rounded up. Hidden pixels are set to black first, so that their values do
     not enter a mean.
     """
-    if min(grey.shape) < MIN_SIDE_PX:
-        raise FilmError(Reason.TOO_SMALL)
     block = _block_of(grey.shape)
     picture = Image.fromarray(np.ascontiguousarray(grey if visible is None else grey * visible))
     if block > 1:
         picture = picture.reduce(block)
-    counts = np.array(picture.histogram() if visible is None else _visible_histogram(picture, visible, block))
+    return _measured(np.asarray(picture), None if visible is None else _visible_histogram(picture, visible, block))
+
+
+def _measured(grey: Grey, histogram: list[int] | None = None) -> _Reduced:
+    """Measure the contrast of a film, by its own histogram if there is no other."""
+    counts = np.array(histogram or Image.fromarray(grey).histogram())
     shares = np.cumsum(counts) / counts.sum()
     low, high = np.searchsorted(shares, ((100 - _SPAN_PERCENT) / 200, (100 + _SPAN_PERCENT) / 200))
-    return _Reduced(np.asarray(picture), int(high - low), is_constant=np.count_nonzero(counts) == 1)
+    return _Reduced(grey, int(high - low), is_constant=np.count_nonzero(counts) == 1)
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    if min(shape[:2]) < MIN_SIDE_PX:
+        raise FilmError(Reason.TOO_SMALL)
 
 
 def _visible_histogram(picture: Image.Image, visible: Mask, block: int) -> list[int]:
@@ -231,4 +280,4 @@ def _visible_histogram(picture: Image.Image, visible: Mask, block: int) -> list[
 
 def _block_of(shape: tuple[int, ...]) -> int:
     """The largest power of two that keeps the shortest side at 256 pixels or more."""
-    return 1 << max(0, (min(shape) // _SHORTEST_SIDE_PX).bit_length() - 1)
+    return 1 << max(0, (min(shape[:2]) // _SHORTEST_SIDE_PX).bit_length() - 1)

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
     from dicom_io.film.shutter import Mask
     from dicom_io.header.elements import Elements
-    from dicom_io.pixels.decode import StoredPixels
+    from dicom_io.pixels.decode import Frame, StoredPixels
     from dicom_io.pixels.pixel_header import PixelHeader
+
+    Described = StoredPixels | Frame
 
 _RESCALE_INTERCEPT, _RESCALE_SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _WINDOW_CENTER, _WINDOW_WIDTH, _VOI_FUNCTION, _VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
@@ -73,42 +75,71 @@ def grey_table(stored: StoredPixels, block: int, visible: Mask | None = None) ->
     numpy.ndarray
         Shape (2 ** BitsStored,), uint8, MONOCHROME2; the index is the stored value's bits without sign extension.
     """
-    return next(grey_tables(stored, block, visible))
+    return table_of(next(grey_curves(stored, block, visible)))
 
 
-def grey_tables(stored: StoredPixels, block: int, visible: Mask | None = None) -> Iterator[Table]:
-    """Iterate over the tables by which a film may be shown, the best first.
+def grey_curves(
+    stored: StoredPixels, block: int, visible: Mask | None = None, means: Floats | None = None
+) -> Iterator[Floats]:
+    """Iterate over the curves by which a film may be shown, the best first.
 
-    The parameters are those of ``grey_table``.
+    Parameters
+    ----------
+    stored, block, visible
+        As for ``grey_table``.
+    means : numpy.ndarray or None
+        The mean stored values of the blocks that lie wholly within the picture, if they are known.
 
     Yields
     ------
     numpy.ndarray
-        At least one table as ``grey_table`` returns it: by the first usable VOI LUT, by the first usable window, by
-        the automatic window. A caller takes the next one if a table shows nothing, because the centre is outside the
-        data or the width is far too large. After a LUT or window of the header the automatic window follows only for a
-        picture with contrast, so that a blank film stays blank.
+        Shape (2 ** BitsStored,), 0 to 255, not rounded; at least one: by the first usable VOI LUT, by the first usable
+        window, by the automatic window. A caller takes the next one if a curve shows nothing, because the centre is
+        outside the data or the width is far too large. After a LUT or window of the header the automatic window follows
+        only for a picture with contrast, so that a blank film stays blank.
     """
-    values = modality_values(stored)
     is_declared = False
-    for greys in _voi_greys(values, stored.elements):
+    for curve in declared_curves(stored):
         is_declared = True
-        yield _display(greys, stored)
-    automatic = _automatic_greys(stored, values, block, visible, least=_LEAST_CONTRAST if is_declared else 0)
+        yield curve
+    least = _LEAST_CONTRAST if is_declared else 0
+    automatic = _automatic_greys(stored, block, visible, means, least=least)
     if automatic is not None:
         yield _display(automatic, stored)
 
 
-def _display(greys: Floats, stored: StoredPixels) -> Table:
-    """Apply inversion and presentation LUT to VOI greys of 0 to 255, and round them to bytes."""
-    elements = stored.elements
-    if stored.header.photometric == "MONOCHROME1" or elements.code(_PRESENTATION_SHAPE) == "INVERSE":
+def declared_curves(described: Described) -> Iterator[Floats]:
+    """Iterate over the curves that the header declares, as ``grey_curves`` does: by VOI LUT, by window.
+
+    Parameters
+    ----------
+    described : StoredPixels or Frame
+        A grey picture, decoded or not.
+
+    Yields
+    ------
+    numpy.ndarray
+        As ``grey_curves``; none if the header has neither.
+    """
+    for greys in _voi_greys(modality_values(described), described.elements):
+        yield _display(greys, described)
+
+
+def table_of(curve: Floats) -> Table:
+    """Round a curve to the grey of each stored value."""
+    table: Table = np.rint(curve).astype(np.uint8)
+    return table
+
+
+def _display(greys: Floats, described: Described) -> Floats:
+    """Apply inversion and presentation LUT to VOI greys of 0 to 255."""
+    elements = described.elements
+    if described.header.photometric == "MONOCHROME1" or elements.code(_PRESENTATION_SHAPE) == "INVERSE":
         greys = 255 - greys
     lut = first_lut(elements, _PRESENTATION_LUT)
     if lut is not None:
         greys = lut.of_shares(greys / 255) / lut.white * 255
-    table: Table = np.rint(greys.clip(0, 255)).astype(np.uint8)
-    return table
+    return greys.clip(0, 255)
 
 
 def stored_values(header: PixelHeader) -> Floats:
@@ -130,20 +161,20 @@ def stored_values(header: PixelHeader) -> Floats:
     return values
 
 
-def modality_values(stored: StoredPixels) -> Floats:
+def modality_values(described: Described) -> Floats:
     """Apply the Modality LUT (PS3.3 C.11.1): the sequence, else the rescale, else none.
 
     Parameters
     ----------
-    stored : StoredPixels
-        A grey picture.
+    described : StoredPixels or Frame
+        A grey picture, decoded or not.
 
     Returns
     -------
     numpy.ndarray
         Shape (2 ** BitsStored,), finite: the output for each index of ``grey_table``.
     """
-    values, elements = stored_values(stored.header), stored.elements
+    values, elements = stored_values(described.header), described.elements
     lut = first_lut(elements, _MODALITY_LUT)
     if lut is not None:
         return lut.of(values)
@@ -189,16 +220,17 @@ def _windowed(values: Floats, center: float, width: float, function: str) -> Flo
 
 
 def _automatic_greys(
-    stored: StoredPixels, values: Floats, block: int, visible: Mask | None, *, least: float
+    stored: StoredPixels, block: int, visible: Mask | None, means: Floats | None, *, least: float
 ) -> Floats | None:
     """Greys by the automatic window; None for a picture with less contrast than ``least`` stored values.
 
     Up to 8 bits the whole stored range is shown, so that a wrapped picture keeps its greys.
     """
+    values = modality_values(stored)
     if stored.header.bits_stored <= 8:
         return _spanned(values, float(values.min()), float(values.max()))
     values = _logarithmic(values, stored.elements)
-    low, high = percentile_range(stored, values, block, visible)
+    low, high = percentile_range(stored, values, block, visible, means)
     step = (values.max() - values.min()) / stored.header.mask
     return _spanned(values, low, high) if high - low >= least * step else None
 
@@ -216,7 +248,9 @@ def _logarithmic(values: Floats, elements: Elements) -> Floats:
     return logarithms
 
 
-def percentile_range(stored: StoredPixels, values: Floats, block: int, visible: Mask | None) -> tuple[float, float]:
+def percentile_range(
+    stored: StoredPixels, values: Floats, block: int, visible: Mask | None, means: Floats | None = None
+) -> tuple[float, float]:
     """Compute the ends of the automatic window, from the means of blocks that are completely visible.
 
     Parameters
@@ -227,12 +261,32 @@ def percentile_range(stored: StoredPixels, values: Floats, block: int, visible: 
         Shape (2 ** BitsStored,): the modality value of each stored value.
     block, visible
         As for ``grey_table``.
+    means : numpy.ndarray or None
+        As for ``grey_curves``. If the modality values are a straight line of the stored ones, no pixel is looked up.
 
     Returns
     -------
     tuple of float
         The value that becomes black and the value that becomes white; both are equal for a picture of one value.
     """
+    if means is not None and visible is None and _is_straight(values):
+        sample = values[0] + means * (values[1] - values[0])
+    else:
+        sample = _block_means(stored, values, block, visible)
+    if sample.size == 0:
+        return 0.0, 0.0
+    low, high = (float(edge) for edge in np.percentile(sample, PERCENTILES))
+    # almost all pixels of the picture have one grey, so its contrast is outside the percentiles
+    return (low, high) if high > low else (float(sample.min()), float(sample.max()))
+
+
+def _is_straight(values: Floats) -> bool:
+    steps = np.diff(values)
+    return bool(np.ptp(steps) <= 1e-6 * abs(steps[0]))
+
+
+def _block_means(stored: StoredPixels, values: Floats, block: int, visible: Mask | None) -> Floats:
+    """The mean values of the blocks that are completely visible; shape (number of blocks,)."""
     narrow = values.astype(np.float32)
     rows, columns = (side // block * block for side in stored.pixels.shape)
     means = []
@@ -242,9 +296,4 @@ def percentile_range(stored: StoredPixels, values: Floats, block: int, visible: 
             strip[~visible[top : top + block, :columns]] = np.nan
         means.append(strip.reshape(block, columns // block, block).mean(axis=(0, 2)))
     sample = np.concatenate(means)
-    sample = sample[~np.isnan(sample)]
-    if sample.size == 0:
-        return 0.0, 0.0
-    low, high = (float(edge) for edge in np.percentile(sample, PERCENTILES))
-    # almost all pixels of the picture have one grey, so its contrast is outside the percentiles
-    return (low, high) if high > low else (float(sample.min()), float(sample.max()))
+    return np.asarray(sample[~np.isnan(sample)], dtype=np.float64)

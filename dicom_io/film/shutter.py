@@ -72,6 +72,22 @@ class _Tags:
 _COLLIMATOR, _DISPLAY_SHUTTER = _Tags(0x00181700), _Tags(0x00181600)
 
 
+def hides_pixels(elements: Elements) -> bool:
+    """Whether a header names a collimator, a display shutter or padding, whatever they hide.
+
+    Parameters
+    ----------
+    elements : Elements
+        The data set.
+
+    Returns
+    -------
+    bool
+        False if all pixels of the picture are visible.
+    """
+    return any(elements.has(tag) for tag in (_COLLIMATOR.shape, _DISPLAY_SHUTTER.shape, _PADDING))
+
+
 def visible_pixels(stored: StoredPixels) -> Mask | None:
     """Find the visible pixels of a picture.
 

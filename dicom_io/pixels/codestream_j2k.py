@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dicom_io.errors import FilmError
 from dicom_io.limits import MAX_SEGMENTS
 from dicom_io.pixels.declared import Declared
 from dicom_io.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
@@ -143,6 +147,74 @@ def declared_by_j2k(data: bytes, *, must_be_whole: bool) -> Declared:
     if must_be_whole and _marker_at(data, at) != _EOC:
         raise FilmError(Reason.DECODE_FAILED)
     return Declared(size.rows, size.columns, size.components, size.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A code stream that can be decoded at a lower resolution.
+
+    Attributes
+    ----------
+    start : int
+        The position of the code stream in the frame.
+    count : int
+        The number of wavelet levels: how often the size can be halved.
+    rows, columns : int
+        The full size in pixels.
+    precision : int
+        Bits per sample.
+    is_reversible : bool
+        Whether it has the 5/3 wavelet; else the 9/7 wavelet.
+    """
+
+    start: int
+    count: int
+    rows: int
+    columns: int
+    precision: int
+    is_reversible: bool
+
+
+def levels_of(data: bytes) -> Levels | None:
+    """Read how far a code stream that ``declared_by_j2k`` found whole can be reduced.
+
+    Parameters
+    ----------
+    data : bytes
+        One frame.
+
+    Returns
+    -------
+    Levels or None
+        None unless it has one unsigned component in one tile at the origin, and one coding style for all of it: else
+        the samples of a lower resolution are elsewhere than expected.
+    """
+    start = _start_of(data)
+    size = _size_of(data, start)
+    is_at_origin = not any(struct.unpack_from(">2L", data, start + 16) + struct.unpack_from(">2L", data, start + 32))
+    is_signed = data[start + 42] >> 7
+    if size.tiles != 1 or size.components != 1 or not is_at_origin or is_signed:
+        return None
+    styles = list(_styles(data, start))
+    if len(styles) != 1 or styles[0][0] != _COD:
+        return None
+    style = data[styles[0][1] : styles[0][1] + 10]
+    return Levels(start, style[5], size.rows, size.columns, size.precision, is_reversible=style[9] == 1)
+
+
+def _styles(data: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Iterate over the COD and COC marker segments of all headers, each with the position of its parameters."""
+    at = start + 2
+    while (marker := _marker_at(data, at)) != _EOC:
+        if marker == _SOT:
+            part, length = at, struct.unpack_from(">L", data, at + 6)[0]
+        if marker == _SOD:
+            # the last tile part may have no length
+            at = part + length if length else data.rfind(b"\xff\xd9")
+            continue
+        if marker in (_COD, _COC):
+            yield marker, at + 4
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
 
 
 def _start_of(data: bytes) -> int:

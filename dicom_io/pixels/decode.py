@@ -64,8 +64,38 @@ class StoredPixels:
     elements: Elements
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """The single frame of a DICOM file, not decoded yet.
+
+    Attributes
+    ----------
+    data : bytes
+        The code stream, or the uncompressed pixels.
+    coding : Coding
+        What the bytes show, else what the transfer syntax says.
+    header : PixelHeader
+        The pixel description.
+    elements : Elements
+        The data set.
+    """
+
+    data: bytes
+    coding: Coding
+    header: PixelHeader
+    elements: Elements
+
+
 def read_stored_pixels(path: Path) -> StoredPixels:
     """Decode the single frame of a DICOM file at full size.
+
+    The parameters and errors are those of ``read_frame`` and ``stored_pixels``.
+    """
+    return stored_pixels(read_frame(path))
+
+
+def read_frame(path: Path) -> Frame:
+    """Read the single frame of a DICOM file without decoding it.
 
     Parameters
     ----------
@@ -74,8 +104,8 @@ def read_stored_pixels(path: Path) -> StoredPixels:
 
     Returns
     -------
-    StoredPixels
-        The stored values.
+    Frame
+        The frame.
 
     Raises
     ------
@@ -97,9 +127,39 @@ def read_stored_pixels(path: Path) -> StoredPixels:
     header = pixel_header_of(elements)
     if header.rows * header.columns > MAX_PIXELS:
         raise FilmError(Reason.TOO_LARGE)
-    decoded = _decoded(data, header, elements, coding)
+    if not _is_encapsulated(data, header, elements, coding):
+        return Frame(data, Coding.NATIVE, header, elements)
+    code = _frame_of(data)
+    coding = coding_of(code) or coding
+    if coding is Coding.NATIVE:
+        raise FilmError(Reason.DECODE_FAILED)
+    return Frame(code, coding, header, elements)
+
+
+def stored_pixels(frame: Frame) -> StoredPixels:
+    """Decode a frame at full size.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame.
+
+    Returns
+    -------
+    StoredPixels
+        The stored values.
+
+    Raises
+    ------
+    FilmError
+        DECODE_FAILED, TOO_LARGE or UNSUPPORTED_PHOTOMETRIC.
+    """
+    header = frame.header
+    decoded = _decoded(frame)
     dtype: type[np.uint8 | np.uint16] = np.uint8 if header.bits_allocated == 8 else np.uint16
-    return StoredPixels(decoded.pixels.astype(dtype, copy=False), decoded.is_rgb, decoded.decoder, header, elements)
+    return StoredPixels(
+        decoded.pixels.astype(dtype, copy=False), decoded.is_rgb, decoded.decoder, header, frame.elements
+    )
 
 
 def _read_data_set(path: Path) -> tuple[Elements, str]:
@@ -130,16 +190,17 @@ def _pixel_bytes(elements: Elements) -> bytes:
     raise FilmError(Reason.NO_PIXEL_DATA)
 
 
-def _decoded(data: bytes, header: PixelHeader, elements: Elements, coding: Coding) -> Decoded:
-    if _is_encapsulated(data, header, elements, coding):
-        return decode_frame(_frame_of(data), header, coding)
+def _decoded(frame: Frame) -> Decoded:
+    if frame.coding is not Coding.NATIVE:
+        return decode_frame(frame.data, frame.header, frame.coding)
+    elements = frame.elements
     pixels = native_pixels(
-        data,
-        header,
+        frame.data,
+        frame.header,
         is_big_endian=not elements.is_little_endian(_PIXEL_DATA),
         is_word=elements.is_word(_PIXEL_DATA),
     )
-    return Decoded(pixels, header.photometric == "RGB", Decoder.NUMPY)
+    return Decoded(pixels, frame.header.photometric == "RGB", Decoder.NUMPY)
 
 
 def _is_encapsulated(data: bytes, header: PixelHeader, elements: Elements, coding: Coding) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from dicom_io.errors import FilmError
 from dicom_io.header.elements import CONVERSION_ERRORS
-from dicom_io.pixels.codestream import coding_of, declared_by
+from dicom_io.pixels.codestream import declared_by
 from dicom_io.pixels.native import native_bytes, native_pixels, stored_bits
 from dicom_io.pixels.syntaxes import Coding, Decoder
 from dicom_io.reasons import Reason
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from dicom_io.pixels.declared import Declared
     from dicom_io.pixels.pixel_header import PixelHeader
 
-# RuntimeError is the base of imagecodecs' errors; their texts are never shown.
-_DECODER_ERRORS = (RuntimeError, *CONVERSION_ERRORS)
+#: RuntimeError is the base of imagecodecs' errors; their texts are never shown.
+DECODER_ERRORS = (RuntimeError, *CONVERSION_ERRORS)
 _hooks_lock = threading.Lock()
 
 
@@ -56,7 +56,7 @@ class Decoded:
     decoder: Decoder
 
 
-def decode_frame(frame: bytes, header: PixelHeader, declared: Coding) -> Decoded:
+def decode_frame(frame: bytes, header: PixelHeader, coding: Coding) -> Decoded:
     """Decode one compressed frame.
 
     Parameters
@@ -65,8 +65,8 @@ def decode_frame(frame: bytes, header: PixelHeader, declared: Coding) -> Decoded
         The fragments of the frame, joined.
     header : PixelHeader
         The pixel description.
-    declared : Coding
-        The coding of the transfer syntax. A stream whose signature shows another coding is decoded by that one.
+    coding : Coding
+        How it is coded; any but NATIVE.
 
     Returns
     -------
@@ -78,13 +78,10 @@ def decode_frame(frame: bytes, header: PixelHeader, declared: Coding) -> Decoded
     FilmError
         DECODE_FAILED if the frame is damaged, hostile or does not fit the header.
     """
-    coding = coding_of(frame) or declared
     if coding is Coding.RLE:
         return _rle(frame, header)
     if coding is Coding.DEFLATED:
         return _deflated(frame, header)
-    if coding is Coding.NATIVE:
-        raise FilmError(Reason.DECODE_FAILED)
     return _code_stream(frame, header, coding)
 
 
@@ -100,7 +97,7 @@ def _rle(frame: bytes, header: PixelHeader) -> Decoded:
         data = imagecodecs.dicomrle_decode(frame, dtype, out=size)
     except MemoryError:
         raise FilmError(Reason.TOO_LARGE) from None
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         raise FilmError(Reason.DECODE_FAILED) from None
     if len(data) != size:
         raise FilmError(Reason.DECODE_FAILED)
@@ -136,7 +133,7 @@ def _code_stream(frame: bytes, header: PixelHeader, coding: Coding) -> Decoded:
         pixels = np.asarray(decode(frame))
     except MemoryError:
         raise FilmError(Reason.TOO_LARGE) from None
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         raise FilmError(Reason.DECODE_FAILED) from None
     if pixels.shape != header.shape or pixels.dtype.kind not in "ui" or pixels.dtype.itemsize > 2:
         raise FilmError(Reason.DECODE_FAILED)
@@ -154,14 +151,33 @@ def _decoder_of(
         case Coding.JPEG_2000:
             return Decoder.OPENJPEG, imagecodecs.jpeg2k_decode
         case Coding.HTJ2K:
-            return Decoder.OPENJPH, _htj2k
+            return Decoder.OPENJPH, decode_htj2k
         case _:
             return Decoder.LIBJPEG_TURBO, lambda frame: _jpeg(frame, header, declared)
 
 
-def _htj2k(data: bytes) -> NDArray[Any]:
+def decode_htj2k(data: bytes, level: int = 0) -> NDArray[Any]:
     """Decode HTJ2K, and raise every error of OpenJPH.
 
+    Parameters
+    ----------
+    data : bytes
+        The code stream.
+    level : int
+        How often the size is halved; at most the number of wavelet levels.
+
+    Returns
+    -------
+    numpy.ndarray
+        The values.
+
+    Raises
+    ------
+    FilmError
+        DECODE_FAILED if the stream is damaged; other errors of imagecodecs as they are.
+
+    Notes
+    -----
     imagecodecs cannot raise errors that occur while lines are copied. Python only prints them, once by each hook, and
     the picture holds whatever was in memory. So the hooks are replaced while the decoder runs.
     """
@@ -184,7 +200,7 @@ def _htj2k(data: bytes) -> NDArray[Any]:
         unraisable, printing = sys.unraisablehook, sys.excepthook
         sys.unraisablehook, sys.excepthook = keep, keep_silent
         try:
-            pixels = imagecodecs.htj2k_decode(data)
+            pixels = imagecodecs.htj2k_decode(data, skipres=level)
         finally:
             sys.unraisablehook, sys.excepthook = unraisable, printing
     if lost:

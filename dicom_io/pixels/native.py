@@ -93,8 +93,8 @@ def stored_bits(pixels: NDArray[Any], header: PixelHeader) -> NDArray[Any]:
     """
     surplus = header.high_bit + 1 - header.bits_stored
     shifted = pixels >> surplus if surplus else pixels
-    # skips a pass over ten million pixels that would change none
-    return shifted & header.mask if header.bits_stored < header.bits_allocated else shifted
+    # looking whether other bits are set is cheaper than a copy without them
+    return shifted & header.mask if int(np.bitwise_or.reduce(shifted, axis=None)) > header.mask else shifted
 
 
 def _values(header: PixelHeader) -> int:

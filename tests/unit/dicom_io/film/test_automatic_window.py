@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dicom_io.create.phantom import drawn_chests
 from dicom_io.errors import FilmError
 from dicom_io.film.film import film_of_dicom
-from dicom_io.film.greyscale import grey_table, grey_tables
+from dicom_io.film.greyscale import grey_curves, grey_table, table_of
 from dicom_io.gate.picture_statistics import picture_statistics
 from dicom_io.pixels.decode import read_stored_pixels
 from dicom_io.reasons import Reason
@@ -82,7 +82,7 @@ def test_an_unexposed_film_is_not_blown_up_against_its_window(tmp_path: Path) ->
     noise = np.random.default_rng(4).integers(1000, 1008, (160, 256)).astype(np.uint16)
     path = save(film(noise, BitsStored=12, WindowCenter="2048", WindowWidth="4096"), tmp_path)
     assert np.ptp(film_of_dicom(path).pixels.astype(int)) <= 1
-    assert len(list(grey_tables(read_stored_pixels(path), 1))) == 1
+    assert len(list(grey_curves(read_stored_pixels(path), 1))) == 1
 
 
 def test_windows_are_pairs_by_their_place(tmp_path: Path) -> None:
@@ -215,6 +215,6 @@ def test_no_number_of_a_header_breaks_the_arithmetic(
     stored = read_stored_pixels(save(ds, tmp_path_factory.mktemp("numbers")))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tables = list(grey_tables(stored, 1))
+        tables = [table_of(curve) for curve in grey_curves(stored, 1)]
     assert 1 <= len(tables) <= 3
     assert all(table.dtype == np.uint8 and table.shape == (4096,) for table in tables)
