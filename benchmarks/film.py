@@ -255,7 +255,7 @@ def obvious_way(network_path: Path, size: int) -> Callable[[Path], float]:
 
 
 def _pixel_array(ds: Dataset) -> NDArray[Any]:
-    """pydicom's pixel_array; pydicom reads HTJ2K by a plug-in under the GPL alone, so OpenJPH does it here."""
+    """pydicom's pixel_array; the plug-in by which pydicom reads HTJ2K is not installed, so OpenJPH does it here."""
     if ds.file_meta.TransferSyntaxUID != HTJ2K:
         return ds.pixel_array
     return imagecodecs.htj2k_decode(next(generate_frames(ds.PixelData, number_of_frames=1)))
