@@ -123,7 +123,7 @@ def _cases(folder: Path) -> Iterator[Case]:
     for letters in (False, True):
         named = ", letters" if letters else ""
         large = drawn(LARGE, letters=letters)
-        codes: dict[str, tuple[str, bytes, float]] = {
+        codes: dict[str, tuple[str, bytes | bytearray, float]] = {
             "uncompressed": ("", b"", 20),
             "JPEG lossless": (
                 jpeg + "70",
@@ -237,7 +237,7 @@ def obvious_way(network_path: Path, size: int) -> Callable[[Path], float]:
     """pydicom's pixel_array, apply_voi_lut, a resize, model.predict one by one: what a first script would do."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
-    from pydicom.pixels import apply_voi_lut
+    from pydicom.pixels.processing import apply_voi_lut
 
     network = keras.saving.load_model(network_path, compile=False)
 

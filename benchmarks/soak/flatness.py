@@ -83,10 +83,7 @@ def _means(rows: Iterable[tuple[str, float, float]]) -> list[list[tuple[float, f
     cells: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for life, at, value in rows:
         cells[life][int(at // STEP_S)].append((at, value))
-    lives = [
-        [tuple(np.mean(cell, axis=0).tolist()) for _, cell in sorted(steps.items())]  # type: ignore[misc]
-        for steps in cells.values()
-    ]
+    lives = [[tuple(np.mean(cell, axis=0).tolist()) for _, cell in sorted(steps.items())] for steps in cells.values()]
     return [life for life in lives if len(life) >= 3]
 
 

@@ -29,6 +29,7 @@ from benchmarks.soak.traffic import Traffic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.soak.flatness import Growth
     from benchmarks.soak.site import Served
 
 #: Studies are stuck when none has become terminal for so long after everything was sent.
@@ -140,7 +141,7 @@ def _finished(served: Served, traffic: Traffic) -> dict[str, dict[str, Any]]:
 
 
 def _document(
-    plan: Plan, traffic: Traffic, rows: dict[str, Any], struck: list[tuple[float, str]], grown: list[report.Growth]
+    plan: Plan, traffic: Traffic, rows: dict[str, Any], struck: list[tuple[float, str]], grown: list[Growth]
 ) -> dict[str, Any]:
     known = [rows[uid] for uid in traffic.acknowledged if uid in rows]
     with psycopg.connect(report.url_of(traffic.served)) as connection:
@@ -171,7 +172,7 @@ def _document(
     }
 
 
-def _say(document: dict[str, Any], grown: list[report.Growth], out: Path) -> None:
+def _say(document: dict[str, Any], grown: list[Growth], out: Path) -> None:
     sys.stdout.write(f"{'line':44} {'level':>8} {'growth, 95 %':>28}  verdict\n")
     for each in grown:
         span = f"{each.change:+.2f} ({each.low:+.2f} to {each.high:+.2f})"

@@ -103,10 +103,12 @@ def _of_the_pipeline(writers: sessionmaker[Session], studies: int) -> list[Quest
     def file() -> None:
         uid = f"1.2.3.{uuid.uuid4().int}"
         facts = facts_of(uid, f"{uid}.1"[:64], patient_id=uid[-8:], accession_number=uid[-9:])
-        named = {"sha256": hashlib.sha256(uid.encode()).hexdigest(), "store_key": uuid.uuid4().hex, "source": "PACS"}
+        sha256, key = hashlib.sha256(uid.encode()).hexdigest(), uuid.uuid4().hex
         with writers.begin() as session:
             # Its quiet time is long, so that it is not settled.
-            register(session, facts=facts, **named, quiet_ms=900_000, max_wait_ms=900_000)
+            register(
+                session, facts=facts, sha256=sha256, store_key=key, source="PACS", quiet_ms=900_000, max_wait_ms=900_000
+            )
 
     def claim() -> None:
         found = claims.claim(writers, next(tasks), "bench", LEASE_MS, MAX_ATTEMPTS)
