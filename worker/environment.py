@@ -12,6 +12,8 @@ import getpass
 import logging
 import os
 import re
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -108,6 +110,14 @@ def _is_foreign(name: str, value: str) -> bool:
         is_link = bool(_LINK_PORT.fullmatch(name) and _LINK_VALUE.match(value))
         return is_link or bool(_SERVICE_LINK.fullmatch(name))
     return name in _FOREIGN_NAMES or (name.startswith(_FOREIGN_PREFIXES) and not _LIBPQ_KEPT.fullmatch(name))
+
+
+def libpq_passwords() -> dict[str, bytes]:
+    """What libpq takes a password from where the URL has none: PGPASSWORD, and the file PGPASSFILE or ~/.pgpass."""
+    found = {"PGPASSWORD": os.environ["PGPASSWORD"].encode()} if os.environ.get("PGPASSWORD") else {}
+    with suppress(OSError, RuntimeError):
+        found["PGPASSFILE"] = Path(os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser().read_bytes()
+    return found
 
 
 def login() -> str:

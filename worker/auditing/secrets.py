@@ -15,6 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from worker.environment import libpq_passwords
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,6 +40,8 @@ FILES = ("tls_cert", "tls_key", "tls_ca")
 def secret_digests(settings: Settings) -> dict[str, str]:
     """A digest of each secret that is set, by the name of its setting, and of the key itself; none without a key."""
     contents = {name: str(getattr(settings, name)).encode() for name in URLS if getattr(settings, name)}
+    if settings.database_url and settings.database_url.startswith("postgresql"):
+        contents |= libpq_passwords()
     for name in FILES:
         path: Path | None = getattr(settings, name)
         if path is not None:

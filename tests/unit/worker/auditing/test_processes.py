@@ -61,6 +61,22 @@ def test_a_changed_password_or_certificate_is_told_by_its_setting_and_never_show
     assert (tmp_path / KEY_FILE).read_bytes().hex() not in str(before)
 
 
+def test_a_password_that_libpq_reads_is_told_of_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
+    settings = load_settings(home=tmp_path, database_url="postgresql://auscult@db/auscult")
+    none = secret_digests(settings)
+    assert "secret:PGPASSFILE" not in none
+    (tmp_path / "pgpass").write_text("db:*:*:*:old\n")
+    monkeypatch.setenv("PGPASSWORD", "first")
+    before = secret_digests(settings)
+    (tmp_path / "pgpass").write_text("db:*:*:*:new\n")
+    monkeypatch.setenv("PGPASSWORD", "second")
+    after = secret_digests(settings)
+    assert list(changes(before, after)) == ["secret:PGPASSFILE", "secret:PGPASSWORD"]
+    assert not {"first", "second", "old", "new"} & {*before.values(), *after.values()}
+    assert "secret:PGPASSWORD" not in secret_digests(load_settings(home=tmp_path)), "SQLite asks libpq for nothing"
+
+
 def test_digests_by_another_key_are_not_compared(tmp_path):
     shown = [digests_of(tmp_path / name, database_url=URL) for name in ("a", "b") if not (tmp_path / name).mkdir()]
     assert shown[0]["secret:database_url"] != shown[1]["secret:database_url"]
