@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.soak.sampling import Sampler
     from benchmarks.soak.site import Served
 
-PARTS = ("listener", "worker", "film's process", "broker", "supervisor")
+PARTS = ("listener", "worker", "film's process", "broker", "fork server", "supervisor")
 MEASURES = {
     "rss": "resident memory, MB",
     "own": "own memory, MB",

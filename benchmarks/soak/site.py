@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tests.support.postgres import PostgresServer
+from tests.support.running import role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,10 @@ SETTINGS = {
     "AUSCULT_MODEL": "notebook-1",
     "AUSCULT_GATE_POLICY": "TEST_PATTERN=accept,INVERTED_PICTURE=accept",
 }
+
+
+#: What the report calls the roles of processes.
+PARTS = {"listen": "listener", "work": "worker", "child": "film's process"}
 
 
 class SyncingPostgres(PostgresServer):
@@ -64,22 +69,12 @@ class Served:
         with suppress(psutil.NoSuchProcess):
             for process in self.process.children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
-                    found.setdefault(self._part(process), []).append(process)
+                    found.setdefault(PARTS.get(role(process), role(process)), []).append(process)
         if self.database.process:
             with suppress(psutil.NoSuchProcess):
                 root = psutil.Process(self.database.process.pid)
                 found["database"] = [root, *root.children(recursive=True)]
         return found
-
-    def _part(self, process: psutil.Process) -> str:
-        words = process.cmdline()
-        if "listen" in words:
-            return "listener"
-        if any("valkey" in word or "redis" in word for word in words[:1]):
-            return "broker"
-        if process.ppid() == self.process.pid:
-            return "worker"
-        return "film's process"
 
 
 @contextmanager
