@@ -32,7 +32,7 @@ EVENTS = (
     "SELECT name || '-' || version AS model, event, who, why FROM model_event JOIN model ON model.id = model_id "
     "ORDER BY model_event.id"
 )
-MOVING = ("received_at", "finished_at", "waiting_s")
+MOVING = ("received_at", "finished_at", "waiting_s", "priority_rank")
 USAGE = 2
 
 
@@ -154,7 +154,7 @@ def test_the_worklist_with_a_shadow_is_row_for_row_the_one_without(films: Path) 
             if shadow:
                 site.run("model", "shadow", shadow)
             site.run("ingest", films)
-            found = site.query("SELECT * FROM worklist ORDER BY study_uid")
+            found = site.query("SELECT * FROM worklist ORDER BY priority_rank")
             worklists.append([{**row, **dict.fromkeys(MOVING)} for row in found])
             assert len(site.query(SHADOWED)) == (5 if shadow else 0)
     assert worklists[0] == worklists[1]

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -60,12 +60,13 @@ def release_before() -> tuple[str, str]:
 def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The release before, unpacked from the repository."""
     commit, _ = release_before()
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=False)
+    packed = ["git", "-C", str(ROOT), "archive", "--format=zip", commit]
+    archive = subprocess.run(packed, capture_output=True, check=False)
     if archive.returncode:
         pytest.skip(f"this checkout has no commit {commit[:12]} (a shallow clone, or none): run it from a whole one")
     folder = tmp_path_factory.mktemp("before")
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder)
     return folder
 
 

@@ -46,6 +46,20 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def serve_forks(descriptor: int, parent: int) -> None:
+    """Be the fork server as a program of its own; what it forks begins anew as the command ``auscult``."""
+    import socket
+
+    from worker.processes import forkserver
+
+    forkserver.load()
+    try:
+        forkserver.serve(socket.socket(fileno=descriptor), parent)
+    except Become as begun:
+        sys.argv = ["auscult", *begun.arguments]
+    main()
+
+
 def _run(*, is_heeded: bool) -> NoReturn:
     if is_heeded:
         # There is nothing to clean up yet, and any library could catch an exception in the middle of an import.

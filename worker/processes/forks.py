@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ANSWER_S = 60.0
 POLL_S = 0.02
 #: The fork server as a program of its own.
-PROGRAM = "worker.cli.fork_server"
+PROGRAM = "from worker.cli import serve_forks; serve_forks({}, {})"
 
 
 class ForkServerLost(Exception):
@@ -146,7 +146,7 @@ class _Server:
         """A process of its own, where this one can be forked no more."""
         ours, theirs = socket.socketpair()
         with _ending_blocked(), theirs:
-            command = [sys.executable, "-m", PROGRAM, str(theirs.fileno()), str(os.getpid())]
+            command = [sys.executable, "-c", PROGRAM.format(theirs.fileno(), os.getpid())]
             process = subprocess.Popen(command, env=dict(env), stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),))
         # Only its id is needed, and this object would look after it again.
         process.returncode = 0
