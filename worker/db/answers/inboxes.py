@@ -113,13 +113,15 @@ def close(session: Session, uid: str) -> None:
     )
 
 
+# Built once: each film executes it.
+_IN_SERVICE = select(Inbox.registered_until_ms, Inbox.heartbeat_at, now_utc(), now_ms()).where(
+    Inbox.closed_at.is_(None), Inbox.retired_at.is_(None)
+)
+
+
 def watermarks(session: Session) -> Watermarks:
     """How far the listeners are, without those closed or retired."""
-    rows = session.execute(
-        select(Inbox.registered_until_ms, Inbox.heartbeat_at, now_utc(), now_ms()).where(
-            Inbox.closed_at.is_(None), Inbox.retired_at.is_(None)
-        )
-    ).all()
+    rows = session.execute(_IN_SERVICE).all()
     live: list[int] = []
     silent: list[int] = []
     for until, heartbeat, moment, clock_ms in rows:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, and_, bindparam, exists, func, or_, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import aliased
 
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
 _ANSWER_COLUMNS = tuple(field.name for field in fields(Answer))
 
 
+# Statements that each film executes are built once: to build one takes several times as long as to execute it.
+_STUDIES: BindParameter[int] = bindparam("studies", expanding=True)
+_LOCK_STUDIES = (
+    select(Study)
+    .where(Study.id.in_(_STUDIES))
+    .order_by(Study.id)
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+_STUDY_OF_IMAGE = select(Image.study_id).where(Image.id == bindparam("image"))
+
+
 def lock_study(session: Session, study_id: int) -> Study:
     """Take the lock that every change of a study's images, results and answer holds, and read the row again."""
     return _lock_studies(session, [study_id])[0]
@@ -44,8 +57,7 @@ def lock_study(session: Session, study_id: int) -> Study:
 
 def _lock_studies(session: Session, study_ids: Collection[int]) -> Sequence[Study]:
     """Take the locks of several studies in the order of their ids."""
-    statement = select(Study).where(Study.id.in_(study_ids)).order_by(Study.id).with_for_update(key_share=True)
-    studies = session.scalars(statement, execution_options={"populate_existing": True}).all()
+    studies = session.scalars(_LOCK_STUDIES, {"studies": list(study_ids)}).all()
     if len(studies) != len(set(study_ids)):
         msg = "a study whose answer is wanted is not there"
         raise NoResultFound(msg)
@@ -55,9 +67,9 @@ def _lock_studies(session: Session, study_ids: Collection[int]) -> Sequence[Stud
 def lock_study_of_image(session: Session, image_id: int) -> Study:
     """Take the lock of the study that an image belongs to; an image may move until its study is locked."""
     while True:
-        study_id = session.execute(select(Image.study_id).where(Image.id == image_id)).scalar_one()
+        study_id = session.execute(_STUDY_OF_IMAGE, {"image": image_id}).scalar_one()
         study = lock_study(session, study_id)
-        if session.execute(select(Image.study_id).where(Image.id == image_id)).scalar_one() == study_id:
+        if session.execute(_STUDY_OF_IMAGE, {"image": image_id}).scalar_one() == study_id:
             return study
 
 
@@ -96,7 +108,7 @@ def recompute_all(
     hold_models(session)
     watermarks = watermarks or inboxes.watermarks(session)
     found = _films_of(session, studies)
-    facts = {row.id: row for row in session.execute(_facts_of(study_ids))}
+    facts = {row.id: row for row in session.execute(_facts(), {"studies": list(study_ids)})}
     answers = {
         study.id: _decided(session, study, found[study.id], facts[study.id], watermarks, is_settling=is_settling)
         for study in studies
@@ -105,7 +117,8 @@ def recompute_all(
     return answers
 
 
-def _facts_of(study_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
+@functools.cache
+def _facts() -> Select[*tuple[Any, ...]]:
     """What else the answers of studies depend on, and the database's clock."""
     return select(
         Study.id,
@@ -113,7 +126,7 @@ def _facts_of(study_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
         now_utc().label("moment"),
         has_conflict(Study.id, counts_withdrawn=True).label("may_conflict"),
         was_pneumonia(Study.id).label("was_positive"),
-    ).where(Study.id.in_(study_ids))
+    ).where(Study.id.in_(_STUDIES))
 
 
 def _decided(
@@ -188,10 +201,9 @@ class _FilmsOfStudy:
     names_others: bool
 
 
-def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfStudy]:
-    """The current films of each study with their current results."""
-    ids = [study.id for study in studies]
-    rows = session.execute(
+@functools.cache
+def _films() -> Select[*tuple[Any, ...]]:
+    return (
         select(
             Image.id,
             Image.study_id,
@@ -207,10 +219,16 @@ def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfS
         .select_from(Image)
         .outerjoin(Result, and_(Result.image_id == Image.id, Result.is_current))
         .outerjoin(Task, Task.id == Result.task_id)
-        .where(Image.study_id.in_(ids), Image.is_current)
+        .where(Image.study_id.in_(_STUDIES), Image.is_current)
         .order_by(Image.id)
         .execution_options(populate_existing=True)
-    ).all()
+    )
+
+
+def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfStudy]:
+    """The current films of each study with their current results."""
+    ids = [study.id for study in studies]
+    rows = session.execute(_films(), {"studies": ids}).all()
     of_study: dict[int, list[Row[*tuple[Any, ...]]]] = {study_id: [] for study_id in ids}
     for row in rows:
         of_study[row.study_id].append(row)
@@ -289,6 +307,22 @@ def _kept_pneumonia(
     ]
 
 
+@functools.cache
+def _earlier() -> Select[*tuple[Any, ...]]:
+    return (
+        select(Image.sop_uid, Result, in_doubt())
+        .join(Result, and_(Result.image_id == Image.id, Result.is_current))
+        .where(
+            Image.study_id == bindparam("row"),
+            ~Image.is_current,
+            Image.sop_uid.in_(bindparam("films", expanding=True)),
+            Result.outcome.not_in(FAILURES),
+            Image.id.not_in(bindparam("left_out", expanding=True)),
+        )
+        .order_by(Image.received_at, Image.id)
+    )
+
+
 def _earlier_pneumonia(
     session: Session, study_id: int, sop_uids: Sequence[str], left_out: Sequence[int]
 ) -> dict[str, FilmResult]:
@@ -298,18 +332,8 @@ def _earlier_pneumonia(
     """
     found: dict[str, FilmResult] = {}
     for some in chunks(sop_uids):
-        rows = session.execute(
-            select(Image.sop_uid, Result, in_doubt())
-            .join(Result, and_(Result.image_id == Image.id, Result.is_current))
-            .where(
-                Image.study_id == study_id,
-                ~Image.is_current,
-                Image.sop_uid.in_(some),
-                Result.outcome.not_in(FAILURES),
-                Image.id.not_in(left_out),
-            )
-            .order_by(Image.received_at, Image.id)
-        ).all()
+        asked = {"row": study_id, "films": list(some), "left_out": list(left_out)}
+        rows = session.execute(_earlier(), asked).all()
         found.update((uid, _film_result(result, is_new=False, in_doubt=doubted)) for uid, result, doubted in rows)
     flag = str(Reason.CORRECTION_PENDING)
     return {

@@ -52,10 +52,18 @@ def is_withdrawn(image: Any = Image, effects: Sequence[NoteEffect] = WITHDRAWING
     )
 
 
+# Built once: each film executes it.
+_MET = (
+    select(Image.study_id)
+    .join(Withdrawal, Withdrawal.image_id == Image.id)
+    .where(Image.study_id.in_(bindparam("studies", expanding=True)))
+    .distinct()
+)
+
+
 def withdrawn_in(session: Session, study_ids: Sequence[int]) -> dict[int, dict[int, NoteEffect]]:
     """By row the images that notes withdraw, with the stronger effect; most rows have none, which is asked first."""
-    met = select(Image.study_id).join(Withdrawal, Withdrawal.image_id == Image.id).where(Image.study_id.in_(study_ids))
-    some = session.scalars(met.distinct()).all()
+    some = session.scalars(_MET, {"studies": list(study_ids)}).all()
     found: dict[int, dict[int, NoteEffect]] = {study_id: {} for study_id in some}
     for effect in reversed(WITHDRAWING) if some else ():
         images = select(Image.study_id, Image.id).where(Image.study_id.in_(some), is_withdrawn(effects=(effect,)))

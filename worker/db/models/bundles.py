@@ -134,13 +134,17 @@ def in_use(session: Session) -> InUse:
     raise NoActiveModel
 
 
+# Built once: each film executes it.
+_HOLD_MODELS = select(Model.id, Model.state).order_by(Model.id).with_for_update(read=True)
+
+
 def hold_models(session: Session) -> dict[ModelState, int]:
     """Block changes of models until the caller's transaction ends; returns the ids of the active and the shadow model.
 
     Read what depends on these states after this. Lock studies before, never after.
     """
     # All of them, in the order in which a change locks them: to hold some and wait for others would end in a deadlock.
-    rows = session.execute(select(Model.id, Model.state).order_by(Model.id).with_for_update(read=True)).all()
+    rows = session.execute(_HOLD_MODELS).all()
     return {state: model_id for model_id, state in rows if state in (ModelState.ACTIVE, ModelState.SHADOW)}
 
 
