@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, insert, or_, select, update
 
 from dicom_io.reasons import Outcome, Reason
 from worker.db.models.bundles import hold_models
+from worker.db.schema.sql import table_of
 from worker.db.schema.study import Image, Result, Suspension
 from worker.db.schema.types import now_utc
 
@@ -92,13 +93,32 @@ def was_seen(result: Any = Result) -> ColumnElement[bool]:
     return or_(result.probability.is_not(None), result.unlikeness.is_not(None))
 
 
+# Built once: each film executes these.
+_CURRENT = select(Result.id, Result.task_id, Result.outcome).where(
+    Result.image_id == bindparam("image"), Result.is_current
+)
+_ADD_RESULT = insert(table_of(Result)).values(created_at=now_utc())
+# Films are stored under the hash of their pixels.
+_KEEP_FILM = (
+    update(table_of(Image))
+    .where(
+        Image.id == bindparam("of_image"),
+        or_(Image.film_version.is_(None), Image.film_version <= bindparam("version")),
+    )
+    .values(
+        film_key=bindparam("digest"),
+        film_version=bindparam("version"),
+        film_sha256=bindparam("digest"),
+        film_purged_at=None,
+    )
+)
+
+
 def record(session: Session, task: TaskReference, judgement: Judgement) -> None:
     """Add a result and choose the one that counts; the caller holds the study's lock and the task's claim."""
     # No result may be written while a suspension begins or ends, because the results it covers are told by their ids.
     hold_models(session)
-    current = session.execute(
-        select(Result.id, Result.task_id, Result.outcome).where(Result.image_id == task.image_id, Result.is_current)
-    ).one_or_none()
+    current = session.execute(_CURRENT, {"image": task.image_id}).one_or_none()
     counts = not task.keep_current and (
         current is None or counts_before(judgement.outcome, task.task_id, current.outcome, current.task_id)
     )
@@ -109,19 +129,17 @@ def record(session: Session, task: TaskReference, judgement: Judgement) -> None:
             .values(is_current=False)
             .execution_options(synchronize_session=False)
         )
-    session.execute(
-        insert(Result).values(
-            task_id=task.task_id,
-            image_id=task.image_id,
-            model_id=task.model_id,
-            batch_id=task.batch_id,
-            **_columns(judgement),
-            is_current=counts,
-            supersedes_id=current.id if counts and current else None,
-            compared_id=current.id if current else None,
-            created_at=now_utc(),
-        )
-    )
+    values = {
+        "task_id": task.task_id,
+        "image_id": task.image_id,
+        "model_id": task.model_id,
+        "batch_id": task.batch_id,
+        **_columns(judgement),
+        "is_current": counts,
+        "supersedes_id": current.id if counts and current else None,
+        "compared_id": current.id if current else None,
+    }
+    session.execute(_ADD_RESULT, values)
     if judgement.film:
         _keep_film(session, task.image_id, judgement.film)
 
@@ -148,16 +166,4 @@ def _columns(judgement: Judgement) -> dict[str, Any]:
 
 def _keep_film(session: Session, image_id: int, film: Film) -> None:
     """Write the film to its image, unless the image has a newer version of it."""
-    # Films are stored under the hash of their pixels.
-    noted = {
-        "film_key": film.sha256,
-        "film_version": film.version,
-        "film_sha256": film.sha256,
-        "film_purged_at": None,
-    }
-    session.execute(
-        update(Image)
-        .where(Image.id == image_id, or_(Image.film_version.is_(None), Image.film_version <= film.version))
-        .values(noted)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(_KEEP_FILM, {"of_image": image_id, "digest": film.sha256, "version": film.version})
