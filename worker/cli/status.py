@@ -22,8 +22,7 @@ from worker.db.read.probes import Finding, Probe, ReportedFinding
 from worker.db.schema.states import Level
 from worker.errors import DatabaseUnavailable
 from worker.health import checks
-from worker.intake.commitment import count_given_up, count_waiting
-from worker.intake.quarantine import count_objects
+from worker.intake.folders import count_given_up, count_objects, count_waiting
 from worker.promptly import NoAnswer, ask_all
 from worker.queue.hints import HintPublisher
 from worker.settings import Settings, port_file
@@ -200,7 +199,13 @@ def _is_running(pid: int) -> bool:
 
 def _own_port(settings: Settings) -> Finding | None:
     """Send a C-ECHO to the listener of this data folder; None without a listener, or where its lists may refuse us."""
-    # Only this probe needs these modules, which take a third of a second to import.
+    try:
+        port = int(port_file(settings).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    if settings.allowed_hosts:
+        return None
+    # Only a listener here needs these modules, which take a third of a second to import.
     from dataclasses import replace
 
     from dicom_io.client.connect import ConnectionStage
@@ -208,12 +213,6 @@ def _own_port(settings: Settings) -> Finding | None:
     from dicom_io.client.peer import Peer
     from worker.peers import caller_of
 
-    try:
-        port = int(port_file(settings).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-    if settings.allowed_hosts:
-        return None
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
     title = settings.allowed_aets[0] if settings.allowed_aets else settings.ae_title
     caller = replace(caller_of(settings, aet=title), timeout_s=ANSWER_S, answer_s=ANSWER_S)

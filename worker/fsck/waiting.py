@@ -12,7 +12,7 @@ from worker.db.filing.holdings import BACKFILL_PRIORITY
 from worker.db.filing.registry import add_refusals
 from worker.fsck.findings import Finding, FindingKind
 from worker.intake.filing import Filing, StudyClock, rejection_policy
-from worker.intake.quarantine import COMMITMENT, spools
+from worker.intake.folders import COMMITMENT, spools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

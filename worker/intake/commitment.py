@@ -36,6 +36,7 @@ from worker.db.schema.engine import in_transaction
 from worker.db.schema.sql import chunks
 from worker.errors import DatabaseUnavailable, SettingsError
 from worker.intake.filing import is_intact
+from worker.intake.folders import waiting_folder
 from worker.intake.setbacks import Setbacks
 from worker.logs import error_class
 from worker.loops import Loop
@@ -290,25 +291,6 @@ def _alone(folder: Path) -> Iterator[bool]:
         yield is_alone
     finally:
         os.close(descriptor)
-
-
-def waiting_folder(settings: Settings) -> Path:
-    """Where requests lie that wait for their answer."""
-    return settings.spool / "commitment"
-
-
-def count_waiting(settings: Settings) -> int:
-    """How many requests of this machine's listener wait for their answer."""
-    return _count(waiting_folder(settings) / "new")
-
-
-def count_given_up(settings: Settings) -> int:
-    """How many requests were given up because their answer was not taken; a person has to remove them."""
-    return _count(waiting_folder(settings) / "quarantine")
-
-
-def _count(folder: Path) -> int:
-    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
 
 
 def _name(noted: Noted) -> tuple[str, str]:

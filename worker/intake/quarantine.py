@@ -15,19 +15,17 @@ from worker.db.audit.codes import Act
 from worker.db.audit.record import Actor, record
 from worker.db.schema.engine import in_transaction
 from worker.errors import UsageError
-from worker.intake.commitment import SENTENCES, waiting_folder
+from worker.intake.commitment import SENTENCES
+from worker.intake.folders import COMMITMENT, spools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from sqlalchemy.orm import Session
 
     from worker.database import Database
     from worker.settings import Settings
 
-#: The spool of storage commitment holds requests, not objects.
-COMMITMENT = "commitment"
 #: Shown where an entry has no note: an earlier release set it aside, or the disk was full.
 UNKNOWN = "UNKNOWN"
 UNKNOWN_SENTENCE = (
@@ -74,21 +72,6 @@ def sentence_of(reason: str) -> str:
     if reason in SENTENCES:
         return SENTENCES[reason]
     return Reason(reason).sentence if reason in Reason.__members__ else UNKNOWN_SENTENCE
-
-
-def spools(settings: Settings) -> dict[str, Path]:
-    """The spools of a data folder by name."""
-    return {
-        "listener": settings.spool,
-        "ingest": settings.home / "ingest",
-        "fetch": settings.home / "fetch",
-        COMMITMENT: waiting_folder(settings),
-    }
-
-
-def count_objects(settings: Settings) -> int:
-    """How many objects lie in quarantine; requests for storage commitment are counted apart."""
-    return sum(Quarantine(root).count() for name, root in spools(settings).items() if name != COMMITMENT)
 
 
 def held(settings: Settings) -> list[Held]:

@@ -21,10 +21,10 @@ from worker.db.read.probes import Probe
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
 from worker.health import checks
 from worker.health.monitor import Monitor
-from worker.intake.commitment import CommitmentBook, count_given_up
+from worker.intake.commitment import CommitmentBook
 from worker.intake.counting import Counter
 from worker.intake.filing import Filing, StudyClock, rejection_policy
-from worker.intake.quarantine import count_objects
+from worker.intake.folders import count_given_up, count_objects
 from worker.intake.registrar import Registrar
 from worker.logs import error_class
 from worker.models.active import check_first_start, ensure_active_model

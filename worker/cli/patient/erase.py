@@ -35,7 +35,7 @@ def erase(
     Rows stay until the floor of retention has passed. What is unfinished, in conflict, withdrawn within its period or
     promised by storage commitment stays with its files.
     """
-    from worker.intake.quarantine import spools
+    from worker.intake.folders import spools
     from worker.retention import erase as erasing
     from worker.retention.policy import record_rule
 

@@ -29,7 +29,7 @@ def export(
 
     Look it over before you hand it out: a text that somebody typed may name another person.
     """
-    from worker.intake.quarantine import spools
+    from worker.intake.folders import spools
     from worker.retention.export import ExportRequest, export_patient
     from worker.retention.policy import record_rule
 

@@ -25,8 +25,9 @@ from tests.support.waiting import wait_until
 from worker.db.filing import holdings
 from worker.db.schema.study import Commitment
 from worker.intake import commitment
-from worker.intake.commitment import CommitmentBook, count_given_up, count_waiting
+from worker.intake.commitment import CommitmentBook
 from worker.intake.filing import Filing, StudyClock
+from worker.intake.folders import count_given_up, count_waiting, waiting_folder
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -409,7 +410,7 @@ def test_thousands_of_references_are_answered_and_too_many_are_refused(
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_a_request_that_cannot_be_written_is_not_acknowledged(ward: Ward) -> None:
-    folder = commitment.waiting_folder(ward.settings)
+    folder = waiting_folder(ward.settings)
     (folder / "tmp").rmdir()
     assert ward.ask([(CR, new_uid())]) == ActionStatus.PROCESSING_FAILURE
 

@@ -21,8 +21,9 @@ from worker.cli.command import app
 from worker.database import connect
 from worker.errors import UsageError
 from worker.intake import quarantine
-from worker.intake.commitment import NOT_TAKEN, waiting_folder
+from worker.intake.commitment import NOT_TAKEN
 from worker.intake.filing import Filing, StudyClock
+from worker.intake.folders import count_objects, waiting_folder
 from worker.intake.registrar import TRIES_ALONE, Registrar
 from worker.settings import load_settings
 
@@ -127,7 +128,7 @@ def test_what_an_earlier_release_set_aside_and_what_is_no_object_are_listed_too(
     assert rows["0" * 32]["size_bytes"] is None
     assert (rows[damaged]["sop_uid"], rows[damaged]["calling_aet"]) == ("1.2.3", "PACS")
     assert rows[request]["spool"] == "commitment"
-    assert quarantine.count_objects(bench.settings) == 3
+    assert count_objects(bench.settings) == 3
 
 
 def test_a_released_object_is_filed_by_the_running_listener_under_its_key(bench: Bench) -> None:
