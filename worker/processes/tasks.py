@@ -50,6 +50,7 @@ class HintConsumer(Consumer):
                 self._drop(message)
                 return
             rewrite(message, task_ids)
+            answer_or_reconnect(message)
             accept(message)
 
         return take
@@ -60,7 +61,26 @@ class HintConsumer(Consumer):
 
     def _drop(self, message: Message) -> None:
         logger.warning("a message that is not a hint was dropped", extra={"action": "foreign_message"})
+        answer_or_reconnect(message)
         message.ack_log_error(logger, self.connection_errors)
+
+
+def answer_or_reconnect(message: Message) -> None:
+    """Let a broker that is lost at an acknowledgement end the connection, so that the consumer makes a new one.
+
+    kombu only logs it. The message then counts as taken for ever, and with a prefetch of one no other is asked for: the
+    worker would wait until it is started again.
+    """
+
+    def acknowledge(*_: object) -> None:
+        message.ack()
+
+    def reject(_logger: object, _errors: object, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
+        message.reject(requeue=requeue)
+
+    # Celery calls both from its event loop, which hands a lost connection on to the consumer.
+    message.ack_log_error = acknowledge  # type: ignore[method-assign, assignment]
+    message.reject_log_error = reject  # type: ignore[method-assign, assignment]
 
 
 def register_tasks(app: Celery, settings: Settings, parent: str = "") -> None:
