@@ -28,7 +28,7 @@ def end_with(parent: int) -> None:
 
 
 class Become(BaseException):
-    """Raised in a process that was just forked: it is to begin anew, as the command with these arguments."""
+    """Raised in a process that was just forked: it is to start again, as the command with these arguments."""
 
     def __init__(self, arguments: list[str]) -> None:
         super().__init__(arguments)

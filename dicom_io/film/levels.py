@@ -2,8 +2,9 @@
 
 The mean of a block is estimated from the samples of a level that lie in and beside it, with weights that are best for
 the low-pass filter of the wavelet: they make up for the samples not lying in the middle of what they stand for. How good
-that is depends on how sharp the picture is, which no header says: lead letters and burned-in text are the worst. So the film is made from two levels, and the finer one is good enough if both agree on the
-picture as a network sees it and if no edge in it is hard. If they do not agree, a finer level is taken, and in the end the full picture. What decides is
+that is depends on how sharp the picture is, which no header says: lead letters and burned-in text are the worst. So the
+film is made from two levels, and the finer one is good enough if both agree on the picture as a network sees it and if
+no edge in it is hard. If they do not agree, a finer level is taken, and in the end the full picture. What decides is
 thus in the code stream alone, and all sums are exact, so the film does not depend on the machine.
 
 Measured on films of 1 to 10 million pixels with 5/3 and 9/7 wavelets: the error of the finer film is at most the

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def serve_forks(descriptor: int, parent: int) -> None:
-    """Be the fork server as a program of its own; what it forks begins anew as the command ``auscult``."""
+    """Be the fork server as a program of its own; what it forks starts again as the command ``auscult``."""
     import socket
 
     from worker.processes import forkserver

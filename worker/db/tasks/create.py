@@ -37,9 +37,7 @@ class ImageTasks:
 _ADD_TASK = insert(table_of(Task)).values(created_at=now_utc()).returning(table_of(Task).c.id)
 
 
-def insert_tasks(
-    session: Session, study: Study, image_id: int, priority: int, *, has_versions: bool = True
-) -> ImageTasks:
+def insert_tasks(session: Session, study: Study, image_id: int, priority: int, *, has_versions: bool) -> ImageTasks:
     """Add the task of the active model, and that of the shadow if there is one; raises `NoActiveModel`.
 
     Where the film was judged as another version that differs in names alone, the task ends at once with that result.

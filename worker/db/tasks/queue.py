@@ -194,14 +194,11 @@ def _decide_again(session: Session, which: ColumnElement[bool], limit: int, wate
 
     if not candidates:
         return 0
-    try:
-        with session.begin_nested():
-            return _decide_all(session, dict(candidates), watermarks)
-    except DatabaseUnavailable:
-        raise
-    except Exception:
-        # There is one among them whose answer cannot be computed: it is told apart.
-        logger.exception("studies cannot be decided together", extra={"action": "undecided_together"})
+    together = partial(_decide_all, session, dict(candidates), watermarks)
+    changed = _attempt(session, together, "studies cannot be decided together", action="undecided_together")
+    if changed is not None:
+        return changed
+    # There is one among them whose answer cannot be computed: it is told apart.
     return sum(
         _one_of_many(session, study_id, partial(_decide_one, session, study_id, state, watermarks))
         for study_id, state in candidates
@@ -218,17 +215,21 @@ def _decide_one(session: Session, study_id: int, before: StudyState, watermarks:
 
 
 def _one_of_many(session: Session, study_id: int, work: Callable[[], bool]) -> bool:
-    """Work on one study in a savepoint: one whose answer cannot be computed must not hold up the others."""
+    """Work on one study: one whose answer cannot be computed must not hold up the others."""
+    said = "a study cannot be decided, it stays as it is"
+    return bool(_attempt(session, work, said, action="undecided", study=study_id))
+
+
+def _attempt(session: Session, work: Callable[[], int], sentence: str, **about: object) -> int | None:
+    """Work in a savepoint; None, and a line in the log, where it fails for another reason than that the database is away."""
     try:
         with session.begin_nested():
             return work()
     except DatabaseUnavailable:
         raise
     except Exception:
-        logger.exception(
-            "a study cannot be decided, it stays as it is", extra={"action": "undecided", "study": study_id}
-        )
-        return False
+        logger.exception(sentence, extra=about)
+        return None
 
 
 def rewind(session: Session, lease_ms: int) -> int:
