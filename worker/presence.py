@@ -1,5 +1,7 @@
 """A file for each process that claims tasks, locked while the process lives: its claims need not wait for their leases.
 
+It names the task in work, since of all the tasks that a process has claimed only that one can have ended it.
+
 The lock (flock) ends with the process, however that ends, across containers that share the data folder, and no reused
 process id can fake it. A process whose lock is gone cannot write any more, so its claims can be given to others. Other
 data folders, and other machines at a shared one, are left to their leases.
@@ -41,6 +43,8 @@ class Departed:
     is_timed_out: bool
     #: Whether its parent lives on: then the cause lies in what this process did.
     is_alone: bool
+    #: The task that it was at; 0 between two films.
+    at_work: int = 0
 
     def forget(self) -> None:
         """Remove the file, once nothing is claimed by the process any more."""
@@ -78,21 +82,29 @@ class Presence:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             line = json.dumps({"name": name, "parent": parent, "boot": _boot(), "machine": _machine()})
-            os.write(self.descriptor, f"{line}\n".encode())
+            os.write(self.descriptor, f"{line}\n{_work_line(0)}".encode())
+            self._work_at = len(line) + 1
+            # The other descriptor appends, wherever it is told to write.
+            self._work = os.open(draft, os.O_WRONLY | os.O_CLOEXEC)
             draft.rename(self._path)
         except OSError:
             os.close(self.descriptor)
             draft.unlink(missing_ok=True)
             raise
 
+    def at(self, task_id: int) -> None:
+        """Note the task in work, 0 for none; a full disk does not matter, as the file keeps its length."""
+        os.pwrite(self._work, _work_line(task_id).encode(), self._work_at)
+
     def leave(self) -> None:
         """Remove the file at an orderly end."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
-        os.close(self.descriptor)
+        self.abandon()
 
     def abandon(self) -> None:
         """Unlock the file and leave it, so that others release what this process still claims."""
+        os.close(self._work)
         os.close(self.descriptor)
 
 
@@ -121,6 +133,12 @@ def departed(home: Path, parent: str = "") -> list[Departed]:
         if ended and (ended.is_timed_out or not ended.is_alone or _parent_of(text or b"") == parent):
             found.append(ended)
     return found
+
+
+def task_at_work(home: Path, name: str) -> int:
+    """The task that a process noted last; 0 for none, or where its file is not there."""
+    texts = (_read(path) or b"" for path in _files(home))
+    return next((_notes(text)[0] for text in texts if _line(text).get("name") == name), 0)
 
 
 def note_timeout(home: Path, name: str) -> None:
@@ -176,8 +194,21 @@ def _ended(path: Path, text: bytes) -> Departed | None:
         return None
     parent = str(line.get("parent", ""))
     is_alone = bool(parent) and is_held(path.with_name(Path(parent).name))
-    note = text.partition(b"\n")[2]
-    return Departed(path, str(line.get("name", "")), note.startswith(_TIMEOUT), is_alone)
+    at_work, note = _notes(text)
+    return Departed(path, str(line.get("name", "")), note.startswith(_TIMEOUT), is_alone, at_work)
+
+
+def _work_line(task_id: int) -> str:
+    """The line that names the task in work: always as long, so that it can be written over."""
+    return f"{task_id:020d}\n"
+
+
+def _notes(text: bytes) -> tuple[int, bytes]:
+    """The task in work, and what follows; a file of an older release names none."""
+    work, _, rest = text.partition(b"\n")[2].partition(b"\n")
+    return (
+        (int(work), rest) if len(work) == len(_work_line(0)) - 1 and work.isdigit() else (0, text.partition(b"\n")[2])
+    )
 
 
 @cache

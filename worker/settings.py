@@ -113,10 +113,6 @@ class Settings(RetentionOptions, RejectionOptions):
     max_wait_s: float = Field(default=900.0, ge=1, description="longest wait for a study whose objects keep coming")
     lease_s: float = Field(default=60.0, ge=1, description="lease of a claimed task, on the database's clock")
     tick_s: float = Field(default=0.0, ge=0, description="interval of the dispatcher; 0: 2 s with SQLite, else 10 s")
-    hint_grace_s: float = Field(
-        default=30.0, ge=0.1, description="pause before an unclaimed hint is sent again; doubles each time"
-    )
-    hint_grace_max_s: float = Field(default=600.0, ge=0.1, description="longest pause between two hints for one task")
     max_attempts: int = Field(default=3, ge=1, le=20, description="attempts before a task ends FAILED")
     retry_backoff_s: float = Field(default=5.0, ge=0, description="pause before the second attempt; doubles each time")
     heartbeat_s: float = Field(default=5.0, ge=0.1, description="interval of a worker's heartbeat in SQL")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from benchmarks.sql.data import OPEN
 from tests.support.database import MAX_ATTEMPTS, facts_of, scored
 from worker.db.audit.read import Wanted, events
 from worker.db.filing.registry import register
@@ -20,7 +19,8 @@ from worker.db.schema.engine import read_session_factory, session_factory
 from worker.db.schema.types import now_utc
 from worker.db.schema.views import WORKLIST
 from worker.db.tasks import claims, queue
-from worker.db.tasks.queue import Lane
+from worker.db.tasks.claims import Claimant
+from worker.db.tasks.due import Lane, count_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session, sessionmaker
 
-LEASE_MS = 60_000
+WORKER = Claimant("bench", 60_000, MAX_ATTEMPTS)
 #: Behind the urgent studies of band 1.
 MIDDLE_OF_PNEUMONIA = 110_000_000_000_000
 PAGE = 50
@@ -89,7 +89,6 @@ def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
 
 def _of_the_pipeline(writers: sessionmaker[Session], studies: int) -> list[Question]:
     """What the registrar, the dispatcher and workers do."""
-    tasks = iter(range(studies - OPEN + 1, studies))
     held: list[claims.Claim] = []
 
     def undone(work: Callable[[Session], object]) -> Callable[[], object]:
@@ -111,14 +110,13 @@ def _of_the_pipeline(writers: sessionmaker[Session], studies: int) -> list[Quest
             )
 
     def claim() -> None:
-        found = claims.claim(writers, next(tasks), "bench", LEASE_MS, MAX_ATTEMPTS)
-        assert found is not None
-        held.append(found)
+        held.extend(claims.claim_due(writers, Lane.LIVE, WORKER, urgent=1, oldest=0))
+        assert held
 
     def finish() -> None:
-        assert claims.finish(writers, held.pop(), scored(0.2))
+        assert claims.finish(writers, [(held.pop(), scored(0.2))])
 
-    due = undone(lambda session: queue.due_tasks(session, limit=64, lane=Lane.LIVE))
+    due = undone(lambda session: count_due(session, 64))
     settle = undone(lambda session: queue.settle_studies(session, SETTLED))
     return [
         Question("registrar: insert", file),

@@ -23,17 +23,20 @@ from worker.db.models.bundles import ModelFacts, Order, activate_first, upsert_m
 from worker.db.read import queries
 from worker.db.schema.engine import make_engine, session_factory
 from worker.db.schema.migrate import migrate
-from worker.db.schema.study import Study
+from worker.db.schema.study import Study, Task
 from worker.db.tasks import claims, queue
-from worker.db.tasks.queue import Lane
+from worker.db.tasks.claims import Claimant
+from worker.db.tasks.due import Lane, is_due
+from worker.judging.pipeline import score_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pytest
 
-    from dicom_io.reasons import Reason
+    from dicom_io.reasons import Outcome, Reason
     from worker.db.tasks.claims import Claim
+    from worker.judging.pipeline import WorkerContext
 
 LEASE_MS = 60_000
 MAX_ATTEMPTS = 3
@@ -121,7 +124,8 @@ class Site:
 
     def claim(self, task_id: int | None, owner: str = "me", lease_ms: int = LEASE_MS) -> Claim | None:
         assert task_id is not None
-        return claims.claim(self.sessions, task_id, owner, lease_ms, MAX_ATTEMPTS)
+        found = claims.claim(self.sessions, [task_id], Claimant(owner, lease_ms, MAX_ATTEMPTS))
+        return found[0] if found else None
 
     def claimed(self, task_id: int | None, owner: str = "me") -> Claim:
         found = self.claim(task_id, owner)
@@ -129,7 +133,11 @@ class Site:
         return found
 
     def finish(self, task_id: int | None, judgement: Judgement) -> None:
-        assert claims.finish(self.sessions, self.claimed(task_id), judgement)
+        assert self.ended(self.claimed(task_id), judgement)
+
+    def ended(self, claim: Claim, judgement: Judgement) -> bool:
+        """Whether a claim could end its task with this judgement."""
+        return claims.finish(self.sessions, [(claim, judgement)]) == {claim.task_id}
 
     def settle(self) -> None:
         with self.sessions.begin() as session:
@@ -139,19 +147,14 @@ class Site:
         with self.sessions.begin() as session:
             return queue.fail_lost_tasks(session, MAX_ATTEMPTS)
 
-    def due(
-        self, lane: Lane = Lane.LIVE, *, limit: int = 100, grace_ms: int = 30_000, grace_max_ms: int = 600_000
-    ) -> list[int]:
-        with self.sessions.begin() as session:
-            return queue.due_tasks(session, limit=limit, grace_ms=grace_ms, grace_max_ms=grace_max_ms, lane=lane)
+    def due(self, lane: Lane = Lane.LIVE) -> list[int]:
+        """The tasks of a lane that may be claimed now."""
+        with self.sessions() as session:
+            return list(session.scalars(select(Task.id).where(is_due(lane)).order_by(Task.id)))
 
     def expire(self, task_id: int | None) -> None:
         """Let the lease of a task run out."""
         self.change(f"UPDATE task SET lease_until_ms = 1 WHERE id = {task_id}")
-
-    def age_hints(self, by_ms: int) -> None:
-        """Let time pass for the hints."""
-        self.change(f"UPDATE task SET hinted_at_ms = hinted_at_ms - {by_ms}")
 
     def change(self, statement: str) -> None:
         with self.engine.begin() as connection:
@@ -187,6 +190,11 @@ class Site:
     def current(self, image_id: int) -> list[dict[str, Any]]:
         """The results that count for an image: never more than one."""
         return self.rows(f"SELECT * FROM result WHERE image_id = {image_id} AND is_current")
+
+
+def attempt(context: WorkerContext, task_id: int) -> Outcome | None:
+    """One attempt at a task by itself; None where it was put back."""
+    return score_claims(context, claims.claim(context.sessions, [task_id], context.claimant))[task_id]
 
 
 BOTH = ("sqlite", "postgresql")

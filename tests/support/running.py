@@ -33,7 +33,6 @@ QUICK = {
     "AUSCULT_PORT": "0",
     "AUSCULT_QUIET_S": "1",
     "AUSCULT_TICK_S": "0.3",
-    "AUSCULT_HINT_GRACE_S": "2",
     "AUSCULT_HEARTBEAT_S": "0.5",
     "AUSCULT_RETRY_BACKOFF_S": "0.2",
     "AUSCULT_LOG_FORMAT": "json",

@@ -78,9 +78,7 @@ def work_off_spare(settings: Settings, database: Database, tasks: Sequence[int])
     if not tasks or _has_workers(settings, database):
         return
     with LocalWorker(settings, database) as worker, progress("shadow", len(tasks)) as advance:
-        for number, task_id in enumerate(tasks, start=1):
-            worker.score(task_id)
-            advance(number)
+        _work_through(worker, tasks, advance)
 
 
 def _hinted(dispatcher: Dispatcher) -> bool:
@@ -94,10 +92,16 @@ def _hinted(dispatcher: Dispatcher) -> bool:
 
 def _work_off(worker: LocalWorker, tasks: Sequence[int], count_done: Callable[[], int], advance: Advance) -> bool:
     before = count_done()
-    for number, task_id in enumerate(tasks, start=1):
-        worker.score(task_id)
-        advance(before + number)
+    _work_through(worker, tasks, lambda number: advance(before + number))
     return count_done() > before
+
+
+def _work_through(worker: LocalWorker, tasks: Sequence[int], advance: Advance) -> None:
+    """Try each of these tasks once; those beside one that ended the process may still be open."""
+    done = 0
+    while done < len(tasks):
+        done += worker.work_on(tasks[done:])
+        advance(done)
 
 
 def _check_patience(worker: LocalWorker) -> None:

@@ -168,7 +168,7 @@ def _workers(work: Work) -> Finding:
 def _consumption(work: Work) -> Finding:
     if not (work.unheard and work.idle_workers):
         return Finding(Probe.CONSUMPTION, Level.OK, work.unheard)
-    sentence = f"{work.unheard} tasks were hinted at again and again while a worker is idle: does it use this broker? Restart it."
+    sentence = f"{work.unheard} films wait while a worker is idle: does it use this broker? Restart it."
     return Finding(Probe.CONSUMPTION, Level.FAIL, work.unheard, sentence)
 
 

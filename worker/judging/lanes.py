@@ -1,79 +1,113 @@
-"""The order of work within one message: urgent, routine and batch films, none of which stops another.
+"""Which films a worker takes next, and how many at once: urgent, routine and batch films, none of which stops another.
 
-Messages name live films in the order of their age. Before the film that a message names two others are done, where they
-are due: the most urgent one, and the oldest one (a retry, or a film whose hint was lost). So an urgent film waits for three
-films of each worker at most.
+A *take* is what a worker claims at once, judges one by one, and records in one transaction. It holds about `TAKE_S` of
+work, as long as the films before it took, and one film where one waits alone: so an idle system answers each film by
+itself, and a busy one shares statements and commits. A take that lasts longer than that ends with the film in work, and
+what was not begun goes back.
 
-A message of a re-run names up to 64 tasks. Before each of them a worker does live work that is due, at most
-`LIVE_AT_ONCE` films, half of them the most urgent and half the oldest ones: so a re-run of any size delays a live film
-by one film at most, only the film in work is charged an attempt, and no stream of live films stops a re-run. Messages of
-both lanes are taken in turn.
-
-Of any `LIVE_AT_ONCE` + 1 films that a worker does while live work waits, at least one is the oldest that was due. A film
-with N older ones before it is therefore judged within (N + 1) times as many films.
+Half of each take of live films are the most urgent ones and half the oldest ones, so that neither stops the other: of any
+two takes of one film one is the oldest. Live films go before those of re-runs, and re-runs before the shadow; but after
+`LIVE_AT_ONCE` live films one film of a re-run is done, so that no stream of live films stops it. Between two films of a
+re-run a worker looks for live work: so a re-run of any size delays a live film by one film at most.
 """
 
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.db.schema.engine import in_transaction
-from worker.db.tasks.queue import due_live, forget_hints, named
+from worker.db.schema.engine import reading
+from worker.db.tasks.claims import claim, claim_due
+from worker.db.tasks.due import Lane, count_due, is_live_due
+from worker.judging.pipeline import score_claims
+from worker.judging.take_size import TAKE_S, TakeSize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy.orm import Session, sessionmaker
+    from worker.db.tasks.claims import Claim
+    from worker.judging.pipeline import WorkerContext
 
 #: So many live films go before each film of a re-run.
 LIVE_AT_ONCE = 8
 
 
-def in_order(
-    sessions: sessionmaker[Session],
-    task_ids: Sequence[int],
-    *,
-    budget_s: float,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[int]:
-    """Iterate over the tasks to do for a message, each when the one before is done.
+class Lanes:
+    """Takes films until none is due, for one worker; `clock`: seconds of a monotonic clock."""
 
-    Parameters
-    ----------
-    sessions
-        Sessions that write.
-    task_ids
-        The tasks that the message names. A message whose first task is not due any more, because it was done before
-        its turn, is over with one statement.
-    budget_s
-        After so many seconds the rest of the message goes back to SQL, where the dispatcher finds it. The pool's limit is
-        for one message, and must not end a film because of those before it; live films count too.
-    clock
-        Seconds of a monotonic clock.
+    def __init__(self, context: WorkerContext, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._reads = reading(context.sessions)
+        self._clock = clock
+        self._size = TakeSize()
+        self._live_in_a_row = 0
+        self._is_urgent_turn = True
 
-    Yields
-    ------
-    int
-        The number of a task; another worker may have done it meanwhile.
-    """
-    began, is_first = clock(), True
-    for position, task_id in enumerate(task_ids):
-        for next_id in _with_others(sessions, task_id):
-            if not is_first and clock() - began > budget_s:
-                in_transaction(sessions, partial(forget_hints, task_ids=task_ids[position:]))
-                return
-            is_first = False
-            yield next_id
+    def work(self, budget_s: float) -> int:
+        """Do what is due until nothing is, or so many seconds have passed; returns how many films were done.
 
+        What is left then waits in SQL for the next message. The pool's limit is for one message, and must not end a film
+        because of those before it.
+        """
+        until, done = self._clock() + budget_s, 0
+        while self._clock() < until and (films := self._take()):
+            done += films
+        return done
 
-def _with_others(sessions: sessionmaker[Session], task_id: int) -> Iterator[int]:
-    """A task that a message names, behind those that go before it; nothing where it is not due any more."""
-    found = in_transaction(sessions, partial(named, task_id=task_id))
-    if found is None:
-        return
-    yield from found.before
-    if not found.is_live:
-        yield from in_transaction(sessions, partial(due_live, limit=LIVE_AT_ONCE))
-    yield task_id
+    def work_on(self, task_ids: Sequence[int]) -> int:
+        """Do one take of these tasks, in their order; how many of them were dealt with: done, or not claimable."""
+        some = list(task_ids[: self._size.films])
+        held = claim(self._context.sessions, some, self._context.claimant)
+        left = {one.task_id for one in held[self._do(held, is_live=True) :]}
+        return next((number for number, task_id in enumerate(some) if task_id in left), len(some))
+
+    def _take(self) -> int:
+        """Do one take; 0 where nothing is due."""
+        if self._live_in_a_row >= LIVE_AT_ONCE:
+            self._live_in_a_row = 0
+            if held := self._batch(1):
+                return self._do(held)
+        films = self._share()
+        if held := self._live(min(films, LIVE_AT_ONCE - self._live_in_a_row)):
+            begun = self._do(held, is_live=True)
+            self._live_in_a_row += begun
+            return begun
+        self._live_in_a_row = 0
+        return self._do(self._batch(films))
+
+    def _share(self) -> int:
+        """How many films to take: half of what is due at most, because other workers may be idle."""
+        if self._size.films == 1:
+            return 1
+        with self._reads() as session:
+            due = count_due(session, 2 * self._size.films)
+        return max(1, min(self._size.films, -(-due // 2)))
+
+    def _live(self, films: int) -> list[Claim]:
+        half = films // 2
+        urgent = films - half if self._is_urgent_turn else half
+        self._is_urgent_turn = not self._is_urgent_turn
+        return self._claim(Lane.LIVE, urgent, films - urgent)
+
+    def _batch(self, films: int) -> list[Claim]:
+        return self._claim(Lane.RERUN, films, 0) or self._claim(Lane.SHADOW, films, 0)
+
+    def _claim(self, lane: Lane, urgent: int, oldest: int) -> list[Claim]:
+        return claim_due(self._context.sessions, lane, self._context.claimant, urgent=urgent, oldest=oldest)
+
+    def _do(self, held: Sequence[Claim], *, is_live: bool = False) -> int:
+        """Do a take, or what of it fits into its time; how many films were begun."""
+        if not held:
+            return 0
+        began = self._clock()
+
+        def goes_on() -> bool:
+            return self._clock() - began < TAKE_S and (is_live or not self._live_waits())
+
+        begun = len(score_claims(self._context, held, goes_on))
+        self._size.took(begun, self._clock() - began)
+        return begun
+
+    def _live_waits(self) -> bool:
+        with self._reads() as session:
+            return is_live_due(session)

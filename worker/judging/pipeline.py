@@ -1,8 +1,9 @@
-"""Steps 5 to 8 of the flow for one task: claim, gate, film, classify, then one transaction that records the answer.
+"""Steps 5 to 8 of the flow for claimed tasks: gate, film and network for each, then one transaction that records them all.
 
-Plain functions without Celery: the Celery task, ``ingest`` and ``rerun`` all call ``score_task``; ``classify`` calls
-``judge_film`` on its own. Running any of them twice is harmless: the claim is a fenced lease, the film's file name is
-the hash of its content, and the result is unique per task.
+Plain functions without Celery: the Celery task, ``ingest`` and ``rerun`` all call ``score_claims``; ``classify`` calls
+``judge_film`` on its own. Running any of them twice is harmless: a claim is a fenced lease, the film's file name is
+the hash of its content, and the result is unique per task. Several films share their statements and one commit; each is
+judged by itself, and what one does harms no other.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import logging
 import threading
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,15 +29,16 @@ from worker.judging.memory import within_memory
 from worker.logs import error_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from typing import Self
 
     from sqlalchemy.orm import Session, sessionmaker
 
     from dicom_io.film.store import FilmStore
     from dicom_io.inbox.store import Store
     from model.serving.classifier import Classifier
-    from worker.db.tasks.claims import Claim, ImageFacts
+    from worker.db.tasks.claims import Claim, Claimant, ImageFacts
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +53,6 @@ INSIST_PAUSE_S = 0.5
 _SHORT = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 #: A machine that cannot allocate so many bytes is short of memory, whatever the film.
 _LITTLE_MEMORY = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseOptions:
-    """Lease and retry limits, in milliseconds of the database's clock."""
-
-    lease_ms: int
-    max_attempts: int
-    backoff_ms: int
 
 
 class Outages:
@@ -91,12 +84,13 @@ class Outages:
 class WorkerContext:
     """Everything a worker needs to score a task."""
 
-    owner: str
+    claimant: Claimant
     sessions: sessionmaker[Session]
     store: Store
     films: FilmStore
     classifier_of: Callable[[str], Classifier]
-    lease: LeaseOptions
+    #: Pause after the first failed attempt, in ms; it doubles with each further one.
+    backoff_ms: int
     engine: str
     policies: Policies
     #: Memory that reading one film may take, MiB.
@@ -104,39 +98,116 @@ class WorkerContext:
     #: Bounds the time of judging one film; what SQL takes before and after is not the film's.
     within_time: Callable[[], AbstractContextManager[None]] = nullcontext
     outages: Outages = field(default_factory=Outages)
+    #: Called with the task that is begun, and with 0 at its end.
+    at_work: Callable[[int], object] = lambda _: None
 
 
-@dataclass(slots=True)
-class _Watch:
-    """Stops the work of a claim whose lease was lost to another worker."""
+class _Leases:
+    """The leases of claims, renewed every third of their time while the work on them goes on."""
 
-    lost: threading.Event = field(default_factory=threading.Event)
+    def __init__(self, context: WorkerContext, held: Sequence[Claim]) -> None:
+        self._context = context
+        self._held = list(held)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether a claim was not lost to another worker, as far as the last renewal tells."""
+        return claim in self._held
+
+    def drop(self, claim: Claim) -> None:
+        """Renew a claim no more: its task has ended or was put back."""
+        self._held = [one for one in self._held if one is not claim]
+
+    def _renew(self) -> None:
+        lease_ms = self._context.claimant.lease_ms
+        while not self._done.wait(lease_ms / 3000):
+            held = self._held
+            try:
+                left = claims.renew(self._context.sessions, held, lease_ms) if held else set()
+            except Exception:
+                # The next renewal tells whether the leases outlived the outage, at the latest the end of the tasks.
+                logger.warning("leases not renewed", extra={"action": "away"}, exc_info=True)
+                continue
+            lost = {one.task_id for one in held} - left
+            self._held = [one for one in self._held if one.task_id not in lost]
 
 
-def score_task(context: WorkerContext, task_id: int) -> Outcome | None:
-    """Claim one task, do its work and record the result; None when there was nothing to claim or the lease was lost.
+def score_claims(
+    context: WorkerContext, held: Sequence[Claim], goes_on: Callable[[], bool] = lambda: True
+) -> dict[int, Outcome | None]:
+    """Do the work of claimed tasks, one after the other, and record all results in one transaction.
 
-    None too when the task was put back because something every film needs is away: that does not count as an attempt.
+    Parameters
+    ----------
+    context
+        What the worker needs.
+    held
+        The claims, in the order of work.
+    goes_on
+        Asked before each task but the first; where it is False the tasks that are left are put back, as if they had not
+        been claimed.
+
+    Returns
+    -------
+    dict
+        The outcome of each task that was begun, by its id. None where its lease was lost, or it was put back because
+        something every film needs is away: that does not count as an attempt.
     """
-    claim = claims.claim(context.sessions, task_id, context.owner, context.lease.lease_ms, context.lease.max_attempts)
-    if claim is None:
-        return None
-    with _kept_lease(context, claim) as watch:
-        try:
-            with context.within_time():
-                judgement = _judge_claim(context, claim)
-            return None if watch.lost.is_set() else _record(context, claim, judgement)
-        except OriginalMissing as error:
-            if claim.image.is_purged:
-                # Another attempt would find nothing either.
-                return _record(context, claim, Judgement(Reason.PURGED))
-            return _fail(context, claim, Reason.ORIGINAL_MISSING, error)
-        except Exception as error:  # noqa: BLE001 - the task's wrapper: whatever happens, the row says so
-            reason = _of_the_surroundings(error)
-            if reason is None:
-                return _fail(context, claim, Reason.INTERNAL_ERROR, error)
-            _put_back(context, claim, reason, error)
-            return None
+    outcomes: dict[int, Outcome | None] = {}
+    judged: list[tuple[Claim, Judgement]] = []
+    left = list(held)
+    with _Leases(context, held) as leases:
+        while left and (len(left) == len(held) or goes_on()):
+            claim = left.pop(0)
+            context.at_work(claim.task_id)
+            done = _attempt(context, claim)
+            context.at_work(0)
+            outcomes[claim.task_id] = None
+            if isinstance(done, Judgement) and leases.holds(claim):
+                judged.append((claim, done))
+                continue
+            leases.drop(claim)
+            if isinstance(done, Outcome):
+                outcomes[claim.task_id] = done
+        outcomes |= _record(context, judged)
+        if left:
+            _insist(lambda: claims.leave(context.sessions, left))
+    return outcomes
+
+
+def _attempt(context: WorkerContext, claim: Claim) -> Judgement | Outcome | None:
+    """Judge one film and store it; where the attempt failed its outcome, and None where the task was put back."""
+    try:
+        with context.within_time():
+            judgement = _judge_claim(context, claim)
+        if judgement.film:
+            # Film first, rows second: a crash between the two leaves a file that the next attempt writes again.
+            context.films.save(judgement.film)
+    except OriginalMissing as error:
+        if claim.image.is_purged:
+            # Another attempt would find nothing either.
+            return Judgement(Reason.PURGED)
+        return _fail(context, claim, Reason.ORIGINAL_MISSING, error)
+    except Exception as error:  # noqa: BLE001 - the task's wrapper: whatever happens, the row says so
+        return _failed(context, claim, error)
+    return judgement if judgement.inference_ms is None else replace(judgement, engine=context.engine)
+
+
+def _failed(context: WorkerContext, claim: Claim, error: Exception) -> Outcome | None:
+    reason = _of_the_surroundings(error)
+    if reason is None:
+        return _fail(context, claim, Reason.INTERNAL_ERROR, error)
+    _put_back(context, claim, reason, error)
+    return None
 
 
 def _of_the_surroundings(error: Exception) -> Reason | None:
@@ -238,23 +309,27 @@ def load_film(store: Store, films: FilmStore, image: ImageFacts) -> Film:
     raise OriginalMissing
 
 
-def _record(context: WorkerContext, claim: Claim, judgement: Judgement) -> Outcome | None:
-    """Film first, rows second: a crash between the two leaves a file that the next attempt writes again."""
-    if judgement.film:
-        context.films.save(judgement.film)
-    if judgement.inference_ms is not None:
-        judgement = replace(judgement, engine=context.engine)
+def _record(context: WorkerContext, judged: Sequence[tuple[Claim, Judgement]]) -> dict[int, Outcome | None]:
+    """Record what was judged in one transaction; where that fails, each film by itself, so that one harms no other."""
+    if not judged:
+        return {}
     context.outages.over()
-    if not _insist(lambda: claims.finish(context.sessions, claim, judgement)):
-        logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})
-        return None
-    if judgement.film:
-        _save_again(context.films, judgement.film)
-    logger.info(
-        "image judged",
-        extra={"action": "judge", "task": claim.task_id, "outcome": judgement.outcome, "reason": judgement.reason},
-    )
-    return judgement.outcome
+    try:
+        ended = _insist(lambda: claims.finish(context.sessions, judged))
+    except Exception as error:  # noqa: BLE001 - whatever one film does, the rows of the others say how they ended
+        if len(judged) > 1:
+            return {task_id: outcome for one in judged for task_id, outcome in _record(context, [one]).items()}
+        ((claim, _),) = judged
+        return {claim.task_id: _failed(context, claim, error)}
+    for claim, judgement in judged:
+        if claim.task_id not in ended:
+            logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})
+            continue
+        if judgement.film:
+            _save_again(context.films, judgement.film)
+        facts = {"outcome": judgement.outcome, "reason": judgement.reason}
+        logger.info("image judged", extra={"action": "judge", "task": claim.task_id, **facts})
+    return {claim.task_id: judgement.outcome for claim, judgement in judged if claim.task_id in ended}
 
 
 def _save_again(films: FilmStore, film: Film) -> None:
@@ -276,8 +351,8 @@ def _fail(context: WorkerContext, claim: Claim, reason: Reason, error: BaseExcep
             claim,
             error_class=error_class(error),
             error_code=reason,
-            backoff_ms=context.lease.backoff_ms * 2 ** (claim.attempts - 1),
-            max_attempts=context.lease.max_attempts,
+            backoff_ms=context.backoff_ms * 2 ** (claim.attempts - 1),
+            max_attempts=context.claimant.max_attempts,
         )
     )
     return Outcome.FAILED
@@ -285,7 +360,7 @@ def _fail(context: WorkerContext, claim: Claim, reason: Reason, error: BaseExcep
 
 def _put_back(context: WorkerContext, claim: Claim, reason: Reason, error: BaseException) -> None:
     """Put the task back without counting the attempt; the row says what it waits for."""
-    pause_ms = context.outages.pause_ms(reason, context.lease.backoff_ms)
+    pause_ms = context.outages.pause_ms(reason, context.backoff_ms)
     logger.warning(
         "film waits, something it needs is away",
         extra={"action": "put_back", "task": claim.task_id, "reason": reason, "pause_ms": pause_ms},
@@ -308,27 +383,3 @@ def _insist(write: Callable[[], T]) -> T:
             if time.monotonic() > deadline:
                 raise
         time.sleep(INSIST_PAUSE_S)
-
-
-@contextmanager
-def _kept_lease(context: WorkerContext, claim: Claim) -> Iterator[_Watch]:
-    """Renew the lease every third of its time while the work goes on."""
-    watch, done = _Watch(), threading.Event()
-
-    def renew() -> None:
-        while not done.wait(context.lease.lease_ms / 3000):
-            try:
-                if not claims.renew(context.sessions, claim, context.lease.lease_ms):
-                    watch.lost.set()
-                    return
-            except Exception:
-                # The next renewal tells whether the lease outlived the outage, at the latest the end of the task.
-                logger.warning("lease not renewed", extra={"action": "away"}, exc_info=True)
-
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield watch
-    finally:
-        done.set()
-        thread.join()

@@ -14,12 +14,12 @@ from model.serving.engine import open_engine
 from worker.auditing.processes import ProcessTrail
 from worker.database import Database, connect
 from worker.db.read.probes import Probe
+from worker.db.tasks.claims import Claimant
 from worker.db.tasks.workers import LOCAL_KIND, WorkerBeat, heartbeat, sign_off
 from worker.health import checks
 from worker.health.monitor import Monitor, seldom
-from worker.judging import pipeline
-from worker.judging.lanes import in_order
-from worker.judging.pipeline import LeaseOptions, WorkerContext
+from worker.judging.lanes import Lanes
+from worker.judging.pipeline import WorkerContext
 from worker.judging.time_limit import within_time
 from worker.loops import Loop
 from worker.models.active import active_model, bundle_of, record_model
@@ -29,12 +29,11 @@ from worker.queue.departed import ReleaseOptions, release_departed
 from worker.stores import store_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from sqlalchemy.orm import Session, sessionmaker
 
-    from dicom_io.reasons import Outcome
     from worker.db.read.probes import Finding
     from worker.settings import Settings
 
@@ -106,21 +105,19 @@ class TaskWorker:
         self._presence = present(settings.home, self.name, parent)
         self._classifiers = Classifiers(settings, database.sessions)
         self.context = WorkerContext(
-            owner=self.name,
+            claimant=Claimant(self.name, round(settings.lease_s * 1000), settings.max_attempts),
             sessions=database.sessions,
             store=store_of(settings, known=True),
             films=FilmStore(settings.films),
             classifier_of=self._classifiers.of,
-            lease=LeaseOptions(
-                lease_ms=round(settings.lease_s * 1000),
-                max_attempts=settings.max_attempts,
-                backoff_ms=round(settings.retry_backoff_s * 1000),
-            ),
+            backoff_ms=round(settings.retry_backoff_s * 1000),
             engine=settings.engine,
             policies=settings.policies,
             film_memory_mb=settings.film_memory_mb,
             within_time=self._within_time,
+            at_work=self._at_work,
         )
+        self._lanes = Lanes(self.context)
         self._trail = ProcessTrail(settings, database.sessions, "auscult work")
         self.heartbeat = Heartbeat(self._beat, settings.heartbeat_s)
         self._monitor = Monitor("worker", database.sessions, self._checks(), [self.heartbeat])
@@ -131,21 +128,27 @@ class TaskWorker:
         if self._kind != LOCAL_KIND:
             self._monitor.start()
 
-    def in_order(self, task_ids: Sequence[int]) -> Iterator[int]:
-        """The tasks to do for a message, one by one: live work that is due goes between those of a re-run."""
-        return in_order(self._database.sessions, task_ids, budget_s=self._settings.task_limit_s / 2)
+    def work(self) -> int:
+        """Do what is due until nothing is, or half of a message's time is over; how many films were done."""
+        return self._interruptible(lambda: self._lanes.work(self._settings.task_limit_s / 2))
 
-    def score(self, task_id: int) -> Outcome | None:
-        """Do one task, if it is still to be done."""
-        self._current = task_id
+    def work_on(self, task_ids: Sequence[int]) -> int:
+        """Do these tasks as far as they fit into one take, if they are still to be done; how many of them were dealt with."""
+        return self._interruptible(lambda: self._lanes.work_on(task_ids))
+
+    def _interruptible(self, work: Callable[[], int]) -> int:
         try:
-            return pipeline.score_task(self.context, task_id)
+            return work()
         except BaseException:
             self._is_interrupted = True
             raise
-        finally:
-            self._current = None
-            self._tasks_done += 1
+
+    def _at_work(self, task_id: int) -> None:
+        """Note which task is in work, in SQL by the next heartbeat; 0 at its end."""
+        if self._presence:
+            self._presence.at(task_id)
+        self._tasks_done += not task_id
+        self._current = task_id or None
 
     def stop(self) -> None:
         """Delete the row in ``worker``: a worker that ends in order does not count as a silent one."""

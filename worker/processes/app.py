@@ -24,7 +24,7 @@ from worker.presence import present
 from worker.processes.tasks import register_tasks
 from worker.queue.broker import BrokerConnection
 from worker.queue.hints import REDIS_OPTIONS
-from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE
+from worker.queue.message import EARLIER_QUEUES, QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +53,8 @@ def make_app(settings: Settings, parent: str = "") -> Celery:
         broker_connection_max_retries=None,
         # A broker that is full or read-only answers with errors of the channel, which end Celery's worker by default.
         broker_channel_error_retry=True,
-        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (LIVE_QUEUE, BATCH_QUEUE)],
-        task_default_queue=LIVE_QUEUE,
+        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (QUEUE, *EARLIER_QUEUES)],
+        task_default_queue=QUEUE,
         task_acks_late=True,
         task_reject_on_worker_lost=False,
         task_ignore_result=True,
@@ -111,7 +111,7 @@ def run_worker(settings: Settings) -> None:
             "--without-gossip",
             "--without-mingle",
             f"--hostname=auscult-{os.getpid()}@%h",
-            f"--queues={LIVE_QUEUE},{BATCH_QUEUE}",
+            f"--queues={','.join((QUEUE, *EARLIER_QUEUES))}",
             f"--loglevel={settings.log.upper()}",
         ]
     )

@@ -18,10 +18,10 @@ from celery.worker.request import Request
 from worker.child import die_with_parent
 from worker.judging.task_worker import TaskWorker, start_worker
 from worker.presence import note_timeout
-from worker.queue.message import TASK_NAME, rewrite, task_ids_of
+from worker.queue.message import TASK_NAME, is_hint, rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from celery import Celery
     from kombu import Message
@@ -45,11 +45,10 @@ class HintConsumer(Consumer):
         accept: Callable[[Message], None] = super().create_task_handler(*args, **kwargs)
 
         def take(message: Message) -> None:
-            task_ids = task_ids_of(message)
-            if task_ids is None:
+            if not is_hint(message):
                 self._drop(message)
                 return
-            rewrite(message, task_ids)
+            rewrite(message)
             answer_or_reconnect(message)
             accept(message)
 
@@ -106,13 +105,12 @@ def register_tasks(app: Celery, settings: Settings, parent: str = "") -> None:
     worker_process_shutdown.connect(stop, weak=False)
 
     @app.task(name=TASK_NAME, base=_limited(settings), shared=False)
-    def score(task_ids: Sequence[int]) -> None:
-        for task_id in workers[0].in_order(task_ids):
-            try:
-                workers[0].score(task_id)
-            except Exception:
-                # Celery would log the error's text, which may quote a header. The task comes back when its lease runs out.
-                logger.exception("task left to its lease", extra={"action": "error", "task": task_id})
+    def score(_word: str) -> None:
+        try:
+            workers[0].work()
+        except Exception:
+            # Celery would log the error's text, which may quote a header. Claims that are left come back by their leases.
+            logger.exception("films left to their leases", extra={"action": "error"})
 
 
 def _limited(settings: Settings) -> type[Task[..., None]]:

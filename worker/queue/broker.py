@@ -10,7 +10,7 @@ from kombu import Connection
 from kombu.transport import redis, virtual
 
 from worker.addresses import broker_place
-from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE
+from worker.queue.message import QUEUE
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +23,9 @@ class _Message(virtual.Message):
             super().__init__(payload, channel=channel, **kwargs)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             super().__init__({"properties": {"delivery_tag": ""}}, channel=channel)
-        info: Any = self.delivery_info
-        info = info if isinstance(info, dict) else {}
-        queue = BATCH_QUEUE if info.get("routing_key") == BATCH_QUEUE else LIVE_QUEUE
         # A message that is not acknowledged is kept under the tag, and put back into that queue.
         self.delivery_tag = str(uuid.uuid4())
-        self.delivery_info = {"exchange": "", "routing_key": queue}
+        self.delivery_info = {"exchange": "", "routing_key": QUEUE}
 
 
 class _Channel(redis.Channel):

@@ -40,8 +40,8 @@ class ReleaseOptions:
 def release_departed(sessions: sessionmaker[Session], options: ReleaseOptions, parent: str = "") -> int:
     """Release the claims of the processes of this data folder that have ended; returns how many there were.
 
-    A process that ended while its parent lived on (`parent`, or any that a time limit ended) ended because of its film:
-    a failed attempt. One that ended together with its parent was interrupted. Where the database is away the files of
+    A process that ended while its parent lived on (`parent`, or any that a time limit ended) ended because of the film
+    in work: a failed attempt of that one. One that ended together with its parent was interrupted. Where the database is away the files of
     the processes stay, and the next call goes on.
     """
     return sum(_release(sessions, options, each) for each in departed(options.home, parent))
@@ -53,7 +53,12 @@ def _release(sessions: sessionmaker[Session], options: ReleaseOptions, ended: De
         if ended.is_timed_out or ended.is_alone:
             reason = Reason.TIMED_OUT if ended.is_timed_out else Reason.WORKER_LOST
             count = release.give_up(
-                sessions, ended.name, reason, backoff_ms=options.backoff_ms, max_attempts=options.max_attempts
+                sessions,
+                ended.name,
+                reason,
+                at_work=ended.at_work,
+                backoff_ms=options.backoff_ms,
+                max_attempts=options.max_attempts,
             )
         else:
             reason = None

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE, body_of, headers_of
+from worker.queue.message import BODY, QUEUE, headers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from kombu import Connection
 
@@ -27,8 +26,6 @@ REDIS_OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": 5,
     "health_check_interval": 25,
     "visibility_timeout": 7200,
-    # In turn, so that a stream of live work does not stop re-runs: what goes before what within a message is decided in SQL.
-    "queue_order_strategy": "round_robin",
 }
 
 
@@ -36,48 +33,33 @@ class BrokerAway(Exception):
     """The broker does not answer, or takes nothing (full, read-only, loading, password); nothing was published."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The messages that the broker holds: waiting in either lane, and taken by workers."""
-
-    live: int
-    batch: int
-    taken: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no hint at all."""
-        return not (self.live or self.batch or self.taken)
-
-
 class HintPublisher:
     """Publishes hints over one connection, opened when first needed and again after a failure."""
 
     def __init__(self, broker_url: str) -> None:
-        self._url = broker_url
+        self.url = broker_url
         self._connection: Connection | None = None
 
     def check(self) -> None:
         """Raise BrokerAway unless the broker answers and takes what is written to it."""
         self._guard(_write)
 
-    def held(self) -> Held:
-        """The messages that the broker holds; raises BrokerAway."""
-        found: list[Held] = []
-        self._guard(lambda connection: found.append(_held(connection)))
+    def waiting(self) -> int:
+        """How many hints wait in the broker; raises BrokerAway."""
+        found: list[int] = []
+        self._guard(lambda connection: found.append(_waiting(connection)))
         return found[0]
 
-    def publish(self, task_ids: Sequence[int], queue: str) -> None:
-        """Send one hint for these task ids; raises BrokerAway."""
+    def publish(self) -> None:
+        """Send one hint; raises BrokerAway."""
         message_id = str(uuid.uuid4())
         headers = headers_of(message_id)
-        body = body_of(task_ids)
 
         def send(connection: Connection) -> None:
             producer = connection.Producer(serializer="json")
             producer.publish(
-                body,
-                routing_key=queue,
+                BODY,
+                routing_key=QUEUE,
                 exchange="",
                 headers=headers,
                 correlation_id=message_id,
@@ -98,7 +80,7 @@ class HintPublisher:
         from worker.queue.broker import BrokerConnection
 
         connection = self._connection = self._connection or BrokerConnection(
-            self._url, transport_options=REDIS_OPTIONS, connect_timeout=5
+            self.url, transport_options=REDIS_OPTIONS, connect_timeout=5
         )
         away: tuple[type[BaseException], ...] = (
             OperationalError,
@@ -115,10 +97,9 @@ class HintPublisher:
             raise BrokerAway(msg) from error
 
 
-def _held(connection: Connection) -> Held:
+def _waiting(connection: Connection) -> int:
     channel: Any = connection.default_channel
-    live, batch = (int(channel.queue_declare(queue, durable=True).message_count) for queue in (LIVE_QUEUE, BATCH_QUEUE))
-    return Held(live, batch, int(channel.client.hlen(channel.unacked_key)))
+    return int(channel.queue_declare(QUEUE, durable=True).message_count)
 
 
 def _write(connection: Connection) -> None:

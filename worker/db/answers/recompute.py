@@ -47,7 +47,7 @@ _LOCK_STUDIES = (
     .with_for_update(key_share=True)
     .execution_options(populate_existing=True)
 )
-_STUDY_OF_IMAGE = select(Image.study_id).where(Image.id == bindparam("image"))
+_STUDIES_OF_IMAGES = select(Image.study_id).where(Image.id.in_(bindparam("images", expanding=True))).distinct()
 
 
 def lock_study(session: Session, study_id: int) -> Study:
@@ -65,12 +65,26 @@ def _lock_studies(session: Session, study_ids: Collection[int]) -> Sequence[Stud
 
 
 def lock_study_of_image(session: Session, image_id: int) -> Study:
-    """Take the lock of the study that an image belongs to; an image may move until its study is locked."""
+    """Take the lock of the study that an image belongs to."""
+    return lock_studies_of_images(session, [image_id])[0]
+
+
+def lock_studies_of_images(session: Session, image_ids: Collection[int]) -> Sequence[Study]:
+    """Take the locks of the studies that images belong to; an image may move until its study is locked."""
     while True:
-        study_id = session.execute(_STUDY_OF_IMAGE, {"image": image_id}).scalar_one()
-        study = lock_study(session, study_id)
-        if session.execute(_STUDY_OF_IMAGE, {"image": image_id}).scalar_one() == study_id:
-            return study
+        study_ids = studies_of_images(session, image_ids)
+        studies = _lock_studies(session, study_ids)
+        if studies_of_images(session, image_ids) == study_ids:
+            return studies
+
+
+def studies_of_images(session: Session, image_ids: Collection[int]) -> set[int]:
+    """The rows that images belong to; raises NoResultFound where none of them exists any more."""
+    found = set(session.scalars(_STUDIES_OF_IMAGES, {"images": list(image_ids)}))
+    if image_ids and not found:
+        msg = "the images are not there any more"
+        raise NoResultFound(msg)
+    return found
 
 
 def recompute(session: Session, study_id: int, watermarks: Watermarks | None = None) -> Answer:

@@ -18,12 +18,16 @@ from worker.db.schema.study import Image, Result, Suspension
 from worker.db.schema.types import now_utc
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
     from dicom_io.film.film import Film
     from model.serving.classifier import Score
 
 _JUDGED = (Outcome.OK, Outcome.NOT_APPLICABLE)
+#: Columns that only a score fills: all rows of one statement have the same columns.
+_OF_SCORE = ("probability", "logit", "threshold", "label", "band")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,11 @@ def was_seen(result: Any = Result) -> ColumnElement[bool]:
 
 
 # Built once: each film executes these.
-_CURRENT = select(Result.id, Result.task_id, Result.outcome).where(
-    Result.image_id == bindparam("image"), Result.is_current
+_CURRENT = select(Result.id, Result.image_id, Result.task_id, Result.outcome).where(
+    Result.image_id.in_(bindparam("images", expanding=True)), Result.is_current
+)
+_SUPERSEDE = (
+    update(table_of(Result)).where(Result.id.in_(bindparam("results", expanding=True))).values(is_current=False)
 )
 _ADD_RESULT = insert(table_of(Result)).values(created_at=now_utc())
 # Films are stored under the hash of their pixels.
@@ -116,43 +123,66 @@ _KEEP_FILM = (
 
 def record(session: Session, task: TaskReference, judgement: Judgement) -> None:
     """Add a result and choose the one that counts; the caller holds the study's lock and the task's claim."""
+    record_all(session, [(task, judgement)])
+
+
+def record_all(session: Session, judged: Sequence[tuple[TaskReference, Judgement]]) -> None:
+    """Add results and choose those that count; the caller holds the locks of the studies and the claims of the tasks."""
     # No result may be written while a suspension begins or ends, because the results it covers are told by their ids.
     hold_models(session)
-    current = session.execute(_CURRENT, {"image": task.image_id}).one_or_none()
-    counts = not task.keep_current and (
-        current is None or counts_before(judgement.outcome, task.task_id, current.outcome, current.task_id)
-    )
-    if counts and current is not None:
-        session.execute(
-            update(Result)
-            .where(Result.id == current.id)
-            .values(is_current=False)
-            .execution_options(synchronize_session=False)
+    rest = list(judged)
+    while rest:
+        # Of each image the first one; a second one is compared with it.
+        first = {task.image_id: (task, judgement) for task, judgement in reversed(rest)}
+        _record_one_each(session, list(first.values()))
+        rest = [one for one in rest if first[one[0].image_id][0] is not one[0]]
+
+
+def _record_one_each(session: Session, judged: Sequence[tuple[TaskReference, Judgement]]) -> None:
+    """Add one result for each of several images."""
+    images = [task.image_id for task, _ in judged]
+    current = {row.image_id: row for row in session.execute(_CURRENT, {"images": images})}
+    rows, superseded = [], []
+    for task, judgement in judged:
+        before = current.get(task.image_id)
+        counts = not task.keep_current and (
+            before is None or counts_before(judgement.outcome, task.task_id, before.outcome, before.task_id)
         )
-    values = {
-        "task_id": task.task_id,
-        "image_id": task.image_id,
-        "model_id": task.model_id,
-        "batch_id": task.batch_id,
-        **_columns(judgement),
-        "is_current": counts,
-        "supersedes_id": current.id if counts and current else None,
-        "compared_id": current.id if current else None,
-    }
-    session.execute(_ADD_RESULT, values)
-    if judgement.film:
-        _keep_film(session, task.image_id, judgement.film)
+        if counts and before is not None:
+            superseded.append(before.id)
+        rows.append(
+            {
+                "task_id": task.task_id,
+                "image_id": task.image_id,
+                "model_id": task.model_id,
+                "batch_id": task.batch_id,
+                **_columns(judgement),
+                "is_current": counts,
+                "supersedes_id": before.id if counts and before else None,
+                "compared_id": before.id if before else None,
+            }
+        )
+    if superseded:
+        session.execute(_SUPERSEDE, {"results": superseded})
+    session.execute(_ADD_RESULT, rows)
+    films = [
+        {"of_image": task.image_id, "digest": judgement.film.sha256, "version": judgement.film.version}
+        for task, judgement in judged
+        if judgement.film
+    ]
+    if films:
+        # An image that has a newer version of its film keeps that.
+        session.execute(_KEEP_FILM, films)
 
 
 def _columns(judgement: Judgement) -> dict[str, Any]:
     """The columns of a result for a judgement; the columns of a score have the names of its fields."""
     film = judgement.film
-    of_film = (
-        {"film_sha256": film.sha256, "film_version": film.version, "decoder": film.decoder or None} if film else {}
-    )
-    of_score = asdict(judgement.score) if judgement.score else {}
+    of_score = asdict(judgement.score) if judgement.score else dict.fromkeys(_OF_SCORE)
     return {
-        **of_film,
+        "film_sha256": film.sha256 if film else None,
+        "film_version": film.version if film else None,
+        "decoder": (film.decoder or None) if film else None,
         **of_score,
         "unlikeness": judgement.unlikeness,
         "outcome": judgement.outcome,
@@ -162,8 +192,3 @@ def _columns(judgement: Judgement) -> dict[str, Any]:
         "inference_ms": judgement.inference_ms,
         "engine": judgement.engine,
     }
-
-
-def _keep_film(session: Session, image_id: int, film: Film) -> None:
-    """Write the film to its image, unless the image has a newer version of it."""
-    session.execute(_KEEP_FILM, {"of_image": image_id, "digest": film.sha256, "version": film.version})

@@ -28,8 +28,8 @@ STALE_AFTER = timedelta(seconds=45)
 FORGET_AFTER = timedelta(days=1)
 #: Where the counting of studies ends, as in the view `queue_health`: a count costs the same on a table of any size.
 COUNTED = 10_000
-#: A task that was hinted at this often without being claimed has no worker that hears hints.
-_UNHEARD = 2
+#: Live work that has been due for so long is not heard of by a worker that is idle.
+UNHEARD_AFTER = timedelta(seconds=30)
 
 
 class Probe(StrEnum):
@@ -141,7 +141,9 @@ def work(session: Session, live_within_ms: int) -> Work:
     is_waiting = and_(IS_OPEN, Task.batch_id.is_(None), Task.state == TaskState.PENDING)
     oldest, waiting = session.execute(select(func.min(Task.created_at), func.count()).where(is_waiting)).one()
     unheard = select(func.count()).where(
-        is_waiting, Task.not_before_ms <= clock, Task.hint_count >= _UNHEARD, Task.hinted_at_ms.is_not(None)
+        is_waiting,
+        Task.created_at <= moment - UNHEARD_AFTER,
+        Task.not_before_ms <= clock - round(UNHEARD_AFTER.total_seconds() * 1000),
     )
     lives = and_(Worker.heartbeat_at >= moment - timedelta(milliseconds=live_within_ms), Worker.kind != LOCAL_KIND)
     live, idle = session.execute(select(func.count(), func.count().filter(Worker.task_id.is_(None))).where(lives)).one()

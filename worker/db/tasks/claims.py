@@ -6,28 +6,30 @@ after its task went to another one holds an old token: its statements find no ro
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Integer, bindparam, select, tuple_, union_all, update
 
 from dicom_io.header.facts import GateFacts
 from dicom_io.reasons import Outcome
-from worker.db.answers.recompute import lock_study_of_image, recompute
-from worker.db.answers.results import Judgement, TaskReference, failed, record
+from worker.db.answers.recompute import lock_studies_of_images, recompute_all, studies_of_images
+from worker.db.answers.results import Judgement, TaskReference, failed, record_all
 from worker.db.identity.versions import GATE_COLUMNS
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.sql import IS_OPEN, fitted, is_claimable, table_of
 from worker.db.schema.states import TaskState
 from worker.db.schema.study import Batch, Image, Model, Study, Task
 from worker.db.schema.types import now_ms, now_utc
+from worker.db.tasks.due import is_due
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy.orm import Session, sessionmaker
 
-T = TypeVar("T")
+    from worker.db.tasks.due import Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,19 @@ class Claim:
 
 
 # Built once: each film executes these.
-_CLAIM = (
+_CLAIM: dict[str, Any] = {
+    "state": TaskState.CLAIMED,
+    "attempts": Task.attempts + 1,
+    "lease_owner": bindparam("owner"),
+    "lease_token": Task.lease_token + 1,
+    "lease_until_ms": now_ms() + bindparam("lease"),
+}
+_IS_LEFT = Task.attempts < bindparam("attempts_allowed")
+_CLAIM_NAMED = (
     update(table_of(Task))
-    .where(Task.id == bindparam("task"), Task.attempts < bindparam("most"), is_claimable())
-    .values(
-        state=TaskState.CLAIMED,
-        attempts=Task.attempts + 1,
-        lease_owner=bindparam("owner"),
-        lease_token=Task.lease_token + 1,
-        lease_until_ms=now_ms() + bindparam("lease"),
-        hinted_at_ms=None,
-        hint_count=0,
-    )
-    .returning(Task.lease_token)
+    .where(Task.id.in_(bindparam("tasks", expanding=True)), _IS_LEFT, is_claimable())
+    .values(_CLAIM)
+    .returning(table_of(Task).c.id)
 )
 _CLAIMED = (
     select(Task, Image, Study.study_uid, Model.name, Model.version, Batch.keep_current)
@@ -84,35 +86,89 @@ _CLAIMED = (
     .join(Study, Study.id == Image.study_id)
     .join(Model, Model.id == Task.model_id)
     .outerjoin(Batch, Batch.id == Task.batch_id)
-    .where(Task.id == bindparam("task"))
+    .where(Task.id.in_(bindparam("tasks", expanding=True)))
+    .order_by(Task.priority, Task.id)
 )
 
 
-def claim(sessions: sessionmaker[Session], task_id: int, owner: str, lease_ms: int, max_attempts: int) -> Claim | None:
-    """Claim a task by one conditional UPDATE; None when it has ended, is held, not due or out of attempts."""
+@functools.cache
+def _claim_due(lane: Lane) -> Any:
+    """Claim so many of the most urgent tasks of a lane, and so many of its oldest ones; those in other hands are left out."""
+    due = select(Task.id).where(is_due(lane), _IS_LEFT)
+    urgent = (
+        due.order_by(Task.priority, Task.id)
+        # Written into the statement: a plan for any number would read all tasks that wait.
+        .limit(bindparam("urgent", type_=Integer, literal_execute=True))
+        .with_for_update(skip_locked=True)
+        .cte("urgent")
+    )
+    oldest = (
+        due.where(Task.id.not_in(select(urgent.c.id)))
+        .order_by(Task.id)
+        .limit(bindparam("oldest", type_=Integer, literal_execute=True))
+        .with_for_update(skip_locked=True)
+        .cte("oldest")
+    )
+    chosen = union_all(select(urgent.c.id), select(oldest.c.id))
+    return update(table_of(Task)).where(Task.id.in_(chosen)).values(_CLAIM).returning(table_of(Task).c.id)
 
-    def work(session: Session) -> Claim | None:
-        wanted = {"task": task_id, "most": max_attempts, "owner": owner, "lease": lease_ms}
-        token = session.execute(_CLAIM, wanted).scalar_one_or_none()
-        return None if token is None else _claimed(session, task_id, token, owner)
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims tasks, for how long, and how often a task may be claimed; `lease_ms` on the database's clock."""
+
+    owner: str
+    lease_ms: int
+    max_attempts: int
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the statements."""
+        return {"owner": self.owner, "lease": self.lease_ms, "attempts_allowed": self.max_attempts}
+
+
+def claim(sessions: sessionmaker[Session], task_ids: Collection[int], claimant: Claimant) -> list[Claim]:
+    """Claim these tasks, without those that have ended, are held, not due or out of attempts; the most urgent first."""
+
+    def work(session: Session) -> list[Claim]:
+        found = session.scalars(_CLAIM_NAMED, claimant.parameters | {"tasks": list(task_ids)}).all()
+        return _claims(session, found, claimant.owner)
 
     return in_transaction(sessions, work)
 
 
-def _claimed(session: Session, task_id: int, token: int, owner: str) -> Claim:
-    task, image, study_uid, name, version, keep_current = session.execute(_CLAIMED, {"task": task_id}).one()
-    return Claim(
-        task_id,
-        token,
-        owner,
-        task.attempts,
-        task.kind,
-        image_facts(image, study_uid),
-        task.model_id,
-        f"{name}-{version}",
-        task.batch_id,
-        bool(keep_current),
-    )
+def claim_due(
+    sessions: sessionmaker[Session], lane: Lane, claimant: Claimant, *, urgent: int, oldest: int
+) -> list[Claim]:
+    """Claim tasks of a lane that are due: so many of the most urgent ones, and so many of the oldest other ones."""
+
+    def work(session: Session) -> list[Claim]:
+        asked = claimant.parameters | {"urgent": urgent, "oldest": oldest}
+        return _claims(session, session.scalars(_claim_due(lane), asked).all(), claimant.owner)
+
+    return in_transaction(sessions, work)
+
+
+def _claims(session: Session, task_ids: Collection[int], owner: str) -> list[Claim]:
+    """The claims of tasks that this transaction has claimed, or found claimed by this owner."""
+    if not task_ids:
+        return []
+    rows = session.execute(_CLAIMED, {"tasks": list(task_ids)}).all()
+    return [
+        Claim(
+            task.id,
+            task.lease_token,
+            owner,
+            task.attempts,
+            task.kind,
+            image_facts(image, study_uid),
+            task.model_id,
+            f"{name}-{version}",
+            task.batch_id,
+            bool(keep_current),
+        )
+        for task, image, study_uid, name, version, keep_current in rows
+    ]
 
 
 def image_facts(image: Image, study_uid: str) -> ImageFacts:
@@ -130,19 +186,42 @@ def image_facts(image: Image, study_uid: str) -> ImageFacts:
     )
 
 
-def renew(sessions: sessionmaker[Session], claim: Claim, lease_ms: int) -> bool:
-    """Renew the lease from now; False when the claim is lost, and its work with it."""
+def _changing(**values: Any) -> Any:
+    """A statement that changes the rows of tasks whose claims still hold them, and gives their ids."""
+    is_held = tuple_(Task.id, Task.lease_token).in_(bindparam("held", expanding=True))
+    task = table_of(Task)
+    return update(task).where(is_held, Task.state == TaskState.CLAIMED).values(values).returning(task.c.id)
 
-    def work(session: Session) -> bool:
-        return _change(session, claim, lease_until_ms=now_ms() + lease_ms)
+
+def _change(session: Session, statement: Any, held: Iterable[Claim], **parameters: object) -> set[int]:
+    return set(session.scalars(statement, {"held": [(one.task_id, one.token) for one in held], **parameters}))
+
+
+_NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_until_ms": None}
+_ERROR: dict[str, Any] = {"error_class": bindparam("of_class"), "error_code": bindparam("of_code")}
+_LATER = {"state": TaskState.PENDING, "not_before_ms": now_ms() + bindparam("pause"), **_NO_LEASE, **_ERROR}
+_RENEW = _changing(lease_until_ms=now_ms() + bindparam("lease"))
+_END = _changing(state=bindparam("end"), finished_at=now_utc(), **_NO_LEASE)
+_NOTE_ERROR = update(table_of(Task)).where(Task.id.in_(bindparam("tasks", expanding=True))).values(_ERROR)
+_RETRY = _changing(**_LATER)
+_PUT_BACK = _changing(**_LATER, attempts=Task.attempts - 1)
+_LEAVE = _changing(state=TaskState.PENDING, attempts=Task.attempts - 1, **_NO_LEASE)
+
+
+def renew(sessions: sessionmaker[Session], held: Sequence[Claim], lease_ms: int) -> set[int]:
+    """Renew leases from now; the tasks that are still held. The claims of others are lost, and their work with them."""
+    return in_transaction(sessions, lambda session: _change(session, _RENEW, held, lease=lease_ms))
+
+
+def finish(sessions: sessionmaker[Session], judged: Sequence[tuple[Claim, Judgement]]) -> set[int]:
+    """End tasks with their results and the answers of their studies in one transaction; the tasks that were still held."""
+
+    def work(session: Session) -> set[int]:
+        # So that two films that finish together see each other's results.
+        lock_studies_of_images(session, {claim.image.image_id for claim, _ in judged})
+        return _end(session, judged)
 
     return in_transaction(sessions, work)
-
-
-def finish(sessions: sessionmaker[Session], claim: Claim, judgement: Judgement) -> bool:
-    """End the task with its result and the study's answer in one transaction; False when the claim is lost."""
-    state = TaskState.FAILED if judgement.outcome is Outcome.FAILED else TaskState.DONE
-    return _with_study(sessions, claim, lambda session, study: _end(session, study, claim, judgement, state=state))
 
 
 def retry_later(
@@ -155,81 +234,64 @@ def retry_later(
     max_attempts: int,
 ) -> bool:
     """Put a task back after a failed attempt, or end it FAILED after the last one; False when the claim is lost."""
-    error = fitted(Task, {"error_class": error_class, "error_code": str(error_code)})
+    error = _error(error_class, error_code)
 
-    def work(session: Session, study: Study) -> bool:
-        if claim.attempts >= max_attempts:
-            return _end(session, study, claim, failed(error_code), state=TaskState.FAILED, **error)
-        return _change(
-            session,
-            claim,
-            state=TaskState.PENDING,
-            not_before_ms=now_ms() + backoff_ms,
-            lease_owner=None,
-            lease_until_ms=None,
-            **error,
-        )
+    def work(session: Session) -> bool:
+        lock_studies_of_images(session, {claim.image.image_id})
+        if claim.attempts < max_attempts:
+            return bool(_change(session, _RETRY, [claim], pause=backoff_ms, **error))
+        ended = _end(session, [(claim, failed(error_code))])
+        if ended:
+            session.execute(_NOTE_ERROR, {"tasks": list(ended), **error})
+        return bool(ended)
 
-    return _with_study(sessions, claim, work)
+    return in_transaction(sessions, work)
 
 
 def put_back(
     sessions: sessionmaker[Session], claim: Claim, *, error_class: str, error_code: str, pause_ms: int
 ) -> bool:
     """Put a task back without counting the attempt, with the error it waits for; False when the claim is lost."""
-    error = fitted(Task, {"error_class": error_class, "error_code": str(error_code)})
+    error = _error(error_class, error_code)
+    return bool(in_transaction(sessions, lambda session: _change(session, _PUT_BACK, [claim], pause=pause_ms, **error)))
 
-    def work(session: Session) -> bool:
-        return _change(
-            session,
-            claim,
-            state=TaskState.PENDING,
-            attempts=claim.attempts - 1,
-            not_before_ms=now_ms() + pause_ms,
-            lease_owner=None,
-            lease_until_ms=None,
-            **error,
-        )
 
-    return in_transaction(sessions, work)
+def leave(sessions: sessionmaker[Session], held: Sequence[Claim]) -> None:
+    """Put tasks back that were not begun, as if they had not been claimed."""
+    in_transaction(sessions, lambda session: _change(session, _LEAVE, held))
+
+
+def _error(error_class: str, error_code: str) -> dict[str, str]:
+    kept = fitted(Task, {"error_class": error_class, "error_code": str(error_code)})
+    return {"of_class": kept["error_class"], "of_code": kept["error_code"]}
 
 
 def held_by(session: Session, owner: str) -> list[Claim]:
     """The claims of one owner."""
-    rows = session.execute(
-        select(Task.id, Task.lease_token).where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_owner == owner)
-    ).all()
-    return [_claimed(session, task_id, token, owner) for task_id, token in rows]
+    held = select(Task.id).where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_owner == owner)
+    return _claims(session, session.scalars(held).all(), owner)
 
 
-def _with_study(sessions: sessionmaker[Session], claim: Claim, work: Callable[[Session, Study], T]) -> T:
-    """Run `work` under the study's lock, so that two films that finish together see each other's results."""
-
-    def locked(session: Session) -> T:
-        return work(session, lock_study_of_image(session, claim.image.image_id))
-
-    return in_transaction(sessions, locked)
-
-
-def _end(session: Session, study: Study, claim: Claim, judgement: Judgement, **values: object) -> bool:
-    ended = _change(session, claim, **values, lease_owner=None, lease_until_ms=None, finished_at=now_utc())
-    if ended:
-        image = claim.image
-        reference = TaskReference(claim.task_id, image.image_id, claim.model_id, claim.batch_id, claim.keep_current)
-        record(session, reference, judgement)
-        if not claim.keep_current:
-            # A result that never counts changes no answer: one of a shadow, or of a re-run that keeps current results.
-            recompute(session, study.id)
+def _end(session: Session, judged: Sequence[tuple[Claim, Judgement]]) -> set[int]:
+    """End the tasks that are still held; the caller has locked their studies."""
+    ended: set[int] = set()
+    for state in (TaskState.DONE, TaskState.FAILED):
+        some = [claim for claim, judgement in judged if _end_of(judgement) is state]
+        if some:
+            ended |= _change(session, _END, some, end=state)
+    found = [(claim, judgement) for claim, judgement in judged if claim.task_id in ended]
+    if found:
+        record_all(session, [(_reference(claim), judgement) for claim, judgement in found])
+    # A result that never counts changes no answer: one of a shadow, or of a re-run that keeps current results.
+    counting = {claim.image.image_id for claim, _ in found if not claim.keep_current}
+    if counting:
+        recompute_all(session, studies_of_images(session, counting))
     return ended
 
 
-def _change(session: Session, claim: Claim, **values: object) -> bool:
-    """Change the row of the task if the claim still holds it."""
-    changed = session.execute(
-        update(Task)
-        .where(Task.id == claim.task_id, Task.lease_token == claim.token, Task.state == TaskState.CLAIMED)
-        .values(**values)
-        .returning(Task.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    return changed is not None
+def _end_of(judgement: Judgement) -> TaskState:
+    return TaskState.FAILED if judgement.outcome is Outcome.FAILED else TaskState.DONE
+
+
+def _reference(claim: Claim) -> TaskReference:
+    return TaskReference(claim.task_id, claim.image.image_id, claim.model_id, claim.batch_id, claim.keep_current)

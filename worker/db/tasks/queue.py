@@ -1,4 +1,4 @@
-"""Step 4 of the flow in SQL: which tasks to hint at, which have failed for good, which studies are complete.
+"""Step 4 of the flow in SQL: which tasks have failed for good, which studies are complete.
 
 Several dispatchers may run at once: each step is a conditional UPDATE under row locks.
 """
@@ -6,110 +6,36 @@ Several dispatchers may run at once: each step is a conditional UPDATE under row
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, text, update
 
 from dicom_io.reasons import Reason
 from worker.db.answers import inboxes
 from worker.db.answers.recompute import has_open_task, lock_study_of_image, recompute, recompute_all
 from worker.db.answers.results import TaskReference, failed, record
-from worker.db.schema.sql import IS_OPEN, is_claimable
+from worker.db.schema.sql import IS_OPEN
 from worker.db.schema.states import BatchKind, StudyState, TaskState
 from worker.db.schema.study import Batch, Image, Study, Task
 from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
 from worker.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from sqlalchemy.orm import InstrumentedAttribute, Session
+    from sqlalchemy.orm import Session
 
     from worker.db.answers.inboxes import Watermarks
 
 logger = logging.getLogger(__name__)
 
-GRACE_MS = 30_000
-GRACE_MAX_MS = 600_000
-#: More doublings change nothing: each grace has reached its maximum before.
-_MAX_DOUBLINGS = 20
 _LOST_LIMIT = 500
 #: The longest wait between two attempts.
 LONGEST_BACKOFF_MS = 900_000
 #: The command that watches a batch closes it; until then the same command would resume it.
 FORGOTTEN_AFTER = timedelta(hours=1)
-
-
-class Lane(Enum):
-    """The lane in which a task waits: live work before re-runs, re-runs before the shadow."""
-
-    LIVE = None
-    RERUN = BatchKind.RERUN
-    SHADOW = BatchKind.SHADOW
-
-
-def due_tasks(
-    session: Session, *, limit: int, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS, lane: Lane
-) -> list[int]:
-    """Return the tasks to hint at now, oldest first, and record the hints.
-
-    Messages name films in the order of their age, whatever their priority: what is more urgent goes before each of them
-    (`named`), so that neither can stop the other.
-    A task is due that waits, or whose lease has run out, and that was not hinted at within its grace: `grace_ms` after
-    the first hint, doubled with each further one up to `grace_max_ms`.
-    """
-    due = (
-        select(Task.id)
-        .where(_is_open(lane), is_claimable(), ~_is_hinted(grace_ms, grace_max_ms))
-        .order_by(*_by_age(lane))
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    rows = session.execute(
-        update(Task)
-        .where(Task.id.in_(select(due.c.id)))
-        .values(
-            hinted_at_ms=now_ms(),
-            hint_count=case((Task.hint_count < _MAX_DOUBLINGS, Task.hint_count + 1), else_=Task.hint_count),
-        )
-        .returning(Task.id)
-        .execution_options(synchronize_session=False)
-    ).all()
-    return sorted(task_id for (task_id,) in rows)
-
-
-def outstanding_hints(
-    session: Session, lane: Lane, *, grace_ms: int = GRACE_MS, grace_max_ms: int = GRACE_MAX_MS
-) -> int:
-    """Count the tasks of a lane that were hinted at within their grace and are not claimed yet."""
-    statement = select(func.count()).where(
-        _is_open(lane), Task.state == TaskState.PENDING, _is_hinted(grace_ms, grace_max_ms)
-    )
-    return session.execute(statement).scalar_one()
-
-
-def _is_open(lane: Lane) -> ColumnElement[bool]:
-    """SQL written as the partial indexes are: neither database uses one for a condition with parameters."""
-    if lane is Lane.LIVE:
-        return and_(IS_OPEN, Task.batch_id.is_(None))
-    of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
-    return and_(IS_OPEN, Task.batch_id.is_not(None), of_kind)
-
-
-def _by_age(lane: Lane) -> tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]:
-    """The order of age as an index has it; all tasks of batches have one priority, but for those of an older release."""
-    return (Task.id,) if lane is Lane.LIVE else (Task.priority, Task.id)
-
-
-def _is_hinted(grace_ms: int, grace_max_ms: int) -> ColumnElement[bool]:
-    doubled = literal(grace_ms, BigInteger).bitwise_lshift(Task.hint_count - 1)
-    grace = case((doubled < grace_max_ms, doubled), else_=grace_max_ms)
-    return and_(Task.hinted_at_ms.is_not(None), Task.hinted_at_ms + grace > now_ms())
 
 
 def fail_lost_tasks(session: Session, max_attempts: int) -> int:
@@ -258,53 +184,12 @@ def rewind(session: Session, lease_ms: int) -> int:
         .values(lease_until_ms=clock + lease_ms)
         .returning(Task.id),
         update(Task)
-        .where(IS_OPEN, Task.hinted_at_ms > clock + CLOCK_SLACK_MS)
-        .values(hinted_at_ms=None, hint_count=0)
-        .returning(Task.id),
-        update(Task)
         .where(IS_OPEN, Task.not_before_ms > clock + LONGEST_BACKOFF_MS)
         .values(not_before_ms=0)
         .returning(Task.id),
     )
     found = (session.execute(each.execution_options(synchronize_session=False)) for each in statements)
     return sum(len(rows.all()) for rows in found)
-
-
-def due_live(session: Session, limit: int) -> list[int]:
-    """Live tasks that may be claimed now, hinted at or not: half of them the most urgent ones, the others the oldest."""
-    due = select(Task.id).where(_is_open(Lane.LIVE), is_claimable())
-    urgent = session.scalars(due.order_by(Task.priority, Task.id).limit(limit - limit // 2)).all()
-    oldest = session.scalars(due.order_by(Task.id).limit(limit)).all()
-    return list(dict.fromkeys((*urgent, *oldest)))[:limit]
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A task that a message names: which lane it is in, and the live ones that go before it."""
-
-    is_live: bool
-    before: tuple[int, ...] = ()
-
-
-def named(session: Session, task_id: int) -> Named | None:
-    """The most urgent and the oldest film before a live one that a message names; None where that is not due any more."""
-    task = session.execute(select(Task.batch_id, Task.priority).where(Task.id == task_id, is_claimable())).first()
-    if task is None:
-        return None
-    if task.batch_id is not None:
-        return Named(is_live=False)
-    due = select(Task.id).where(_is_open(Lane.LIVE), is_claimable()).limit(1)
-    urgent = session.scalar(due.where(Task.priority < task.priority).order_by(Task.priority, Task.id))
-    oldest = session.scalar(due.where(Task.id < task_id).order_by(Task.id))
-    return Named(is_live=True, before=tuple(dict.fromkeys(one for one in (urgent, oldest) if one is not None)))
-
-
-def forget_hints(session: Session, task_ids: Sequence[int] | None = None) -> None:
-    """Make waiting tasks due for a hint now: these, or all, because a new worker may have missed the hints before."""
-    waiting = update(Task).where(IS_OPEN, Task.state == TaskState.PENDING, Task.hint_count > 0)
-    if task_ids is not None:
-        waiting = waiting.where(Task.id.in_(task_ids))
-    session.execute(waiting.values(hinted_at_ms=None, hint_count=0).execution_options(synchronize_session=False))
 
 
 def _has_open_work() -> ColumnElement[bool]:

@@ -12,7 +12,6 @@ from worker.db.schema.engine import in_transaction
 from worker.db.schema.sql import fitted, insert_unless_there
 from worker.db.schema.study import Task, Worker
 from worker.db.schema.types import now_utc
-from worker.db.tasks.queue import forget_hints
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -43,7 +42,7 @@ def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
     values = fitted(Worker, asdict(beat)) | {"heartbeat_at": now_utc()}
 
     def work(session: Session) -> None:
-        # A hint may name a task that does not exist. The row refers to tasks, and the heartbeat must not fail.
+        # The row refers to tasks; one whose study was erased meanwhile must not make the heartbeat fail.
         values["task_id"] = session.execute(select(Task.id).where(Task.id == beat.task_id)).scalar_one_or_none()
         known = session.execute(
             update(Worker)
@@ -56,8 +55,6 @@ def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
             oldest = session.execute(select(now_utc())).scalar_one() - FORGET_AFTER
             session.execute(delete(Worker).where(Worker.heartbeat_at < oldest))
             insert_unless_there(session, Worker, [values | {"started_at": now_utc()}], "name")
-            if beat.kind != LOCAL_KIND:
-                forget_hints(session)
 
     in_transaction(sessions, work)
 

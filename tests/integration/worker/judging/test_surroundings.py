@@ -15,14 +15,15 @@ from dicom_io.reasons import Outcome, Reason
 from model.errors import BundleError
 from model.serving.classifier import Classifier
 from model.serving.engine import open_engine
-from tests.support.database import LEASE_MS, MAX_ATTEMPTS, Site, fresh_site
+from tests.support.database import LEASE_MS, MAX_ATTEMPTS, Site, attempt, fresh_site
 from tests.support.helpers_bundle import shipped_bundle
 from tests.support.permissions import permissions_hold
 from tests.support.studies import chest_film
 from worker.db.tasks import claims
+from worker.db.tasks.claims import Claimant
 from worker.errors import DatabaseUnavailable, ModelMismatch
 from worker.judging import pipeline
-from worker.judging.pipeline import LONGEST_WAIT_MS, LeaseOptions, Outages, WorkerContext, score_task
+from worker.judging.pipeline import LONGEST_WAIT_MS, Outages, WorkerContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ class Ward:
     def attempt(self) -> Outcome | None:
         """One attempt, its pause being over."""
         self.site.change("UPDATE task SET not_before_ms = 0")
-        return score_task(self.context, self.task_id)
+        return attempt(self.context, self.task_id)
 
     @property
     def task(self) -> dict[str, object]:
@@ -75,8 +76,8 @@ def ward(request: pytest.FixtureRequest, tmp_path: Path, classifier: Classifier)
         chest_film(0.5).save_as(tmp_path / "film.dcm")
         store.file(tmp_path / "film.dcm", key)
         entry = site.receive(store_key=key)
-        lease = LeaseOptions(lease_ms=LEASE_MS, max_attempts=MAX_ATTEMPTS, backoff_ms=5000)
-        context = WorkerContext("me", site.sessions, store, films, lambda _: classifier, lease, "litert", LENIENT, 2048)
+        me = Claimant("me", LEASE_MS, MAX_ATTEMPTS)
+        context = WorkerContext(me, site.sessions, store, films, lambda _: classifier, 5000, "litert", LENIENT, 2048)
         assert entry.task_id is not None
         yield Ward(site, context, entry.task_id, store.path(key), tmp_path)
 
@@ -152,7 +153,7 @@ def test_a_model_or_a_database_that_is_away_costs_no_attempt(ward: Ward, error: 
     broken = replace(ward.context, classifier_of=away)
     for _ in range(MAX_ATTEMPTS + 2):
         ward.site.change("UPDATE task SET not_before_ms = 0")
-        assert score_task(broken, ward.task_id) is None
+        assert attempt(broken, ward.task_id) is None
         assert ward.waits == ("PENDING", 0, code)
     assert ward.attempt() is Outcome.OK
 
@@ -174,7 +175,7 @@ def test_a_machine_without_memory_costs_no_attempt_and_a_film_that_wants_too_muc
 def test_a_result_is_written_once_the_database_is_back(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
     finish, failures = claims.finish, itertools.count()
 
-    def away_at_first(*arguments: object) -> bool:
+    def away_at_first(*arguments: object) -> set[int]:
         if next(failures) < 2:
             raise DatabaseUnavailable
         return finish(*arguments)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from dicom_io.errors import SpoolError
 from dicom_io.inbox.store import StoreAway
 from dicom_io.reasons import Reason
-from tests.support.database import BOTH, any_film, fresh_site, refused, scored
+from tests.support.database import BOTH, any_film, attempt, fresh_site, refused, scored
 from tests.support.retention import ORIGINAL_BYTES, Holding
 from worker.db.answers.recompute import lock_study_of_image
 from worker.db.audit.record import Actor
@@ -24,7 +24,8 @@ from worker.db.retention import files, runs
 from worker.db.retention.commitments import commit_objects
 from worker.db.schema.states import PurgeKind
 from worker.db.schema.study import Study
-from worker.judging.pipeline import LeaseOptions, WorkerContext, score_task
+from worker.db.tasks.claims import Claimant
+from worker.judging.pipeline import WorkerContext
 from worker.retention import purge as purging
 from worker.retention import removing
 from worker.retention.schedule import SCHEDULE, Retention
@@ -326,12 +327,12 @@ def test_a_site_without_rules_purges_nothing(holding):
 
 def worker_of(holding) -> WorkerContext:
     return WorkerContext(
-        owner="me",
+        claimant=Claimant("me", 60_000, 3),
         sessions=holding.site.sessions,
         store=holding.store,
         films=holding.films,
         classifier_of=cast("Any", lambda _: SimpleNamespace(bundle=SimpleNamespace(age_years=(1, 5)))),
-        lease=LeaseOptions(60_000, 3, 0),
+        backoff_ms=0,
         engine="litert",
         policies=holding.settings.policies,
         film_memory_mb=512,
@@ -342,7 +343,7 @@ def test_a_rerun_of_a_purged_film_ends_at_once_with_its_reason_and_the_answer_st
     holding.judged(days=40)
     purge(holding, purge_originals_days=1, purge_films_days=1)
     (task_id,) = rerun(holding)
-    assert score_task(worker_of(holding), task_id) == "FAILED"
+    assert attempt(worker_of(holding), task_id) == "FAILED"
     rows = holding.site.rows("SELECT outcome, reason, attempts, is_current FROM result_history ORDER BY result_id")
     assert [(row["outcome"], row["reason"], row["attempts"], bool(row["is_current"])) for row in rows] == [
         ("OK", None, 1, True),
@@ -358,7 +359,7 @@ def test_a_film_that_is_lost_is_still_told_from_one_that_was_purged(holding):
         path.unlink()
     (task_id,) = rerun(holding)
     for _ in range(3):
-        score_task(worker_of(holding), task_id)
+        attempt(worker_of(holding), task_id)
         holding.site.change("UPDATE task SET not_before_ms = 0")
     assert holding.site.rows("SELECT reason FROM result_history ORDER BY result_id")[-1]["reason"] == "ORIGINAL_MISSING"
 
@@ -390,7 +391,7 @@ def test_a_film_that_is_removed_while_a_worker_records_it_is_written_again(holdi
         return real(*arguments)
 
     monkeypatch.setattr(claims, "finish", finish)
-    pipeline._record(worker_of(holding), claim, scored(0.1, film=any_film(grey=7)))
+    pipeline._record(worker_of(holding), [(claim, scored(0.1, film=any_film(grey=7)))])
     assert (holding.film_files, holding.marks("1.2.1")) == (1, (False, False))
     holding.every_row_tells_the_truth()
 

@@ -1,4 +1,4 @@
-"""What a worker takes for a hint: a few task ids, and nothing else that somebody put into the broker."""
+"""What a worker takes for a hint: one word, or a few task ids, and nothing else that somebody put into the broker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.processes.broker import start_broker
 from worker.processes.supervisor import Supervisor
 from worker.queue.broker import BrokerConnection
 from worker.queue.hints import HintPublisher
-from worker.queue.message import LIVE_QUEUE, TASK_NAME, rewrite, task_ids_of
+from worker.queue.message import QUEUE, TASK_NAME, is_hint, rewrite
 from worker.settings import load_settings
 
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -39,30 +39,56 @@ NEARLY = st.tuples(st.tuples(st.lists(st.integers() | VALUES, max_size=70)), st.
 
 
 @given(VALUES | NEARLY | st.binary(max_size=5000))
-def test_whatever_a_message_holds_it_is_at_most_64_ids_or_nothing(body):
-    ids = task_ids_of(message(body))
-    assert ids is None or (1 <= len(ids) <= 64 and all(type(each) is int and 1 <= each < 2**63 for each in ids))
+def test_whatever_a_message_holds_it_is_a_hint_or_nothing(body):
+    assert not is_hint(message(body)) or is_one(body[0][0])
+
+
+def is_one(said: Any) -> bool:
+    return said == "work" or (1 <= len(said) <= 64 and all(type(each) is int and 1 <= each < 2**63 for each in said))
 
 
 @pytest.mark.integration
 def test_what_the_publisher_sends_is_a_hint(redis_url):
     publisher = HintPublisher(redis_url)
-    publisher.publish([1, 2**63 - 1], LIVE_QUEUE)
-    publisher.publish(list(range(2**63 - 64, 2**63)), LIVE_QUEUE)
+    publisher.publish()
+    assert publisher.waiting() == 1
     publisher.close()
     with BrokerConnection(redis_url) as connection:
         channel: Any = connection.default_channel
-        taken = [channel.basic_get(LIVE_QUEUE, no_ack=True) for _ in range(2)]
-    assert [task_ids_of(each) for each in taken] == [(1, 2**63 - 1), tuple(range(2**63 - 64, 2**63))]
+        taken = channel.basic_get(QUEUE, no_ack=True)
+    assert is_hint(taken)
+    assert json.loads(taken.body) == [["work"], {}, EMBED]
+
+
+@pytest.mark.parametrize("ids", [[1], [1, 2**63 - 1], list(range(2**63 - 64, 2**63))], ids=len)
+def test_a_hint_of_the_release_before_is_one_too(ids):
+    assert is_hint(message([[ids], {}, EMBED]))
 
 
 @pytest.mark.parametrize(
     "ids",
-    [[], [0], [-1], [2**63], [True], [1.0], ["1"], [None], [[1]], "1", 1, None, list(range(1, 66)), {"1": 1}],
+    [
+        [],
+        [0],
+        [-1],
+        [2**63],
+        [True],
+        [1.0],
+        ["1"],
+        [None],
+        [[1]],
+        "1",
+        "works",
+        "",
+        1,
+        None,
+        list(range(1, 66)),
+        {"1": 1},
+    ],
     ids=lambda ids: repr(ids)[:12],
 )
-def test_anything_but_a_few_positive_ids_is_no_hint(ids):
-    assert task_ids_of(message([[ids], {}, EMBED])) is None
+def test_anything_but_the_word_or_a_few_positive_ids_is_no_hint(ids):
+    assert not is_hint(message([[ids], {}, EMBED]))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +112,7 @@ def test_anything_but_a_few_positive_ids_is_no_hint(ids):
     ids=lambda body: repr(body)[:36],
 )
 def test_anything_of_another_form_is_no_hint(body):
-    assert task_ids_of(message(body)) is None
+    assert not is_hint(message(body))
 
 
 @pytest.mark.parametrize(
@@ -100,18 +126,19 @@ def test_anything_of_another_form_is_no_hint(body):
     ids=["another task", "a list for a name", "pickle", "compressed"],
 )
 def test_another_task_or_encoding_is_no_hint(headers, kind):
-    assert task_ids_of(message([[[1]], {}, EMBED], headers=headers, kind=kind)) is None
+    assert not is_hint(message([[[1]], {}, EMBED], headers=headers, kind=kind))
 
 
-def test_of_a_hint_only_the_ids_count():
-    link = {"task": "celery.group", "args": [], "options": {"queue": LIVE_QUEUE}}
+def test_of_a_hint_nothing_counts_but_that_it_is_one():
+    link = {"task": "celery.group", "args": [], "options": {"queue": QUEUE}}
     hint = message(
         [[[7]], {}, {key: [link] for key in EMBED}], headers={"eta": "2099-01-01T00:00:00", "id": "DOE^JOHN"}
     )
     hint.headers |= {"timelimit": [0.001, 0.001], "expires": "2001-01-01T00:00:00", "shadow": "DOE^JOHN"}
     hint.properties = {"reply_to": "somebody", "priority": 9}
-    rewrite(hint, task_ids_of(hint) or ())
-    assert json.loads(hint.body or b"") == [[[7]], {}, EMBED]
+    assert is_hint(hint)
+    rewrite(hint)
+    assert json.loads(hint.body or b"") == [["work"], {}, EMBED]
     assert [hint.headers[name] for name in ("eta", "expires", "timelimit")] == [None, None, [None, None]]
     assert "shadow" not in hint.headers
     assert set(hint.properties) == {"correlation_id"}

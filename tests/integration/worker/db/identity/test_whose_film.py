@@ -272,9 +272,8 @@ def test_a_result_that_comes_after_its_film_went_to_another_row_counts_there(sit
     claim = site.claimed(late.task_id)
     moved = site.receive(sop="1.2", patient_id="NEW", pixels="2", content="v2")
     site.finish(moved.task_id, scored(WELL))
-    from worker.db.tasks import claims
 
-    assert claims.finish(site.sessions, claim, scored(ILL))
+    assert site.ended(claim, scored(ILL))
     assert site.value(f"SELECT study_id FROM image WHERE id = {late.image_id}") == moved.study_id
     assert moved.study_id != late.study_id
 

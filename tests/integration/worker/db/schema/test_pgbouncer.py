@@ -70,5 +70,5 @@ def register(site: Site, folder: Path) -> None:
 
 def work(site: Site, task: int) -> None:
     claim = site.claimed(task)
-    assert claims.renew(site.sessions, claim, 60_000)
-    assert claims.finish(site.sessions, claim, scored(0.9))
+    assert claims.renew(site.sessions, [claim], 60_000)
+    assert site.ended(claim, scored(0.9))

@@ -96,14 +96,14 @@ def test_who_lost_the_lease_writes_nothing(site):
     site.expire(entry.task_id)
     new = site.claimed(entry.task_id, owner="quick")
     assert (old.token, new.token, new.attempts) == (1, 2, 2)
-    assert not claims.renew(site.sessions, old, LEASE_MS)
-    assert not claims.finish(site.sessions, old, scored(0.9))
+    assert not claims.renew(site.sessions, [old], LEASE_MS)
+    assert not site.ended(old, scored(0.9))
     late: dict[str, Any] = {"error_class": "E", "error_code": Reason.INTERNAL_ERROR, "backoff_ms": 0}
     assert not claims.retry_later(site.sessions, old, max_attempts=9, **late)
     assert not claims.retry_later(site.sessions, old, max_attempts=1, **late)
     assert site.rows("SELECT id FROM result") == []
-    assert claims.finish(site.sessions, new, scored(0.1))
-    assert not claims.finish(site.sessions, old, scored(0.9))
+    assert site.ended(new, scored(0.1))
+    assert not site.ended(old, scored(0.9))
     assert site.entry()["label"] == "NORMAL"
     assert site.value("SELECT count(*) FROM result") == 1
 
@@ -112,10 +112,10 @@ def test_a_renewed_lease_is_not_taken(site):
     entry = site.receive()
     claim = site.claimed(entry.task_id)
     site.expire(entry.task_id)
-    assert claims.renew(site.sessions, claim, LEASE_MS)
+    assert claims.renew(site.sessions, [claim], LEASE_MS)
     assert site.claim(entry.task_id) is None
-    assert claims.finish(site.sessions, claim, scored(0.9))
-    assert not claims.renew(site.sessions, claim, LEASE_MS)
+    assert site.ended(claim, scored(0.9))
+    assert not claims.renew(site.sessions, [claim], LEASE_MS)
 
 
 def test_a_killed_workers_task_ends_with_one_current_result_on_the_second_attempt(site):
@@ -174,7 +174,7 @@ def test_a_result_that_contradicts_itself_is_refused_whole(site, judgement):
     entry = site.receive()
     claim = site.claimed(entry.task_id)
     with pytest.raises(IntegrityError):
-        claims.finish(site.sessions, claim, judgement)
+        site.ended(claim, judgement)
     assert site.rows("SELECT state FROM task") == [{"state": "CLAIMED"}]
     assert site.rows("SELECT id FROM result") == []
     assert site.entry()["label"] is None
@@ -190,7 +190,7 @@ def test_films_that_end_together_see_each_other(site, probabilities):
 
         def end(claim, probability, start=start):
             start.wait(30)
-            return claims.finish(site.sessions, claim, scored(probability))
+            return site.ended(claim, scored(probability))
 
         with ThreadPoolExecutor(2) as pool:
             assert all(pool.map(end, held, probabilities))
@@ -244,7 +244,7 @@ def test_an_older_task_that_ends_late_changes_nothing(site):
     (task_id,) = rerun(site)
     site.finish(task_id, scored(0.9))
     assert site.entry()["label"] == "PNEUMONIA"
-    assert claims.finish(site.sessions, late, scored(0.1))
+    assert site.ended(late, scored(0.1))
     (current,) = site.current(entry.image_id)
     assert current["task_id"] == task_id
     assert site.entry()["label"] == "PNEUMONIA"

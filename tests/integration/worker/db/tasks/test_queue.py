@@ -1,9 +1,6 @@
-"""The dispatcher's statements: hints with growing pauses, tasks given up, studies settled."""
+"""The dispatcher's statements: what is due, tasks given up, studies settled."""
 
 from __future__ import annotations
-
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import event
@@ -14,7 +11,7 @@ from worker.db.batches.reruns import open_batch
 from worker.db.batches.selection import Selector
 from worker.db.read import queries
 from worker.db.tasks import claims, queue
-from worker.db.tasks.queue import Lane
+from worker.db.tasks.due import Lane, count_due, is_live_due
 from worker.db.tasks.workers import WorkerBeat, heartbeat, live_workers, sign_off
 
 pytestmark = pytest.mark.integration
@@ -37,84 +34,32 @@ def rerun(site) -> None:
         )
 
 
-def outstanding(site) -> int:
-    with site.sessions() as session:
-        return queue.outstanding_hints(session, Lane.RERUN)
-
-
-def test_a_task_is_hinted_once_and_again_after_growing_pauses(site):
-    entry = site.receive()
-    assert site.due() == [entry.task_id]
-    assert site.due() == []
-    pauses = []
-    for _ in range(7):
-        pause = 0
-        while not site.due():
-            site.age_hints(10_000)
-            pause += 10
-        pauses.append(pause)
-    assert pauses == [30, 60, 120, 240, 480, 600, 600]
-
-
-def test_many_hints_do_not_overflow(site):
-    site.receive()
-    site.change("UPDATE task SET hint_count = 20, hinted_at_ms = 1")
-    assert len(site.due()) == 1
-    assert site.due() == []
-
-
 def test_a_claimed_task_is_due_when_its_lease_has_run_out(site):
     entry = site.receive()
-    site.due()
     site.claimed(entry.task_id)
     assert site.due() == []
     site.expire(entry.task_id)
     assert site.due() == [entry.task_id]
-    assert site.due() == []
 
 
-def test_hints_name_the_oldest_films_first_whatever_their_priority(site):
-    first, second, third = (site.receive(f"1.{n}", f"1.{n}.1").task_id for n in range(3))
-    site.change(f"UPDATE task SET priority = -1 WHERE id = {third}")
-    assert site.due(limit=2) == [first, second]
-    assert site.due(limit=2) == [third]
-
-
-def test_live_and_batch_tasks_are_taken_apart(site):
+def test_live_work_and_that_of_a_batch_are_due_apart(site):
     live = site.receive().task_id
     rerun(site)
     (batch,) = (row["id"] for row in site.rows("SELECT id FROM task WHERE batch_id IS NOT NULL"))
-    assert site.due(Lane.RERUN) == [batch]
-    assert site.due(Lane.LIVE) == [live]
+    assert (site.due(Lane.LIVE), site.due(Lane.RERUN), site.due(Lane.SHADOW)) == ([live], [batch], [])
 
 
-def test_lost_batch_hints_do_not_count_as_outstanding_for_ever(site):
-    site.receive(sop="1.1")
-    site.receive(sop="1.2")
+def test_what_is_due_is_counted_up_to_a_bound_and_without_what_is_held_or_waits_for_its_time(site):
+    entries = [site.receive("1.2", f"1.2.{number}") for number in range(5)]
     rerun(site)
-    assert outstanding(site) == 0
-    hinted = site.due(Lane.RERUN)
-    assert outstanding(site) == 2
-    site.claimed(hinted[0])
-    assert outstanding(site) == 1
-    site.age_hints(31_000)
-    assert outstanding(site) == 0
-    assert site.due(Lane.RERUN) == [hinted[1]]
-
-
-def test_dispatchers_side_by_side_take_each_task_once(site):
-    for number in range(40):
-        site.receive("1.2", f"1.2.{number}")
-    start = threading.Barrier(4)
-
-    def take(_: int) -> list[int]:
-        start.wait(30)
-        return [*site.due(limit=5), *site.due(limit=5)]
-
-    with ThreadPoolExecutor(4) as pool:
-        taken = [task_id for tasks in pool.map(take, range(4)) for task_id in tasks]
-    assert len(taken) == len(set(taken))
-    assert len(taken) + len(site.due()) == 40
+    site.claimed(entries[0].task_id)
+    site.change(f"UPDATE task SET not_before_ms = 9000000000000 WHERE id = {entries[1].task_id}")
+    with site.sessions() as session:
+        assert (count_due(session, 100), count_due(session, 2)) == (3 + 5, 2)
+        assert is_live_due(session)
+        for entry in entries[2:]:
+            site.finish(entry.task_id, scored(0.1))
+        assert not is_live_due(session)
 
 
 def test_a_task_whose_last_worker_died_is_given_up(site):
@@ -153,7 +98,7 @@ def test_a_buried_task_of_a_slow_worker_is_fenced(site):
         slow = site.claimed(entry.task_id)
         site.expire(entry.task_id)
     site.bury()
-    assert not claims.finish(site.sessions, slow, scored(0.9))
+    assert not site.ended(slow, scored(0.9))
     assert site.value("SELECT count(*) FROM result") == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from dicom_io.reasons import Reason
 from tests.support.claimants import claimant, killed
 from tests.support.database import BOTH, MAX_ATTEMPTS, fresh_site, scored
-from worker.db.tasks import claims, release
+from worker.db.tasks import release
 from worker.db.tasks.workers import WorkerBeat, heartbeat
 from worker.presence import note_timeout
 from worker.queue.departed import ReleaseOptions, release_departed
@@ -49,7 +49,7 @@ def test_what_a_process_that_was_ended_had_claimed_is_given_up_and_nothing_else(
         ("DONE", 1, 0, None, None),
     ]
     # what it comes to in its last moments is worth nothing
-    assert not claims.finish(site.sessions, claim, scored(0.1))
+    assert not site.ended(claim, scored(0.1))
 
 
 def test_the_last_attempt_that_is_given_up_ends_the_task_with_the_reason(site):
@@ -66,7 +66,7 @@ def test_an_interrupted_attempt_is_not_counted_but_for_so_many_times_only(site):
     while (claim := site.claim(entry.task_id, owner="host:7:ab")) is not None:
         assert release.interrupt(site.sessions, "host:7:ab", MAX_ATTEMPTS) == 1
         seen.append(tasks(site)[0][:3])
-        assert not claims.finish(site.sessions, claim, scored(0.1))
+        assert not site.ended(claim, scored(0.1))
     assert seen == [("PENDING", 0, number) for number in (1, 2, 3)] + [("PENDING", number, 3) for number in (1, 2, 3)]
     assert site.bury() == 1
     assert (site.entry()["ai_status"], site.entry()["reason"]) == ("FAILED", "WORKER_LOST")

@@ -198,7 +198,7 @@ def test_the_end_of_a_shadow_cancels_what_nobody_has_begun_and_keeps_what_was_sc
     assert end(shadowed, model_id)
     assert not end(shadowed, model_id)
     assert shadowed.due(Lane.SHADOW) == []
-    assert claims.finish(shadowed.sessions, claim, scored(0.8))
+    assert shadowed.ended(claim, scored(0.8))
     found = {row["id"]: row["state"] for row in shadowed.rows("SELECT id, state FROM task WHERE batch_id IS NOT NULL")}
     assert found == {scored_task: "DONE", claimed_task: "DONE", waiting: "CANCELLED"}
     with shadowed.sessions() as session:

@@ -1,0 +1,46 @@
+"""Which tasks wait to be claimed, by lane: the conditions in SQL, written as the partial indexes have them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, bindparam, func, select
+
+from worker.db.schema.sql import IS_OPEN, is_claimable
+from worker.db.schema.states import BatchKind
+from worker.db.schema.study import Batch, Task
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+class Lane(Enum):
+    """The lane in which a task waits: live work before re-runs, re-runs before the shadow."""
+
+    LIVE = None
+    RERUN = BatchKind.RERUN
+    SHADOW = BatchKind.SHADOW
+
+
+def is_due(lane: Lane) -> ColumnElement[bool]:
+    """SQL: whether a task of a lane waits and may be claimed, or is held by a lease that has run out."""
+    if lane is Lane.LIVE:
+        return and_(IS_OPEN, Task.batch_id.is_(None), is_claimable())
+    of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
+    return and_(IS_OPEN, Task.batch_id.is_not(None), of_kind, is_claimable())
+
+
+_DUE = select(Task.id).where(IS_OPEN, is_claimable()).limit(bindparam("most"))
+_COUNT = select(func.count()).select_from(_DUE.subquery())
+_IS_LIVE_DUE = select(Task.id).where(is_due(Lane.LIVE)).limit(1)
+
+
+def count_due(session: Session, most: int) -> int:
+    """How many tasks of all lanes may be claimed now, counted up to `most`."""
+    return session.execute(_COUNT, {"most": most}).scalar_one()
+
+
+def is_live_due(session: Session) -> bool:
+    """Whether live work waits."""
+    return session.execute(_IS_LIVE_DUE).first() is not None
