@@ -13,7 +13,7 @@ import psycopg
 import redis
 import sqlalchemy as sa
 
-from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE
+from worker.queue.message import QUEUE
 from worker.settings import BROKER_SOCKET
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Sampler:
         """What the broker holds: messages that wait or are taken, and the memory that it says it uses."""
         path = str(self._served.home / "run" / BROKER_SOCKET)
         with redis.Redis(unix_socket_path=path, socket_timeout=2) as client:
-            waiting = sum(client.llen(queue) for queue in (LIVE_QUEUE, BATCH_QUEUE))
+            waiting = client.llen(QUEUE)
             return {
                 "hints": waiting + client.hlen("unacked"),
                 "broker_used": client.info("memory")["used_memory"] / 1e6,

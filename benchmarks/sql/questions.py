@@ -46,7 +46,7 @@ class Question:
 def questions(engine: Engine, studies: int) -> list[Question]:
     """The questions to one site of so many studies."""
     readers, writers = read_session_factory(engine), session_factory(engine)
-    return [*_of_people(readers, studies // 2), *_of_the_pipeline(writers, studies)]
+    return [*_of_people(readers, studies // 2), *_of_the_pipeline(writers)]
 
 
 def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
@@ -87,7 +87,7 @@ def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
     ]
 
 
-def _of_the_pipeline(writers: sessionmaker[Session], studies: int) -> list[Question]:
+def _of_the_pipeline(writers: sessionmaker[Session]) -> list[Question]:
     """What the registrar, the dispatcher and workers do."""
     held: list[claims.Claim] = []
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 HOUR = "3600"
-PATIENT = {"lease_s": HOUR, "hint_grace_s": HOUR, "hint_grace_max_s": HOUR}
+PATIENT = {"lease_s": HOUR}
 FILMS = 4
 
 

@@ -21,7 +21,7 @@ from tests.support.running import Site
 from tests.support.studies import chest_film, push
 from tests.support.waiting import wait_until
 from worker.queue.hints import HintPublisher
-from worker.queue.message import BATCH_QUEUE, LIVE_QUEUE
+from worker.queue.message import QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class Stack:
     def hints(self) -> int:
         """Messages that wait in the broker."""
         with redis.Redis.from_url(self.broker.client_url) as client:
-            queues = [name for queue in (LIVE_QUEUE, BATCH_QUEUE) for name in client.scan_iter(f"{queue}*")]
+            queues = list(client.scan_iter(f"{QUEUE}*"))
             return sum(int(client.llen(name)) for name in queues)
 
     def beats(self) -> int:
@@ -134,11 +134,10 @@ def films(count: int = FILMS) -> list[Dataset]:
 def test_a_hint_that_comes_five_times_makes_one_result(stack: Stack) -> None:
     sent = films()
     push(sent, stack.port)
-    tasks = stack.wait_registered(sent)
+    stack.wait_registered(sent)
     publisher = HintPublisher(stack.broker.url)
-    for task_id in tasks:
-        for _ in range(5):
-            publisher.publish([task_id], LIVE_QUEUE)
+    for _ in range(5 * FILMS):
+        publisher.publish()
     publisher.close()
     assert stack.hints() >= 5 * FILMS
     with stack.working():
@@ -151,10 +150,9 @@ def test_every_study_ends_when_the_broker_forgets_the_queued_hints(stack: Stack)
     sent = films()
     push(sent, stack.port)
     stack.wait_registered(sent)
-    wait_until(lambda: stack.hints() >= FILMS, 30, "a hint for every film")
+    wait_until(lambda: stack.hints() > 0, 30, "a hint")
     with redis.Redis.from_url(stack.broker.client_url) as client:
         client.flushall()
-    assert stack.hints() < FILMS
     with stack.working():
         stack.assert_each_judged_once(sent)
 

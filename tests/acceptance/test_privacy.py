@@ -95,7 +95,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     played = Scene()
-    with open_umask(), new_site(log="debug", hint_grace_s="1") as site:
+    with open_umask(), new_site(log="debug") as site:
         with site.running("up") as stack:
             assert stack.port
             _play(stack, _props(tmp_path_factory.mktemp("props")), played)

@@ -18,7 +18,7 @@ from tests.support.redis_server import own_redis
 from tests.support.running import Site
 from tests.support.studies import chest_film, push
 from tests.support.waiting import wait_until
-from worker.queue.message import LIVE_QUEUE, TASK_NAME
+from worker.queue.message import QUEUE, TASK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def message(body: Any, **changes: Any) -> str:
         "content-type": "application/json",
         "headers": {"lang": "py", "task": TASK_NAME, "id": "x", "argsrepr": "DOE^JOHN"},
         "properties": {
-            "delivery_info": {"exchange": "", "routing_key": LIVE_QUEUE},
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
             "delivery_tag": "t",
             "body_encoding": "base64",
             "priority": 0,
@@ -70,20 +70,20 @@ def bother(broker: RedisServer) -> None:
     app = Celery(broker=url, set_as_current=False)
     for task in ("cancel_consumer", "shutdown", "pool_shrink", "rate_limit"):
         arguments: dict[str, Any] = {
-            "cancel_consumer": {"queue": LIVE_QUEUE},
+            "cancel_consumer": {"queue": QUEUE},
             "rate_limit": {"task_name": TASK_NAME, "rate_limit": 0},
         }
         app.control.broadcast(task, arguments=arguments.get(task, {}))
     for args in ([list(range(10**5))], [[2**40]], [[-1]], ["DOE"], [[1.5]], []):
-        app.send_task(TASK_NAME, args=args, queue=LIVE_QUEUE, ignore_result=True, countdown=86400, time_limit=1)
-    link = app.signature("celery.group", args=([],), queue=LIVE_QUEUE)
-    app.send_task("celery.chunks", args=["DOE^JOHN"], queue=LIVE_QUEUE, link=link, ignore_result=True)
-    app.send_task("nobody.knows", args=["DOE^JOHN"], queue=LIVE_QUEUE, ignore_result=True)
+        app.send_task(TASK_NAME, args=args, queue=QUEUE, ignore_result=True, countdown=86400, time_limit=1)
+    link = app.signature("celery.group", args=([],), queue=QUEUE)
+    app.send_task("celery.chunks", args=["DOE^JOHN"], queue=QUEUE, link=link, ignore_result=True)
+    app.send_task("nobody.knows", args=["DOE^JOHN"], queue=QUEUE, ignore_result=True)
     with Connection(url) as connection:
-        connection.SimpleQueue(LIVE_QUEUE).put({"task": TASK_NAME, "id": "y", "args": [[1]], "kwargs": {}})
+        connection.SimpleQueue(QUEUE).put({"task": TASK_NAME, "id": "y", "args": [[1]], "kwargs": {}})
     with redis.Redis.from_url(url) as client:
         client.lpush(
-            LIVE_QUEUE,
+            QUEUE,
             "DOE^JOHN",
             "[]",
             "{}",

@@ -16,15 +16,19 @@ import sys
 from pathlib import Path
 from worker.presence import Presence
 presence = Presence(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+for task_id in (9, int(sys.argv[4])):
+    presence.at(task_id)
 print(presence.key, flush=True)
 sys.stdin.read()
 """
 
 
 @contextmanager
-def claimant(home: Path, name: str = "", parent: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that is present in a data folder under a name, and the key of its file."""
-    command = [sys.executable, "-c", _HOLD, str(home), name, parent]
+def claimant(
+    home: Path, name: str = "", parent: str = "", at_work: int = 0
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that is present in a data folder under a name, at a task, and the key of its file."""
+    command = [sys.executable, "-c", _HOLD, str(home), name, parent, str(at_work)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -35,8 +39,8 @@ def claimant(home: Path, name: str = "", parent: str = "") -> Iterator[tuple[sub
             process.kill()
 
 
-def killed(home: Path, name: str, parent: str = "") -> None:
+def killed(home: Path, name: str, parent: str = "", at_work: int = 0) -> None:
     """Leave the file of a process that was killed."""
-    with claimant(home, name, parent) as (process, _):
+    with claimant(home, name, parent, at_work) as (process, _):
         process.kill()
         process.wait()

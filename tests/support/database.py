@@ -192,7 +192,7 @@ class Site:
         return self.rows(f"SELECT * FROM result WHERE image_id = {image_id} AND is_current")
 
 
-def attempt(context: WorkerContext, task_id: int) -> Outcome | None:
+def attempted(context: WorkerContext, task_id: int) -> Outcome | None:
     """One attempt at a task by itself; None where it was put back."""
     return score_claims(context, claims.claim(context.sessions, [task_id], context.claimant))[task_id]
 

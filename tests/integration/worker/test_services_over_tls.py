@@ -19,7 +19,6 @@ from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import migrate
 from worker.errors import DatabaseUnavailable
 from worker.queue.hints import BrokerAway, HintPublisher
-from worker.queue.message import LIVE_QUEUE
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def sends(url: str) -> None:
     """Send one hint, as the dispatcher does."""
     publisher = HintPublisher(load_settings(broker_url=url).broker)
     try:
-        publisher.publish([1], LIVE_QUEUE)
+        publisher.publish()
     finally:
         publisher.close()
 

@@ -11,15 +11,15 @@ from tests.support.documents import ROOT
 from worker.auditing import forward
 from worker.db.schema.engine import make_engine
 from worker.intake import commitment, registrar
-from worker.judging import lanes, task_worker
+from worker.judging import lanes, take_size, task_worker
 from worker.processes.app import make_app
 from worker.processes.broker import BROKER_MEMORY, broker_command
 from worker.queue import dispatcher
-from worker.queue.message import MAX_IDS
 from worker.settings import Settings
 
 PAGE = (ROOT / "docs" / "bounds.md").read_text(encoding="utf-8")
-DISK = ("objects in quarantine", "tasks that wait")
+#: Bounds that no number in the code is.
+DISK = ("objects in quarantine", "tasks that wait", "hints in the broker")
 
 
 def rows() -> dict[str, tuple[str, str]]:
@@ -50,10 +50,8 @@ def of_the_code() -> dict[str, object]:
         "requests for storage commitment that wait": commitment.MAX_WAITING,
         "objects of one turn of the registrar": registrar.TAKE,
         "studies settled in one transaction": dispatcher.SETTLE_LIMIT,
-        "live hints in the broker, for each worker": dispatcher.LIVE_HINTS_PER_WORKER,
-        "messages of a batch lane in the broker, for each worker": dispatcher.BATCH_HINTS_PER_WORKER,
-        "tasks in one message": MAX_IDS,
-        "films of a shadow in one message": dispatcher.SHADOW_CHUNK,
+        "films that a worker claims at once": take_size.MOST,
+        "time of what a worker claims at once, s": take_size.TAKE_S,
         "messages that a worker takes ahead": celery.worker_prefetch_multiplier,
         "memory of the embedded broker": BROKER_MEMORY,
         "memory of one film, MiB": settings.film_memory_mb,
@@ -87,4 +85,4 @@ def test_the_broker_is_started_with_its_bound():
 def test_the_page_says_how_many_films_go_between_those_of_a_re_run():
     assert lanes.LIVE_AT_ONCE == 8
     assert "eight at most" in PAGE
-    assert f"{lanes.LIVE_AT_ONCE + 1} (N + 1)" in PAGE
+    assert f"{2 * lanes.LIVE_AT_ONCE} + 4 (N + 1)" in PAGE

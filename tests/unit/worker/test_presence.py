@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.claimants import claimant, killed
 from worker import presence
-from worker.presence import Presence, departed, note_timeout, present
+from worker.presence import Presence, departed, note_timeout, present, task_at_work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,24 @@ def test_a_process_departs_when_it_is_killed_and_not_while_it_lives_or_stands_st
     assert (ended.name, ended.is_timed_out, ended.is_alone) == ("host:1:a", False, False)
     ended.forget()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("at_work", [0, 7, 2**63 - 1])
+def test_a_process_says_at_which_task_it_was(tmp_path: Path, at_work: int) -> None:
+    killed(tmp_path, "host:1:a", at_work=at_work)
+    note_timeout(tmp_path, "host:1:")
+    (ended,) = departed(tmp_path)
+    assert (ended.at_work, ended.is_timed_out) == (at_work, True)
+    assert task_at_work(tmp_path, "host:1:a") == at_work
+    assert task_at_work(tmp_path, "host:2:b") == 0
+
+
+def test_the_file_of_an_older_release_names_no_task(tmp_path: Path) -> None:
+    killed(tmp_path, "host:1:a", at_work=7)
+    (path,) = (tmp_path / "run" / "claimants").iterdir()
+    path.write_text(path.read_text().splitlines()[0] + "\nTimeout (0:00:01)!\n")
+    (ended,) = departed(tmp_path)
+    assert (ended.at_work, ended.is_timed_out) == (0, True)
 
 
 def test_an_orderly_end_leaves_nothing(tmp_path: Path) -> None:
@@ -59,6 +77,7 @@ def test_a_child_that_the_time_limit_ended_says_so_to_everybody(tmp_path: Path) 
         killed(tmp_path, "host:22:b", parent)
         note_timeout(tmp_path, "host:2:")
         (ended,) = departed(tmp_path)
+        assert ended.at_work == 0
         assert (ended.name, ended.is_timed_out, ended.is_alone) == ("host:2:b", True, True)
 
 
@@ -76,7 +95,7 @@ def test_a_lock_counts_on_the_machine_that_took_it(
 ) -> None:
     killed(tmp_path, "host:1:a")
     (path,) = (tmp_path / "run" / "claimants").iterdir()
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}) + "\n")
+    path.write_text(json.dumps({**json.loads(path.read_text().splitlines()[0]), **changed}) + "\n")
     monkeypatch.setattr(presence, "_machine", lambda: machine)
     assert names(tmp_path) == (["host:1:a"] if is_gone else [])
 

@@ -192,7 +192,7 @@ def test_a_stored_film_that_hangs_ends_timed_out_after_its_attempts_and_the_next
 
     def ends(limited: LocalWorker) -> bool:
         """Whether a turn ends it; one may be over before the task is claimed."""
-        limited.score(hanging)
+        limited.work_on([hanging])
         with database.reads() as session:
             return not queries.open_among(session, [hanging])
 
@@ -201,7 +201,7 @@ def test_a_stored_film_that_hangs_ends_timed_out_after_its_attempts_and_the_next
         patch.setattr("worker.judging.pipeline.film_of_dicom", lambda _: threading.Event().wait())
         wait_until(lambda: ends(worker), what="the film that hangs is given up")
     with LocalWorker(settings, database) as worker:
-        worker.score(good)
+        worker.work_on([good])
     with database.reads() as session:
         rows = queries.outcomes_of_tasks(session, [hanging]) + queries.outcomes_of_tasks(session, [good])
         workers = session.connection().exec_driver_sql("SELECT count(*) FROM worker").scalar()

@@ -15,7 +15,7 @@ from dicom_io.reasons import Outcome, Reason
 from model.errors import BundleError
 from model.serving.classifier import Classifier
 from model.serving.engine import open_engine
-from tests.support.database import LEASE_MS, MAX_ATTEMPTS, Site, attempt, fresh_site
+from tests.support.database import LEASE_MS, MAX_ATTEMPTS, Site, attempted, fresh_site
 from tests.support.helpers_bundle import shipped_bundle
 from tests.support.permissions import permissions_hold
 from tests.support.studies import chest_film
@@ -48,7 +48,7 @@ class Ward:
     def attempt(self) -> Outcome | None:
         """One attempt, its pause being over."""
         self.site.change("UPDATE task SET not_before_ms = 0")
-        return attempt(self.context, self.task_id)
+        return attempted(self.context, self.task_id)
 
     @property
     def task(self) -> dict[str, object]:
@@ -153,7 +153,7 @@ def test_a_model_or_a_database_that_is_away_costs_no_attempt(ward: Ward, error: 
     broken = replace(ward.context, classifier_of=away)
     for _ in range(MAX_ATTEMPTS + 2):
         ward.site.change("UPDATE task SET not_before_ms = 0")
-        assert attempt(broken, ward.task_id) is None
+        assert attempted(broken, ward.task_id) is None
         assert ward.waits == ("PENDING", 0, code)
     assert ward.attempt() is Outcome.OK
 

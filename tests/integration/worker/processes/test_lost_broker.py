@@ -10,7 +10,7 @@ from tests.support.redis_server import own_redis
 from worker.processes.tasks import answer_or_reconnect
 from worker.queue.broker import BrokerConnection
 from worker.queue.hints import REDIS_OPTIONS, HintPublisher
-from worker.queue.message import LIVE_QUEUE
+from worker.queue.message import QUEUE
 
 pytestmark = pytest.mark.integration
 
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.integration
 def test_the_consumer_hears_of_it(way: str) -> None:
     with own_redis() as broker:
         publisher = HintPublisher(broker.url)
-        publisher.publish([1], LIVE_QUEUE)
+        publisher.publish()
         publisher.close()
         with BrokerConnection(broker.url, transport_options=REDIS_OPTIONS) as connection:
-            message = connection.SimpleQueue(LIVE_QUEUE).get(timeout=10)
+            message = connection.SimpleQueue(QUEUE).get(timeout=10)
             answer_or_reconnect(message)
             broker.kill()
             with pytest.raises(connection.connection_errors):

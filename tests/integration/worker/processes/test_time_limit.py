@@ -28,7 +28,7 @@ from worker.presence import departed, note_timeout
 from worker.processes.app import make_app
 from worker.queue.departed import ReleaseOptions, release_departed
 from worker.queue.hints import HintPublisher
-from worker.queue.message import LIVE_QUEUE, TASK_NAME
+from worker.queue.message import QUEUE, TASK_NAME
 from worker.settings import child_environment, load_settings
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def test_the_pools_parent_notes_that_the_time_limit_ended_its_child_without_aski
     publisher = HintPublisher(redis_url)
     with (
         Connection(redis_url) as connection,
-        connection.SimpleQueue(LIVE_QUEUE) as waiting,
+        connection.SimpleQueue(QUEUE) as waiting,
         claimant(home) as (_, parent),
     ):
         killed(home, owner, parent)
-        publisher.publish([1, 2], LIVE_QUEUE)
-        # the hint as a worker's main process has it, while the pool's child holds the first film
+        publisher.publish()
+        # the hint as a worker's main process has it, while the pool's child holds a film
         made: Any = app.tasks[TASK_NAME].Request
         request = made(waiting.get(timeout=30), app=app)
         request.worker_pid = os.getpid()
@@ -83,7 +83,7 @@ def test_a_film_that_its_child_still_claims_when_a_signal_ends_it_is_released_by
     monkeypatch.setattr(pipeline, "film_of_dicom", lambda _: sys.exit(1))
     worker = TaskWorker(settings, connect(settings), LOCAL_KIND)
     with pytest.raises(SystemExit):
-        worker.score(task_id)
+        worker.work_on([task_id])
     note_timeout(settings.home, worker.name)
     worker.stop()
     assert release_departed(database.sessions, ReleaseOptions.of(settings)) == 1
@@ -113,7 +113,7 @@ def test_a_film_that_hangs_in_a_worker_ends_timed_out_after_its_attempts(
     settings = load_settings(home=tmp_path / "home", database_url=migrated_url, broker_url=redis_url, max_attempts=1)
     task_id = _queued_film(database, settings, tmp_path)
     publisher = HintPublisher(redis_url)
-    publisher.publish([task_id], LIVE_QUEUE)
+    publisher.publish()
     publisher.close()
     command = [sys.executable, "-c", _HANGING_WORKER]
     with launch(

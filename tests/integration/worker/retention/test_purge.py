@@ -14,7 +14,7 @@ from sqlalchemy import update
 from dicom_io.errors import SpoolError
 from dicom_io.inbox.store import StoreAway
 from dicom_io.reasons import Reason
-from tests.support.database import BOTH, any_film, attempt, fresh_site, refused, scored
+from tests.support.database import BOTH, any_film, attempted, fresh_site, refused, scored
 from tests.support.retention import ORIGINAL_BYTES, Holding
 from worker.db.answers.recompute import lock_study_of_image
 from worker.db.audit.record import Actor
@@ -343,7 +343,7 @@ def test_a_rerun_of_a_purged_film_ends_at_once_with_its_reason_and_the_answer_st
     holding.judged(days=40)
     purge(holding, purge_originals_days=1, purge_films_days=1)
     (task_id,) = rerun(holding)
-    assert attempt(worker_of(holding), task_id) == "FAILED"
+    assert attempted(worker_of(holding), task_id) == "FAILED"
     rows = holding.site.rows("SELECT outcome, reason, attempts, is_current FROM result_history ORDER BY result_id")
     assert [(row["outcome"], row["reason"], row["attempts"], bool(row["is_current"])) for row in rows] == [
         ("OK", None, 1, True),
@@ -359,7 +359,7 @@ def test_a_film_that_is_lost_is_still_told_from_one_that_was_purged(holding):
         path.unlink()
     (task_id,) = rerun(holding)
     for _ in range(3):
-        attempt(worker_of(holding), task_id)
+        attempted(worker_of(holding), task_id)
         holding.site.change("UPDATE task SET not_before_ms = 0")
     assert holding.site.rows("SELECT reason FROM result_history ORDER BY result_id")[-1]["reason"] == "ORIGINAL_MISSING"
 

@@ -14,8 +14,6 @@ from worker.db.answers.inboxes import Published
 from worker.db.answers.recompute import recompute_all
 from worker.db.filing import holdings
 from worker.db.tasks import queue
-from worker.db.tasks.queue import Lane
-from worker.db.tasks.workers import LOCAL_KIND, WorkerBeat, heartbeat
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
@@ -227,40 +225,21 @@ def test_a_clock_set_back_delays_neither_studies_nor_work(site: Site) -> None:
     site.claimed(claimed.task_id)
     waiting = site.receive("1.2", "1.2.1", quiet_ms=5000)
     with site.sessions.begin() as session:
-        assert waiting.task_id in queue.due_tasks(session, limit=9, lane=Lane.LIVE)
         assert queue.rewind(session, 60_000) == 0
     site.change(
         f"UPDATE study SET ready_at_ms = ready_at_ms + {TWO_HOURS_MS}, force_at_ms = force_at_ms + {TWO_HOURS_MS}"
     )
     site.change(
-        f"UPDATE task SET lease_until_ms = lease_until_ms + {TWO_HOURS_MS}, hinted_at_ms = hinted_at_ms + {TWO_HOURS_MS}, "
+        f"UPDATE task SET lease_until_ms = lease_until_ms + {TWO_HOURS_MS}, "
         f"not_before_ms = {TWO_HOURS_MS} + (SELECT max(ready_at_ms) FROM study)"
     )
     with site.sessions.begin() as session:
-        assert queue.rewind(session, 60_000) == 6
+        assert queue.rewind(session, 60_000) == 5
         clock = inboxes.clock(session)
     assert site.value("SELECT max(ready_at_ms) FROM study") <= clock + 5000
     assert site.value("SELECT max(force_at_ms) FROM study") <= clock + 900_000
     assert site.value("SELECT max(lease_until_ms) FROM task") <= clock + 60_000
-    with site.sessions.begin() as session:
-        assert queue.due_tasks(session, limit=9, lane=Lane.LIVE) == [waiting.task_id]
-
-
-def test_a_worker_that_comes_is_hinted_at_once_at_what_waited_long(site: Site) -> None:
-    entry = site.receive()
-    site.change("UPDATE task SET hint_count = 8, hinted_at_ms = (SELECT ready_at_ms FROM study)")
-
-    def due() -> list[int]:
-        with site.sessions.begin() as session:
-            return queue.due_tasks(session, limit=9, lane=Lane.LIVE)
-
-    assert due() == []
-    heartbeat(site.sessions, WorkerBeat("w1", "host", 1, LOCAL_KIND, "", "litert", None, 0))
-    assert due() == []
-    heartbeat(site.sessions, WorkerBeat("w2", "host", 1, "celery", "", "litert", None, 0))
-    assert due() == [entry.task_id]
-    heartbeat(site.sessions, WorkerBeat("w2", "host", 1, "celery", "", "litert", None, 0))
-    assert due() == []
+    assert site.due() == [waiting.task_id]
 
 
 @pytest.mark.parametrize(("count", "said"), [(None, "ASSUMED"), (1, "COUNTED"), (3, "SHORT")])

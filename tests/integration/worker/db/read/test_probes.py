@@ -62,9 +62,9 @@ def test_the_tables_tell_of_work_workers_and_failures(site):
     site.finish(site.receive("1.1", "1.1.1").task_id, refused(Reason.WORKER_LOST))
     site.finish(site.receive("1.2", "1.2.1").task_id, scored(0.1))
     site.receive("1.3", "1.3.1")
-    site.change("UPDATE task SET hint_count = 3, hinted_at_ms = 1 WHERE state = 'PENDING'")
     heartbeat(site.sessions, WorkerBeat("w1", "host", 1, "celery", "", "litert", None, 0))
-    site.change("UPDATE task SET hint_count = 3, hinted_at_ms = 1 WHERE state = 'PENDING'")
+    assert work(site).unheard == 0
+    site.change("UPDATE task SET created_at = '2026-01-01 00:00:00' WHERE state = 'PENDING'")
     found = work(site)
     assert (found.waiting, found.unheard, found.live_workers, found.idle_workers) == (1, 1, 1, 1)
     assert (found.failed_24h, found.failed_studies) == (1, 1)

@@ -57,8 +57,9 @@ def test_what_is_due_is_counted_up_to_a_bound_and_without_what_is_held_or_waits_
     with site.sessions() as session:
         assert (count_due(session, 100), count_due(session, 2)) == (3 + 5, 2)
         assert is_live_due(session)
-        for entry in entries[2:]:
-            site.finish(entry.task_id, scored(0.1))
+    for entry in entries[2:]:
+        site.finish(entry.task_id, scored(0.1))
+    with site.sessions() as session:
         assert not is_live_due(session)
 
 

@@ -31,8 +31,9 @@ def tasks(site: Any) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in site.rows(f"SELECT {COLUMNS} FROM task ORDER BY id")]
 
 
-def take_back(site: Any, owner: str, *, max_attempts: int = MAX_ATTEMPTS) -> int:
-    return release.give_up(site.sessions, owner, Reason.TIMED_OUT, backoff_ms=0, max_attempts=max_attempts)
+def take_back(site: Any, owner: str, at_work: int, *, max_attempts: int = MAX_ATTEMPTS) -> int:
+    bounds = {"backoff_ms": 0, "max_attempts": max_attempts}
+    return release.give_up(site.sessions, owner, Reason.TIMED_OUT, at_work=at_work, **bounds)
 
 
 def test_what_a_process_that_was_ended_had_claimed_is_given_up_and_nothing_else(site):
@@ -41,7 +42,7 @@ def test_what_a_process_that_was_ended_had_claimed_is_given_up_and_nothing_else(
     claim = site.claimed(held, owner="host:7:ab")
     site.claimed(other, owner="host:77:ab")
     site.finish(done, scored(0.1))
-    assert take_back(site, "host:7:ab") == 1
+    assert take_back(site, "host:7:ab", held) == 1
     assert tasks(site) == [
         ("PENDING", 1, 0, "TIMED_OUT", None),
         ("CLAIMED", 1, 0, None, "host:77:ab"),
@@ -55,9 +56,19 @@ def test_what_a_process_that_was_ended_had_claimed_is_given_up_and_nothing_else(
 def test_the_last_attempt_that_is_given_up_ends_the_task_with_the_reason(site):
     entry = site.receive()
     site.claimed(entry.task_id, owner="host:7:ab")
-    assert take_back(site, "host:7:ab", max_attempts=1) == 1
+    assert take_back(site, "host:7:ab", entry.task_id, max_attempts=1) == 1
     site.settle()
     assert (site.entry()["ai_status"], site.entry()["reason"]) == ("FAILED", "TIMED_OUT")
+
+
+def test_of_the_films_that_a_process_had_claimed_only_the_one_in_work_has_used_an_attempt(site):
+    held = [site.receive(f"1.{number}", f"1.{number}.1").task_id for number in range(4)]
+    for task_id in held:
+        site.claimed(task_id, owner="host:7:ab")
+    assert take_back(site, "host:7:ab", held[2]) == 4
+    excused = ("PENDING", 0, 1, "WORKER_LOST", None)
+    assert tasks(site) == [excused, excused, ("PENDING", 1, 0, "TIMED_OUT", None), excused]
+    assert site.due() == held
 
 
 def test_an_interrupted_attempt_is_not_counted_but_for_so_many_times_only(site):
@@ -72,9 +83,8 @@ def test_an_interrupted_attempt_is_not_counted_but_for_so_many_times_only(site):
     assert (site.entry()["ai_status"], site.entry()["reason"]) == ("FAILED", "WORKER_LOST")
 
 
-def test_an_interrupted_film_is_due_for_a_hint_at_once(site):
+def test_an_interrupted_film_is_due_at_once(site):
     entry = site.receive()
-    assert site.due() == [entry.task_id]
     site.claimed(entry.task_id, owner="host:7:ab")
     release.interrupt(site.sessions, "host:7:ab", MAX_ATTEMPTS)
     assert site.due() == [entry.task_id]
@@ -104,13 +114,16 @@ def test_of_two_machines_at_one_database_the_claims_of_the_living_one_stay(site,
 def test_a_film_whose_worker_died_alone_has_used_an_attempt_and_one_that_hung_says_so(site, tmp_path: Path):
     owners = ["host:1:crashed", "host:2:hung"]
     for number, owner in enumerate(owners):
-        site.claimed(site.receive(f"1.{number}", f"1.{number}.1").task_id, owner=owner)
+        for film in range(2):
+            site.claimed(site.receive(f"1.{number}", f"1.{number}.{film}").task_id, owner=owner)
     with claimant(tmp_path) as (_, parent):
-        for owner in owners:
-            killed(tmp_path, owner, parent)
+        for number, owner in enumerate(owners):
+            killed(tmp_path, owner, parent, at_work=2 * number + 1)
         note_timeout(tmp_path, "host:2:")
-        assert release_departed(site.sessions, ReleaseOptions(tmp_path, 0, MAX_ATTEMPTS), parent) == 2
-    assert [row[:4] for row in tasks(site)] == [("PENDING", 1, 0, "WORKER_LOST"), ("PENDING", 1, 0, "TIMED_OUT")]
+        assert release_departed(site.sessions, ReleaseOptions(tmp_path, 0, MAX_ATTEMPTS), parent) == 4
+    excused = ("PENDING", 0, 1, "WORKER_LOST")
+    ended = [("PENDING", 1, 0, "WORKER_LOST"), ("PENDING", 1, 0, "TIMED_OUT")]
+    assert [row[:4] for row in tasks(site)] == [ended[0], excused, ended[1], excused]
 
 
 def beat(site: Any, name: str) -> None:

@@ -13,8 +13,8 @@ from worker.db.models import bundles
 from worker.db.models.bundles import Order
 from worker.db.read import queries
 from worker.db.schema.engine import in_transaction
-from worker.db.tasks import claims, queue, shadow
-from worker.db.tasks.queue import Lane
+from worker.db.tasks import claims, shadow
+from worker.db.tasks.due import Lane
 from worker.errors import UsageError
 
 pytestmark = pytest.mark.integration
@@ -176,8 +176,6 @@ def test_live_work_reruns_and_shadows_wait_in_lanes_of_their_own(shadowed):
     assert shadowed.due(Lane.LIVE) == [entry.task_id]
     assert shadowed.due(Lane.RERUN) == [rerun]
     assert shadowed.due(Lane.SHADOW) == [entry.shadow_task_id]
-    with shadowed.sessions() as session:
-        assert [queue.outstanding_hints(session, lane) for lane in Lane] == [1, 1, 1]
 
 
 def test_a_model_is_a_shadow_once_and_one_model_at_a_time(shadowed):
