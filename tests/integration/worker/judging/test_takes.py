@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dicom_io.film.film import film_of_dicom
 from dicom_io.inbox.spool import Spool
 from dicom_io.inbox.store import Store
 from dicom_io.reasons import Outcome, Reason
@@ -19,7 +20,7 @@ from tests.support.films import film, save
 from tests.support.judging import context_of
 from worker.batches.ingest import Ingester
 from worker.batches.local import LocalWorker
-from worker.db.answers.results import Judgement
+from worker.db.answers.results import Judgement, record_all
 from worker.db.batches.reruns import open_batch
 from worker.db.batches.selection import Selector
 from worker.db.read import queries
@@ -173,7 +174,7 @@ def test_a_process_that_is_killed_amid_several_films_charges_the_one_in_work_alo
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    real_film, real_end = pipeline.film_of_dicom, claims.record_all
+    real_film, real_end = film_of_dicom, record_all
     read: list[int] = []
 
     def dies_in_the_sixth(path: Path) -> Any:
