@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Advisory lock of PostgreSQL: a registration shares it, a merge has it alone.
 _LOCK_KEY = 0x41757364
+# Built once: each registration executes it.
+_ANY = select(PatientMerge.id).where(PatientMerge.ended_at.is_(None)).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,15 @@ class Aliases:
         self._concerned: dict[str, bool] = {}
         self._texts: dict[str, str] = {}
 
+    def ask(self, patients: Iterable[Patient]) -> None:
+        """Read the merges that name the IDs of these patients, by one statement."""
+        keys = sorted({patient.key for patient in patients if patient.key} - self._concerned.keys())
+        if not keys or self._has_none():
+            return
+        rows = in_force(self._session, keys)
+        for key in keys:
+            self._take(key, [row for row in rows if key in (row.old_key, row.new_key)])
+
     def of(self, patient: Patient) -> Patient:
         """Who a named patient is now."""
         if not patient.key or self._has_none():
@@ -115,20 +126,21 @@ class Aliases:
 
     def _has_none(self) -> bool:
         if self._is_empty is None:
-            first = select(PatientMerge.id).where(PatientMerge.ended_at.is_(None)).limit(1)
-            self._is_empty = self._session.execute(first).first() is None
+            self._is_empty = self._session.execute(_ANY).first() is None
         return self._is_empty
 
     def _read(self, key: str) -> bool:
         """Read the merges that name an ID; False where that was done before."""
         if key in self._concerned:
             return False
-        rows = in_force(self._session, [key])
+        self._take(key, in_force(self._session, [key]))
+        return True
+
+    def _take(self, key: str, rows: Sequence[PatientMerge]) -> None:
         self._concerned[key] = bool(rows)
         self._links[key] = [link_of(row) for row in rows if row.old_key == key]
         for row in rows:
             self._texts |= {row.old_key: row.old_patient_id, row.new_key: row.new_patient_id}
-        return True
 
 
 def surviving_id(session: Session, patient_id: str) -> str:

@@ -111,6 +111,15 @@ _NAMED = (
     .where(RejectedObject.sop_uid.in_(bindparam("sops", expanding=True)), RejectionNote.verdict == NoteVerdict.APPLIED)
     .order_by(RejectedObject.id)
 )
+# Built once: each registration executes it.
+_MENTIONED = (
+    select(RejectedObject.sop_uid).where(RejectedObject.sop_uid.in_(bindparam("sops", expanding=True))).distinct()
+)
+
+
+def mentioned(session: Session, sop_uids: Sequence[str]) -> set[str]:
+    """Those of these SOP Instance UIDs that a note on record names, whether it is in force or not."""
+    return set(session.scalars(_MENTIONED, {"sops": list(sop_uids)}))
 
 
 def meet(session: Session, sop_uids: Sequence[str], *, restores: bool) -> set[int]:

@@ -32,10 +32,12 @@ def table_of(entity: type[Base]) -> Table:
 def insert_unless_there(session: Session, table: type[Base], rows: Sequence[dict[str, Any]], *key: str) -> set[Any]:
     """Insert rows except those whose unique key (the columns named) exists; returns the first column of those inserted."""
     values = [fitted(table, row) for row in rows]
+    if not values:
+        return set()
     statement = _insert_ignoring(session.get_bind().dialect.name, table, key)
-    if len(values) == 1 and not any(isinstance(value, ClauseElement) for value in values[0].values()):
+    if not any(isinstance(value, ClauseElement) for value in values[0].values()):
         # The statement is the same each time, so that it is compiled once.
-        return set(session.scalars(statement, values[0]))
+        return set(session.scalars(statement, values if len(values) > 1 else values[0]))
     return set(session.scalars(statement.values(values)))
 
 
