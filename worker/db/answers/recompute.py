@@ -102,13 +102,19 @@ def recompute_all(
 
     `is_settling`: nothing has changed and their time has come, so that a NORMAL waits for nothing more.
     """
-    studies = _lock_studies(session, study_ids)
+    return recompute_locked(session, _lock_studies(session, study_ids), watermarks, is_settling=is_settling)
+
+
+def recompute_locked(
+    session: Session, studies: Sequence[Study], watermarks: Watermarks | None = None, *, is_settling: bool = False
+) -> dict[int, Answer]:
+    """As `recompute_all`, for rows that the caller has locked and read under these locks."""
     session.flush()
     # After the commit of a suspension no answer is decided without it.
     hold_models(session)
     watermarks = watermarks or inboxes.watermarks(session)
     found = _films_of(session, studies)
-    facts = {row.id: row for row in session.execute(_facts(), {"studies": list(study_ids)})}
+    facts = {row.id: row for row in session.execute(_facts(), {"studies": [study.id for study in studies]})}
     answers = {
         study.id: _decided(session, study, found[study.id], facts[study.id], watermarks, is_settling=is_settling)
         for study in studies
@@ -233,13 +239,21 @@ def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfS
     for row in rows:
         of_study[row.study_id].append(row)
     withdrawn = withdrawn_in(session, ids)
+    earlier = _earlier_pneumonia(session, rows, withdrawn)
     return {
-        study.id: _films_of_study(session, study, of_study[study.id], withdrawn.get(study.id, {})) for study in studies
+        study.id: _films_of_study(
+            session, study, of_study[study.id], withdrawn.get(study.id, {}), earlier.get(study.id, {})
+        )
+        for study in studies
     }
 
 
 def _films_of_study(
-    session: Session, study: Study, rows: Sequence[Row[*tuple[Any, ...]]], withdrawn: Mapping[int, NoteEffect]
+    session: Session,
+    study: Study,
+    rows: Sequence[Row[*tuple[Any, ...]]],
+    withdrawn: Mapping[int, NoteEffect],
+    earlier: Mapping[str, FilmResult],
 ) -> _FilmsOfStudy:
     judged = {
         row.sop_uid: _film_result(row.Result, is_new=row.revision == study.revision, in_doubt=bool(row.doubted))
@@ -247,11 +261,7 @@ def _films_of_study(
     }
     out = {row.sop_uid for row in rows if withdrawn.get(row.id) is NoteEffect.WITHDRAWS}
     kept = {row.sop_uid for row in rows if row.id in withdrawn} - out
-    unjudged = [
-        uid for uid, film in judged.items() if uid not in out and (film.outcome is None or film.outcome in FAILURES)
-    ]
-    left_out = [image_id for image_id, effect in withdrawn.items() if effect is NoteEffect.WITHDRAWS]
-    films = judged | _earlier_pneumonia(session, study.id, unjudged, left_out)
+    films = {**judged, **earlier}
     counting = {uid: film for uid, film in films.items() if uid not in out | kept}
     patient = Patient.of(study.patient_id, study.issuer_of_patient_id)
     named = {
@@ -310,10 +320,10 @@ def _kept_pneumonia(
 @functools.cache
 def _earlier() -> Select[*tuple[Any, ...]]:
     return (
-        select(Image.sop_uid, Result, in_doubt())
+        select(Image.study_id, Image.sop_uid, Result, in_doubt())
         .join(Result, and_(Result.image_id == Image.id, Result.is_current))
         .where(
-            Image.study_id == bindparam("row"),
+            Image.study_id.in_(bindparam("rows", expanding=True)),
             ~Image.is_current,
             Image.sop_uid.in_(bindparam("films", expanding=True)),
             Result.outcome.not_in(FAILURES),
@@ -324,21 +334,33 @@ def _earlier() -> Select[*tuple[Any, ...]]:
 
 
 def _earlier_pneumonia(
-    session: Session, study_id: int, sop_uids: Sequence[str], left_out: Sequence[int]
-) -> dict[str, FilmResult]:
-    """The PNEUMONIA of the last judged version of films whose counting version is not judged, flagged.
+    session: Session, rows: Sequence[Row[*tuple[Any, ...]]], withdrawn: Mapping[int, Mapping[int, NoteEffect]]
+) -> dict[int, dict[str, FilmResult]]:
+    """By study the PNEUMONIA of the last judged version of films whose counting version is not judged, flagged.
 
-    `left_out`: versions that were withdrawn.
+    `rows`: the counting versions; versions that were withdrawn are left out.
     """
-    found: dict[str, FilmResult] = {}
-    for some in chunks(sop_uids):
-        asked = {"row": study_id, "films": list(some), "left_out": list(left_out)}
-        rows = session.execute(_earlier(), asked).all()
-        found.update((uid, _film_result(result, is_new=False, in_doubt=doubted)) for uid, result, doubted in rows)
-    flag = str(Reason.CORRECTION_PENDING)
-    return {
-        uid: replace(film, flags=(*film.flags, flag)) for uid, film in found.items() if film.label is Label.PNEUMONIA
+    left_out = {
+        image_id
+        for effects in withdrawn.values()
+        for image_id, effect in effects.items()
+        if effect is NoteEffect.WITHDRAWS
     }
+    out = {(row.study_id, row.sop_uid) for row in rows if row.id in left_out}
+    unjudged = {
+        (row.study_id, row.sop_uid) for row in rows if row.Result is None or row.Result.outcome in FAILURES
+    } - out
+    last: dict[tuple[int, str], FilmResult] = {}
+    for some in chunks(sorted(unjudged)):
+        asked = {"rows": sorted({study_id for study_id, _ in some}), "films": [uid for _, uid in some]}
+        for study_id, uid, result, doubted in session.execute(_earlier(), {**asked, "left_out": sorted(left_out)}):
+            last[study_id, uid] = _film_result(result, is_new=False, in_doubt=doubted)
+    flag = str(Reason.CORRECTION_PENDING)
+    found: dict[int, dict[str, FilmResult]] = {}
+    for (study_id, uid), film in last.items():
+        if (study_id, uid) in unjudged and film.label is Label.PNEUMONIA:
+            found.setdefault(study_id, {})[uid] = replace(film, flags=(*film.flags, flag))
+    return found
 
 
 def was_pneumonia(study_id: Any) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select
 
-from worker.db.answers.recompute import recompute_all
+from worker.db.answers.recompute import recompute_locked
 from worker.db.audit.record import record_all
 from worker.db.filing.notes import rows_named
 from worker.db.filing.registry import (
@@ -146,7 +146,7 @@ def _write(session: Session, plain: Sequence[tuple[Study, Arrival]], added: froz
             events.append(sending(study, arrival))
     tasks = insert_new_tasks(session, images)
     record_all(session, events)
-    recompute_all(session, sorted(studies))
+    recompute_locked(session, list(studies.values()))
     return [
         Registration(
             study.id,

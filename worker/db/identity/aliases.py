@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, func, or_, select
 
 from worker.db.identity.rules import Patient
+from worker.db.schema.sql import table_of
 from worker.db.schema.study import PatientMerge
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 #: Advisory lock of PostgreSQL: a registration shares it, a merge has it alone.
 _LOCK_KEY = 0x41757364
 # Built once: each registration executes it.
-_ANY = select(PatientMerge.id).where(PatientMerge.ended_at.is_(None)).limit(1)
+_MERGE = table_of(PatientMerge).c
+_ANY = select(_MERGE.id).where(_MERGE.ended_at.is_(None)).limit(1)
 
 
 @dataclass(frozen=True, slots=True)

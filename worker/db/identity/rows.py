@@ -53,11 +53,12 @@ _KEYS = (
     .subquery()
 )
 _TURN = select(shared_lock(), func.pg_advisory_xact_lock(_KEYS.c.number))
+_STUDY, _IMAGE = table_of(Study).c, table_of(Image).c
 _OWN_AND_HOLDERS = (
-    select(Study.id, Study.study_uid, literal(1))
-    .where(Study.study_uid.in_(bindparam("studies", expanding=True)), Study.merged_into_id.is_(None))
+    select(_STUDY.id, _STUDY.study_uid, literal(1))
+    .where(_STUDY.study_uid.in_(bindparam("studies", expanding=True)), _STUDY.merged_into_id.is_(None))
     .union_all(
-        select(Image.study_id, Image.sop_uid, literal(0)).where(Image.sop_uid.in_(bindparam("sops", expanding=True)))
+        select(_IMAGE.study_id, _IMAGE.sop_uid, literal(0)).where(_IMAGE.sop_uid.in_(bindparam("sops", expanding=True)))
     )
 )
 _LOCK_ROWS = (
@@ -130,10 +131,12 @@ def lock_rows(session: Session, arrivals: Sequence[Arrival], also: Iterable[int]
     while True:
         found = session.execute(_OWN_AND_HOLDERS, asked).all()
         new = sorted(first.keys() - {uid for _, uid, is_own in found if is_own})
-        if new:
-            added |= insert_unless_there(session, Study, [_values(first[uid], 0) for uid in new], "study_uid", "side")
+        made = insert_unless_there(session, Study, [_values(first[uid], 0) for uid in new], "study_uid", "side")
+        added |= made.keys()
+        if len(made) < len(new):
+            # Somebody else was quicker.
             found = session.execute(_OWN_AND_HOLDERS, asked).all()
-        ids = {*(study_id for study_id, _, _ in found), *also}
+        ids = {*(study_id for study_id, _, _ in found), *made.values(), *also}
         missing = ids - locked.keys() - gone
         if not missing:
             break
