@@ -176,9 +176,10 @@ class Registrar(Loop):
         for start in range(0, len(keys), AT_ONCE):
             some = keys[start : start + AT_ONCE]
             # One that has failed may be at fault: it is filed alone, so that it costs the others nothing.
+            again = [key for key in some if key in self._setbacks]
             fresh = [key for key in some if key not in self._setbacks]
             try:
-                for group in [fresh, *([key] for key in some if key in self._setbacks)]:
+                for group in [fresh, *([key] for key in again)]:
                     self._file_together(filing, group)
             finally:
                 # Not after each object: each turn of the dispatcher takes transactions, which would slow a burst.
