@@ -23,11 +23,9 @@ from worker.db.filing.registry import (
     sending,
     task_priority,
 )
-from worker.db.identity.aliases import Aliases
 from worker.db.identity.conflicts import undecided_among
-from worker.db.identity.rows import clocks, lock_rows, patient_of, update_columns
+from worker.db.identity.rows import begin, lock_rows, patient_of, update_columns
 from worker.db.identity.versions import add_films
-from worker.db.identity.withdrawals import mentioned
 from worker.db.schema.study import Image, Receipt
 from worker.db.tasks.create import NewImage, insert_new_tasks
 
@@ -69,15 +67,16 @@ def register_all(session: Session, received: Sequence[Received]) -> list[Registr
     NoActiveModel
         If no model is active.
     """
-    clock, moment = clocks(session, [item.facts.sop_uid for item in received])
-    aliases = Aliases(session)
+    clock, moment, aliases = begin(session, [item.facts.sop_uid for item in received])
     arrivals = [item.arrival(aliases, clock, moment) for item in received]
     aliases.ask([arrival.named for arrival in arrivals])
     named = set[int]().union(*(rows_named(session, item.rejection) for item in received))
     rows = lock_rows(session, arrivals, named)
     homes = _homes(session, received, arrivals, rows)
     plain = [(homes[arrival.facts.study_uid], arrival) for arrival in arrivals if arrival.facts.study_uid in homes]
-    written = iter(_write(session, plain, rows.added) if plain else ())
+    # The rows of the studies are written once, with their answers.
+    with session.no_autoflush:
+        written = iter(_write(session, plain, rows.added) if plain else ())
     # The plain ones first: none of the others concerns them.
     done = [next(written) if arrival.facts.study_uid in homes else None for arrival in arrivals]
     return [found or register(session, item) for found, item in zip(done, received, strict=True)]
@@ -87,9 +86,8 @@ def _homes(
     session: Session, received: Sequence[Received], arrivals: Sequence[Arrival], rows: LockedRows
 ) -> dict[str, Study]:
     """The row of each study all of whose arrivals are plain, by Study Instance UID."""
-    sop_uids = {arrival.facts.sop_uid for arrival in arrivals}
     #: What an object before it, or a note, says something about.
-    touched = {*rows.known, *mentioned(session, sorted(sop_uids))}
+    touched = set(rows.known)
     touched |= {reference.sop_uid for item in received if item.rejection for reference in item.rejection.references}
     homes = {uid: rows.of(uid).own for uid in dict.fromkeys(arrival.facts.study_uid for arrival in arrivals)}
     known = [study.id for uid, own in homes.items() for study in own if uid not in rows.added]

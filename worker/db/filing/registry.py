@@ -18,10 +18,9 @@ from worker.db.answers.recompute import lock_study_of_image, recompute
 from worker.db.audit.codes import Act, EventOutcome
 from worker.db.audit.record import Actor, event_of, record, record_all
 from worker.db.filing.notes import follow_notes, rows_named
-from worker.db.identity.aliases import Aliases
 from worker.db.identity.assignment import Assignment, assign
 from worker.db.identity.priorities import priority_of
-from worker.db.identity.rows import clocks, lock_rows
+from worker.db.identity.rows import begin, lock_rows
 from worker.db.schema.sql import chunks, insert_unless_there
 from worker.db.schema.states import OPEN_STATES, StudyState
 from worker.db.schema.study import Image, Receipt, Refusal, Study
@@ -77,8 +76,8 @@ def register(session: Session, received: Received) -> Registration:
 
     Its task names the model that is active in this transaction; raises `NoActiveModel` without one.
     """
-    clock, moment = clocks(session, [received.facts.sop_uid])
-    arrival = received.arrival(Aliases(session), clock, moment)
+    clock, moment, aliases = begin(session, [received.facts.sop_uid])
+    arrival = received.arrival(aliases, clock, moment)
     rejection, policy = received.rejection, received.policy
     locked = lock_rows(session, [arrival], rows_named(session, rejection)).of(arrival.facts.study_uid)
     assignment = assign(session, arrival, locked)

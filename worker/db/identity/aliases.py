@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 #: Advisory lock of PostgreSQL: a registration shares it, a merge has it alone.
 _LOCK_KEY = 0x41757364
-# Built once: each registration executes it.
-_MERGE = table_of(PatientMerge).c
-_ANY = select(_MERGE.id).where(_MERGE.ended_at.is_(None)).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +80,9 @@ def goes_round(links: Iterable[Link]) -> bool:
 class Aliases:
     """The merges in force, read as far as they are asked for; valid within one transaction."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, is_empty: bool | None = None) -> None:
         self._session = session
-        self._is_empty: bool | None = None
+        self._is_empty = is_empty
         self._links: dict[str, list[Link]] = {}
         self._concerned: dict[str, bool] = {}
         self._texts: dict[str, str] = {}
@@ -128,7 +125,7 @@ class Aliases:
 
     def _has_none(self) -> bool:
         if self._is_empty is None:
-            self._is_empty = self._session.execute(_ANY).first() is None
+            self._is_empty = not self._session.execute(_ANY).scalar_one()
         return self._is_empty
 
     def _read(self, key: str) -> bool:
@@ -143,6 +140,16 @@ class Aliases:
         self._links[key] = [link_of(row) for row in rows if row.old_key == key]
         for row in rows:
             self._texts |= {row.old_key: row.old_patient_id, row.new_key: row.new_patient_id}
+
+
+def has_merges() -> ColumnElement[bool]:
+    """SQL: whether any merge is in force."""
+    merge = table_of(PatientMerge).c
+    return select(merge.id).where(merge.ended_at.is_(None)).exists()
+
+
+# Built once: each film executes it.
+_ANY = select(has_merges())
 
 
 def surviving_id(session: Session, patient_id: str) -> str:

@@ -9,15 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, BigInteger, String, bindparam, cast, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    BindParameter,
+    String,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
-from worker.db.identity.aliases import shared_lock
+from worker.db.identity.aliases import Aliases, has_merges, shared_lock
 from worker.db.identity.conflicts import move_conflicts, transmissions_in
 from worker.db.identity.priorities import follow_request, priority_of
 from worker.db.identity.rules import Patient, StudyRow, counting
 from worker.db.schema.sql import fitted, insert_unless_there, table_of
 from worker.db.schema.states import FILM, StudyState
-from worker.db.schema.study import Correction, Image, Study
+from worker.db.schema.study import Correction, Image, RejectedObject, Study
 from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
 
 if TYPE_CHECKING:
@@ -26,7 +39,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from worker.db.identity.aliases import Aliases
     from worker.db.identity.arrivals import Arrival
 
 _PATIENT_COLUMNS = ("patient_id", "issuer_of_patient_id")
@@ -43,7 +55,7 @@ STUDY_COLUMNS = (
 
 
 # Statements that each registration executes are built once: to build one costs several times what SQLite takes for it.
-_CLOCKS = select(now_ms(), now_utc())
+_CLOCKS = select(now_ms(), now_utc(), has_merges())
 _KEYS = (
     select(
         func.hashtextextended(func.unnest(bindparam("uids", type_=ARRAY(String))), cast(0, BigInteger)).label("number")
@@ -53,12 +65,16 @@ _KEYS = (
     .subquery()
 )
 _TURN = select(shared_lock(), func.pg_advisory_xact_lock(_KEYS.c.number))
-_STUDY, _IMAGE = table_of(Study).c, table_of(Image).c
-_OWN_AND_HOLDERS = (
-    select(_STUDY.id, _STUDY.study_uid, literal(1))
+_STUDY, _IMAGE, _NAMED = table_of(Study).c, table_of(Image).c, table_of(RejectedObject).c
+_SOPS: BindParameter[str] = bindparam("sops", expanding=True)
+#: What a line of `_ON_RECORD` is: a row of the study, one with a version of the object, or a note that names the object.
+_OWN, _HOLDER, _NOTE = range(3)
+_ON_RECORD = (
+    select(_STUDY.id, _STUDY.study_uid, literal(_OWN))
     .where(_STUDY.study_uid.in_(bindparam("studies", expanding=True)), _STUDY.merged_into_id.is_(None))
     .union_all(
-        select(_IMAGE.study_id, _IMAGE.sop_uid, literal(0)).where(_IMAGE.sop_uid.in_(bindparam("sops", expanding=True)))
+        select(_IMAGE.study_id, _IMAGE.sop_uid, literal(_HOLDER)).where(_IMAGE.sop_uid.in_(_SOPS)),
+        select(_NAMED.note_id, _NAMED.sop_uid, literal(_NOTE)).where(_NAMED.sop_uid.in_(_SOPS)),
     )
 )
 _LOCK_ROWS = (
@@ -95,7 +111,7 @@ class LockedRows:
     live: list[Study]
     #: Study Instance UIDs whose first row was added for these arrivals.
     added: frozenset[str]
-    #: SOP Instance UIDs of which versions are on record.
+    #: SOP Instance UIDs of which versions are on record, and those that notes on record name.
     known: frozenset[str]
 
     def of(self, study_uid: str) -> Locked:
@@ -106,15 +122,16 @@ class LockedRows:
         )
 
 
-def clocks(session: Session, sop_uids: Iterable[str]) -> tuple[int, datetime]:
-    """The database's clock in ms and as a moment; on PostgreSQL this waits for others that register the same SOP UIDs.
+def begin(session: Session, sop_uids: Iterable[str]) -> tuple[int, datetime, Aliases]:
+    """Begin a registration: the database's clock in ms and as a moment, and who the patients are by now.
 
-    A patient merge is waited for, too. The locks are taken in the order of their numbers, so that nobody waits in a circle.
+    On PostgreSQL this waits for others that register the same SOP UIDs, and for a patient merge. The locks are taken in
+    the order of their numbers, so that nobody waits in a circle.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(_TURN, {"uids": list(sop_uids)}).all()
-    clock, moment = session.execute(_CLOCKS).one()
-    return clock, moment
+    clock, moment, is_any = session.execute(_CLOCKS).one()
+    return clock, moment, Aliases(session, is_empty=not is_any)
 
 
 def lock_rows(session: Session, arrivals: Sequence[Arrival], also: Iterable[int] = ()) -> LockedRows:
@@ -129,14 +146,14 @@ def lock_rows(session: Session, arrivals: Sequence[Arrival], also: Iterable[int]
     #: Rows that were deleted before they could be locked.
     gone: set[int] = set()
     while True:
-        found = session.execute(_OWN_AND_HOLDERS, asked).all()
-        new = sorted(first.keys() - {uid for _, uid, is_own in found if is_own})
+        found = session.execute(_ON_RECORD, asked).all()
+        new = sorted(first.keys() - {uid for _, uid, what in found if what == _OWN})
         made = insert_unless_there(session, Study, [_values(first[uid], 0) for uid in new], "study_uid", "side")
         added |= made.keys()
         if len(made) < len(new):
             # Somebody else was quicker.
-            found = session.execute(_OWN_AND_HOLDERS, asked).all()
-        ids = {*(study_id for study_id, _, _ in found), *made.values(), *also}
+            found = session.execute(_ON_RECORD, asked).all()
+        ids = {*(study_id for study_id, _, what in found if what != _NOTE), *made.values(), *also}
         missing = ids - locked.keys() - gone
         if not missing:
             break
@@ -148,7 +165,7 @@ def lock_rows(session: Session, arrivals: Sequence[Arrival], also: Iterable[int]
     return LockedRows(
         [study for study in locked.values() if study.merged_into_id is None],
         frozenset(added),
-        frozenset(uid for _, uid, is_own in found if not is_own),
+        frozenset(uid for _, uid, what in found if what != _OWN),
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from worker.db.identity.aliases import Aliases
 from worker.db.identity.rejections import HeldImage, NoteTerms, ObjectIdentity, verdicts
 from worker.db.identity.rules import Patient
-from worker.db.schema.sql import chunks, table_of
+from worker.db.schema.sql import chunks
 from worker.db.schema.states import NoteEffect, NoteVerdict
 from worker.db.schema.study import Conflict, Image, Receipt, RejectedObject, RejectionNote, Study, Withdrawal
 from worker.db.schema.types import now_utc
@@ -111,14 +111,6 @@ _NAMED = (
     .where(RejectedObject.sop_uid.in_(bindparam("sops", expanding=True)), RejectionNote.verdict == NoteVerdict.APPLIED)
     .order_by(RejectedObject.id)
 )
-# Built once: each registration executes it.
-_REJECTED_UID = table_of(RejectedObject).c.sop_uid
-_MENTIONED = select(_REJECTED_UID).where(_REJECTED_UID.in_(bindparam("sops", expanding=True))).distinct()
-
-
-def mentioned(session: Session, sop_uids: Sequence[str]) -> set[str]:
-    """Those of these SOP Instance UIDs that a note on record names, whether it is in force or not."""
-    return set(session.scalars(_MENTIONED, {"sops": list(sop_uids)}))
 
 
 def meet(session: Session, sop_uids: Sequence[str], *, restores: bool) -> set[int]:

@@ -68,15 +68,20 @@ def inbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Inbox]:
 def transactions(site: Site, work: Callable[[], object]) -> list[int]:
     """How many rows each transaction has added to `image`, of those that added any."""
     found: list[int] = []
-    event.listen(site.engine, "begin", lambda _: found.append(0))
 
-    def executed(_connection: Any, cursor: Any, statement: str, _parameters: Any, *_others: Any) -> None:
+    def begun(_connection: Any) -> None:
+        found.append(0)
+
+    def executed(_connection: Any, _cursor: Any, statement: str, _parameters: Any, *_others: Any) -> None:
         if statement.startswith("INSERT INTO image"):
             found[-1] += statement.count("), (") + 1
 
-    event.listen(site.engine, "before_cursor_execute", executed)
+    listeners = {"begin": begun, "before_cursor_execute": executed}
+    for name, listener in listeners.items():
+        event.listen(site.engine, name, listener)
     work()
-    event.remove(site.engine, "before_cursor_execute", executed)
+    for name, listener in listeners.items():
+        event.remove(site.engine, name, listener)
     return [count for count in found if count]
 
 
@@ -96,7 +101,6 @@ def test_an_object_that_waits_alone_is_registered_by_the_turn_that_finds_it(inbo
 
 
 def test_one_object_that_the_database_refuses_costs_the_others_nothing(inbox: Inbox) -> None:
-    # PostgreSQL cannot store a NUL character, nor either database a text that the next line refuses.
     poison = Made()
     if inbox.site.engine.dialect.name == "sqlite":
         inbox.site.change(
