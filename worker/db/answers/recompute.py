@@ -256,21 +256,13 @@ def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfS
         of_study[row.study_id].append(row)
     asked = sorted({row.study_id for row in rows if row.met_note or row.has_earlier})
     withdrawn = withdrawn_in(session, asked) if asked else {}
-    earlier = _earlier_pneumonia(session, rows, withdrawn)
     return {
-        study.id: _films_of_study(
-            session, study, of_study[study.id], withdrawn.get(study.id, {}), earlier.get(study.id, {})
-        )
-        for study in studies
+        study.id: _films_of_study(session, study, of_study[study.id], withdrawn.get(study.id, {})) for study in studies
     }
 
 
 def _films_of_study(
-    session: Session,
-    study: Study,
-    rows: Sequence[Row[*tuple[Any, ...]]],
-    withdrawn: Mapping[int, NoteEffect],
-    earlier: Mapping[str, FilmResult],
+    session: Session, study: Study, rows: Sequence[Row[*tuple[Any, ...]]], withdrawn: Mapping[int, NoteEffect]
 ) -> _FilmsOfStudy:
     judged = {
         row.sop_uid: _film_result(row.Result, is_new=row.revision == study.revision, in_doubt=bool(row.doubted))
@@ -278,7 +270,10 @@ def _films_of_study(
     }
     out = {row.sop_uid for row in rows if withdrawn.get(row.id) is NoteEffect.WITHDRAWS}
     kept = {row.sop_uid for row in rows if row.id in withdrawn} - out
-    films = {**judged, **earlier}
+    has_earlier = {row.sop_uid for row in rows if row.has_earlier}
+    unjudged = [uid for uid in has_earlier - out if judged[uid].outcome is None or judged[uid].outcome in FAILURES]
+    left_out = [image_id for image_id, effect in withdrawn.items() if effect is NoteEffect.WITHDRAWS]
+    films = judged | _earlier_pneumonia(session, study.id, unjudged, left_out)
     counting = {uid: film for uid, film in films.items() if uid not in out | kept}
     patient = Patient.of(study.patient_id, study.issuer_of_patient_id)
     named = {
@@ -337,10 +332,10 @@ def _kept_pneumonia(
 @functools.cache
 def _earlier() -> Select[*tuple[Any, ...]]:
     return (
-        select(Image.study_id, Image.sop_uid, Result, in_doubt())
+        select(Image.sop_uid, Result, in_doubt())
         .join(Result, and_(Result.image_id == Image.id, Result.is_current))
         .where(
-            Image.study_id.in_(bindparam("rows", expanding=True)),
+            Image.study_id == bindparam("row"),
             ~Image.is_current,
             Image.sop_uid.in_(bindparam("films", expanding=True)),
             Result.outcome.not_in(FAILURES),
@@ -351,35 +346,21 @@ def _earlier() -> Select[*tuple[Any, ...]]:
 
 
 def _earlier_pneumonia(
-    session: Session, rows: Sequence[Row[*tuple[Any, ...]]], withdrawn: Mapping[int, Mapping[int, NoteEffect]]
-) -> dict[int, dict[str, FilmResult]]:
-    """By study the PNEUMONIA of the last judged version of films whose counting version is not judged, flagged.
+    session: Session, study_id: int, sop_uids: Sequence[str], left_out: Sequence[int]
+) -> dict[str, FilmResult]:
+    """The PNEUMONIA of the last judged version of films whose counting version is not judged, flagged.
 
-    `rows`: the counting versions; versions that were withdrawn are left out.
+    `left_out`: versions that were withdrawn.
     """
-    left_out = {
-        image_id
-        for effects in withdrawn.values()
-        for image_id, effect in effects.items()
-        if effect is NoteEffect.WITHDRAWS
-    }
-    out = {(row.study_id, row.sop_uid) for row in rows if row.id in left_out}
-    unjudged = {
-        (row.study_id, row.sop_uid)
-        for row in rows
-        if row.has_earlier and (row.Result is None or row.Result.outcome in FAILURES)
-    } - out
-    last: dict[tuple[int, str], FilmResult] = {}
-    for some in chunks(sorted(unjudged)):
-        asked = {"rows": sorted({study_id for study_id, _ in some}), "films": [uid for _, uid in some]}
-        for study_id, uid, result, doubted in session.execute(_earlier(), {**asked, "left_out": sorted(left_out)}):
-            last[study_id, uid] = _film_result(result, is_new=False, in_doubt=doubted)
+    found: dict[str, FilmResult] = {}
+    for some in chunks(sop_uids):
+        asked = {"row": study_id, "films": list(some), "left_out": list(left_out)}
+        rows = session.execute(_earlier(), asked).all()
+        found.update((uid, _film_result(result, is_new=False, in_doubt=doubted)) for uid, result, doubted in rows)
     flag = str(Reason.CORRECTION_PENDING)
-    found: dict[int, dict[str, FilmResult]] = {}
-    for (study_id, uid), film in last.items():
-        if (study_id, uid) in unjudged and film.label is Label.PNEUMONIA:
-            found.setdefault(study_id, {})[uid] = replace(film, flags=(*film.flags, flag))
-    return found
+    return {
+        uid: replace(film, flags=(*film.flags, flag)) for uid, film in found.items() if film.label is Label.PNEUMONIA
+    }
 
 
 def was_pneumonia(study_id: Any) -> ColumnElement[bool]:
