@@ -1,4 +1,4 @@
-"""``python3 dev.py bench [film] [network] [ingest] [memory]``: print the figures, all of these by default.
+"""``python3 dev.py bench [film] [network] [registration] [ingest] [memory]``: print the figures, all of these by default.
 
 ``python3 dev.py bench soak`` runs an hour alone (`benchmarks.soak.run`), ``python3 dev.py bench migrations`` and
 ``python3 dev.py bench sql`` some minutes (`benchmarks.migrations`, `benchmarks.sql.run`).
@@ -13,7 +13,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import film, network, serving
+from benchmarks import film, network, registration, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SECTIONS: dict[str, Callable[[], None]] = {
     "film": film.compare,
     "network": network.compare,
+    "registration": registration.compare,
     "ingest": serving.throughput,
     "memory": serving.memory,
 }

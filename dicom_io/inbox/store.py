@@ -125,6 +125,14 @@ class Store:
         SpoolError
             If it cannot be stored for any other reason.
         """
+        self.link(source, key)
+        self.sync(key)
+
+    def link(self, source: Path, key: str) -> None:
+        """Put a spool file into the store as `file` does; it is durable once `sync` has returned.
+
+        Who files several objects makes all links first: a file system that writes a journal then does so once.
+        """
         target = self.path(key)
         _check_source(source)
         self.check()
@@ -132,6 +140,19 @@ class Store:
             self._make_folders(target, key)
             if not _link(source, target):
                 self._copy(source, target)
+        except OSError as exc:
+            raise spool_error(exc) from exc
+
+    def sync(self, key: str) -> None:
+        """Make the name of the original `key` durable.
+
+        Raises
+        ------
+        SpoolError
+            If its folder cannot be synced.
+        """
+        try:
+            fsync_folder(self.path(key).parent)
         except OSError as exc:
             raise spool_error(exc) from exc
 
@@ -263,7 +284,7 @@ def _check_source(source: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Make a durable hard link; return False where the file system has none between the two."""
+    """Make a hard link; return False where the file system has none between the two."""
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
@@ -275,5 +296,4 @@ def _link(source: Path, target: Path) -> bool:
         if exc.errno in _NO_LINK:
             return False
         raise
-    fsync_folder(target.parent)
     return True

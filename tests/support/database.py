@@ -18,7 +18,8 @@ from dicom_io.header.facts import Facts
 from model.labels import Band, Label
 from model.serving.classifier import Score
 from worker.db.answers.results import Judgement
-from worker.db.filing.registry import Registration, register
+from worker.db.filing.bulk import register_all
+from worker.db.identity.arrivals import Received
 from worker.db.models.bundles import ModelFacts, Order, activate_first, upsert_model
 from worker.db.read import queries
 from worker.db.schema.engine import make_engine, session_factory
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import pytest
 
     from dicom_io.reasons import Outcome, Reason
+    from worker.db.filing.registry import Registration
     from worker.db.tasks.claims import Claim
     from worker.judging.pipeline import WorkerContext
 
@@ -96,31 +98,34 @@ class Site:
         with self.sessions.begin() as session:
             return upsert_model(session, model_facts(version, **others)).id
 
-    def receive(
+    def receive(self, *names: str, **others: Any) -> Registration:
+        """Register one object, as `received` makes it."""
+        with self.sessions.begin() as session:
+            return register_all(session, [self.received(*names, **others)])[0]
+
+    def received(
         self,
         study: str = "1.2.3",
         sop: str = "1.2.3.1",
         content: str | None = None,
         quiet_ms: int = 0,
         **others: Any,
-    ) -> Registration:
-        """Register one object; each call is other bytes unless `content` says otherwise, under a key of its own."""
+    ) -> Received:
+        """An object; each call is other bytes unless `content` says otherwise, under a key of its own."""
         store_key = others.pop("store_key", uuid.uuid4().hex)
         named = ("source", "received_at", "arrived_ms", "priority", "rejection", "policy")
         sent = {name: others.pop(name) for name in named if name in others}
         pixels = others.pop("pixels", "")
         content = content if content is not None else f"{sop} {next(self._bytes)}"
-        with self.sessions.begin() as session:
-            return register(
-                session,
-                facts=facts_of(study, sop, **others),
-                sha256=hashlib.sha256(content.encode()).hexdigest(),
-                pixel_sha256=hashlib.sha256(pixels.encode()).hexdigest() if pixels else "",
-                store_key=store_key,
-                quiet_ms=quiet_ms,
-                max_wait_ms=900_000,
-                **sent,
-            )
+        return Received(
+            facts=facts_of(study, sop, **others),
+            sha256=hashlib.sha256(content.encode()).hexdigest(),
+            pixel_sha256=hashlib.sha256(pixels.encode()).hexdigest() if pixels else "",
+            store_key=store_key,
+            quiet_ms=quiet_ms,
+            max_wait_ms=900_000,
+            **sent,
+        )
 
     def claim(self, task_id: int | None, owner: str = "me", lease_ms: int = LEASE_MS) -> Claim | None:
         assert task_id is not None

@@ -8,7 +8,7 @@ registered by the next one; the operator's own files are only read. Pictures bec
 from __future__ import annotations
 
 import io
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from worker.batches.sources import Kind, Skipped, gather, kind_of, kind_of_strea
 from worker.batches.wrapping import Wrapper
 from worker.db.filing.registry import release_studies
 from worker.db.read import queries
-from worker.intake.filing import Filing, StudyClock, rejection_policy
+from worker.intake.filing import AT_ONCE, Entry, Filing, StudyClock, rejection_policy, result_of
 from worker.models.active import ensure_active_model
 from worker.progress import progress
 from worker.stores import open_store
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dicom_io.header.facts import Facts
     from worker.batches.sources import FoundFile
     from worker.database import Database
+    from worker.db.filing.registry import Registration
     from worker.settings import Settings
 
 
@@ -103,18 +104,29 @@ class Ingester:
         self._spool = spool
         self._filing = filing
         self._wrap = wrap
+        #: Objects of the spool that are to be registered, and how their files are named.
+        self._waiting: list[tuple[Entry, str]] = []
         self.intake = Intake()
+
+    @property
+    def seen(self) -> int:
+        """How many files and members were registered, turned away, or wait to be registered."""
+        return self.intake.seen + len(self._waiting)
 
     def take_leftovers(self) -> None:
         """Register what a killed ingest left behind, but for entries that another ingest works on."""
-        for key in self._spool.keys():  # noqa: SIM118 - a spool is no dict
-            with self._spool.claimed(key) as is_left:
-                if is_left:
-                    self._take_leftover(key)
+        keys = self._spool.keys()
+        for start in range(0, len(keys), AT_ONCE):
+            with ExitStack() as held:
+                some = keys[start : start + AT_ONCE]
+                left = [key for key in some if held.enter_context(self._spool.claimed(key))]
+                outcomes = self._filing.file_all([Entry(self._spool.path(key), key) for key in left])
+                for key, outcome in zip(left, outcomes, strict=True):
+                    self._take_leftover(key, outcome)
 
-    def _take_leftover(self, key: str) -> None:
+    def _take_leftover(self, key: str, outcome: Registration | Exception) -> None:
         try:
-            self._register(key, key)
+            self._book(key, key, outcome)
         except (SpoolError, OSError) as error:
             if self._spool.is_readable(key):
                 raise
@@ -122,7 +134,12 @@ class Ingester:
             self._set_aside(key, key, error)
 
     def take(self, path: Path) -> None:
-        """Take a file, or every member of a zip archive."""
+        """Register a file, or every member of a zip archive."""
+        self.add(path)
+        self.register()
+
+    def add(self, path: Path) -> None:
+        """Take a file, or every member of a zip archive, to be registered with others at the latest by `register`."""
         kind, name = kind_of(path), str(path)
         try:
             if kind is Kind.ARCHIVE:
@@ -177,17 +194,27 @@ class Ingester:
             self._admit(wrapped, name)
 
     def _admit(self, key: str, name: str) -> None:
-        """Register an object of the spool, or turn it away; its header is read here and nowhere else."""
+        """Let an object of the spool be registered, or turn it away; its header is read here and nowhere else."""
         content = read_admissible(self._spool.path(key))
         if isinstance(content, Reason):
             self._spool.remove(key)
             self._turn(name, content)
-        else:
-            self._register(key, name, content)
+            return
+        self._waiting.append((Entry(self._spool.path(key), key, content=content), name))
+        if len(self._waiting) >= AT_ONCE:
+            self.register()
 
-    def _register(self, key: str, name: str, content: tuple[Facts, Digests] | None = None) -> None:
+    def register(self) -> None:
+        """Register what was taken and waits."""
+        waiting, self._waiting = self._waiting, []
+        outcomes = self._filing.file_all([entry for entry, _ in waiting])
+        for (entry, name), outcome in zip(waiting, outcomes, strict=True):
+            self._book(entry.key, name, outcome)
+
+    def _book(self, key: str, name: str, outcome: Registration | Exception) -> None:
+        """Book an object as registered, or set it aside; raises an error that is not its own."""
         try:
-            entry = self._filing.file(self._spool.path(key), key, content=content)
+            entry = result_of(outcome)
         except SourceUnreadable:
             # Another ingest took this leftover first.
             return
@@ -248,15 +275,16 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path], *, wra
 
 
 def _take_all(ingester: Ingester, files: Sequence[FoundFile]) -> None:
-    left_behind, barren = ingester.intake.seen, []
+    left_behind, barren = ingester.seen, []
     with progress("registering", len(files)) as advance:
         for number, found in enumerate(files, start=1):
-            before = ingester.intake.seen
-            ingester.take(found.path)
-            if found.is_named and ingester.intake.seen == before:
+            before = ingester.seen
+            ingester.add(found.path)
+            if found.is_named and ingester.seen == before:
                 barren.append(found.path)
             advance(number)
-    if ingester.intake.seen == left_behind:
+        ingester.register()
+    if ingester.seen == left_behind:
         raise nothing_in([found.path for found in files], ingester.intake.skipped)
     ingester.intake.turned += [Turned(str(path), Reason.NOT_DICOM, NOTHING) for path in barren]
 

@@ -1,4 +1,4 @@
-"""Step 3 of the flow: an object becomes rows for study, image and task, in one transaction.
+"""Step 3 of the flow: objects become rows for study, image and task, those that wait together in one transaction.
 
 No crash loses an object: it is linked into the store and made durable, then its rows are committed, and only then the
 caller removes its spool entry. After a crash at any point the entry is still there and is registered again.
@@ -7,19 +7,23 @@ caller removes its spool entry. After a crash at any point the entry is still th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from dicom_io.errors import NotDicom
 from dicom_io.header.digests import dataset_sha256
 from dicom_io.header.key_objects import KEY_OBJECT_SELECTION, read_rejection
 from dicom_io.header.reader import read_object
 from worker.addresses import listed_sources
-from worker.db.filing.registry import NO_REJECTIONS, Registration, is_on_record, register, restore_original
+from worker.db.filing.bulk import register_all
+from worker.db.filing.registry import Registration, is_on_record, restore_original
+from worker.db.identity.arrivals import NO_REJECTIONS, Received
 from worker.db.identity.rejections import RejectionPolicy, SentAgain
 from worker.db.schema.engine import in_transaction, reading
 from worker.db.schema.states import NoteEffect
+from worker.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy.orm import Session, sessionmaker
@@ -28,6 +32,12 @@ if TYPE_CHECKING:
     from dicom_io.header.facts import Facts
     from dicom_io.inbox.store import Store
     from worker.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How many objects are filed together at most; more of them in one transaction make it hardly cheaper.
+AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +74,19 @@ _QUALITY = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file to be filed under a key; who has read it hands its content on."""
+
+    source: Path
+    key: str
+    #: As `Received.arrived_ms`.
+    arrived_ms: int | None = None
+    content: tuple[Facts, Digests] | None = None
+
+
 class Filing:
-    """Files one object: its copy in the store first, its rows second.
+    """Files objects: their copies in the store first, their rows second.
 
     `source` names the sender where the file meta information of an object does not.
     """
@@ -95,36 +116,80 @@ class Filing:
         *,
         content: tuple[Facts, Digests] | None = None,
     ) -> Registration:
-        """File an object under ``key``; filing it again is harmless. Who has read ``source`` hands its content on.
+        """File one object under ``key``, as `file_all` does; raises what kept it from being filed."""
+        (outcome,) = self.file_all([Entry(source, key, arrived_ms, content)])
+        return result_of(outcome)
+
+    def file_all(self, entries: Sequence[Entry]) -> Iterator[Registration | Exception]:
+        """File objects, some dozen at most, in one transaction; filing one again is harmless.
 
         The second copy of known bytes is deleted only when the first one is really in the store; else it replaces it, also
         where a purge took the first one.
+
+        Yields
+        ------
+        Registration or Exception
+            For each entry in order its rows, or what kept it from being filed. Where the transaction fails, each of the
+            others is filed alone when it is asked for, so that one object at fault costs no other.
         """
-        self._store.file(source, key)
-        facts, digests = content or read_object(source)
+        received = self._take(entries)
+        written = self._written([item for item in received if isinstance(item, Received)])
+        for item in received:
+            if isinstance(item, Received):
+                found = next(written)
+                yield found if isinstance(found, Exception) else _attempt(self._tidied, found, item)
+            else:
+                yield item
+
+    def _take(self, entries: Sequence[Entry]) -> list[Received | Exception]:
+        """Put the files into the store and read their headers; each that fails does so alone."""
+        linked = [_attempt(self._store.link, entry.source, entry.key) for entry in entries]
+        steps = zip(entries, linked, strict=True)
+        synced = [error or _attempt(self._store.sync, entry.key) for entry, error in steps]
+        return [error or _attempt(self._read, entry) for entry, error in zip(entries, synced, strict=True)]
+
+    def _read(self, entry: Entry) -> Received:
+        source = entry.source
+        facts, digests = entry.content or read_object(source)
         rejection = read_rejection(source) if facts.sop_class_uid == KEY_OBJECT_SELECTION else None
+        return Received(
+            facts=facts,
+            sha256=digests.dataset,
+            pixel_sha256=digests.pixels,
+            film_header_sha256=digests.film_header,
+            store_key=entry.key,
+            source=self._source,
+            quiet_ms=self._clock.quiet_ms,
+            max_wait_ms=self._clock.max_wait_ms,
+            arrived_ms=entry.arrived_ms,
+            priority=self._priority,
+            is_held=self._clock.is_held,
+            rejection=rejection,
+            policy=self._policy,
+        )
 
-        def write(session: Session) -> Registration:
-            return register(
-                session,
-                facts=facts,
-                sha256=digests.dataset,
-                pixel_sha256=digests.pixels,
-                film_header_sha256=digests.film_header,
-                store_key=key,
-                source=self._source,
-                quiet_ms=self._clock.quiet_ms,
-                max_wait_ms=self._clock.max_wait_ms,
-                arrived_ms=arrived_ms,
-                priority=self._priority,
-                is_held=self._clock.is_held,
-                rejection=rejection,
-                policy=self._policy,
-            )
+    def _written(self, received: Sequence[Received]) -> Iterator[Registration | Exception]:
+        """Write the rows of objects together; where that fails and the database answers, of each alone."""
+        together = _attempt(self._write, received)
+        if not isinstance(together, Exception):
+            yield from together
+        elif len(received) == 1 or isinstance(together, DatabaseUnavailable):
+            yield from [together] * len(received)
+        else:
+            for item in received:
+                alone = _attempt(self._write, [item])
+                yield alone if isinstance(alone, Exception) else alone[0]
 
-        entry = in_transaction(self._sessions, write)
+    def _write(self, received: Sequence[Received]) -> list[Registration]:
+        if not received:
+            return []
+        return in_transaction(self._sessions, lambda session: register_all(session, received))
+
+    def _tidied(self, entry: Registration, item: Received) -> Registration:
+        """Remove the copy that is not needed."""
+        key = item.store_key
         if entry.is_duplicate and entry.store_key != key:
-            return self._keep_one(entry, key, digests.dataset)
+            return self._keep_one(entry, key, item.sha256)
         if entry.is_purged:
             # The same arrival as the one that was purged, left in the spool by a crash.
             self._store.remove(key)
@@ -150,6 +215,21 @@ class Filing:
             if is_on_record(session, key):
                 return
         self._store.remove(key)
+
+
+def result_of(outcome: Registration | Exception) -> Registration:
+    """The rows of an entry; raises what kept it from being filed."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _attempt(step: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | Exception:
+    """What a step gives, or the error by which it fails."""
+    try:
+        return step(*args, **named)
+    except Exception as error:  # noqa: BLE001 - who filed the object decides whose fault it is
+        return error
 
 
 def is_intact(store: Store, key: str, sha256: str) -> bool:

@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +28,7 @@ from worker.db.filing.registry import add_refusals, push_ready
 from worker.db.schema.engine import in_transaction, reading
 from worker.errors import DatabaseUnavailable
 from worker.intake.arrivals import Arrivals
+from worker.intake.filing import AT_ONCE, Entry, result_of
 from worker.intake.setbacks import Setbacks
 from worker.logs import error_class
 from worker.loops import Loop
@@ -36,13 +38,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
+    from worker.db.filing.registry import Registration
     from worker.intake.filing import Filing
 
 logger = logging.getLogger(__name__)
 
 TAKE = 200
-#: The dispatcher is woken after so many objects: each of its turns takes several transactions, which would slow a burst.
-WAKE_EVERY = 20
 IDLE_S = 1.0
 #: Shortest and longest time between two publications of a listener without news, in seconds.
 PUBLISH_S = (1.0, 5.0)
@@ -172,20 +173,31 @@ class Registrar(Loop):
 
     def _file_all(self, filing: Filing, keys: list[str]) -> None:
         self._in_a_row = 0
-        for start in range(0, len(keys), WAKE_EVERY):
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            # One that has failed may be at fault: it is filed alone, so that it costs the others nothing.
+            again = [key for key in some if key in self._setbacks]
+            fresh = [key for key in some if key not in self._setbacks]
             try:
-                for key in keys[start : start + WAKE_EVERY]:
-                    # Several listeners may share a spool, as one for TLS and one for plain senders do.
-                    with self._spool.claimed(key) as is_ours:
-                        if is_ours:
-                            self._try(filing, key)
+                for group in [fresh, *([key] for key in again)]:
+                    self._file_together(filing, group)
             finally:
+                # Not after each object: each turn of the dispatcher takes transactions, which would slow a burst.
                 self._on_registered()
 
-    def _try(self, filing: Filing, key: str) -> None:
-        """File an entry; one that fails waits, and later entries go first."""
+    def _file_together(self, filing: Filing, keys: Sequence[str]) -> None:
+        """File what waits in one transaction; nothing waits for more to come."""
+        with ExitStack() as held:
+            # Several listeners may share a spool, as one for TLS and one for plain senders do.
+            ours = [key for key in keys if held.enter_context(self._spool.claimed(key))]
+            entries = [Entry(self._spool.path(key), key, self._arrivals.arrived_ms(key)) for key in ours]
+            for key, outcome in zip(ours, filing.file_all(entries), strict=True):
+                self._settle(filing, key, outcome)
+
+    def _settle(self, filing: Filing, key: str, outcome: Registration | Exception) -> None:
+        """Remove an entry that was filed; one that failed waits, and later entries go first."""
         try:
-            self._file(filing, key)
+            self._take_off(filing, key, outcome)
         except (DatabaseUnavailable, StoreAway, SpoolFull):
             # Not the fault of an entry.
             raise
@@ -225,9 +237,9 @@ class Registrar(Loop):
         if tries == 1:
             logger.warning("object put off, others go first", extra={"action": "put_off", **facts}, exc_info=error)
 
-    def _file(self, filing: Filing, key: str) -> None:
+    def _take_off(self, filing: Filing, key: str, outcome: Registration | Exception) -> None:
         try:
-            entry = filing.file(self._spool.path(key), key, self._arrivals.arrived_ms(key))
+            entry = result_of(outcome)
         except SourceUnreadable:
             # Another registrar on the same spool was quicker.
             return

@@ -29,6 +29,9 @@ class Setbacks:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
     def due(self, keys: Sequence[str]) -> list[str]:
         """The entries that do not wait: those that never failed first, else in the given order."""
         now = self._clock()

@@ -49,10 +49,10 @@ RECEIVE = {
     "in the spool, before 0x0000": _after("dicom_io.inbox.spool", "Spool.put"),
 }
 REGISTER = {
-    "before the original is linked into the store": _before("dicom_io.inbox.store", "Store.file"),
-    "after the original is linked into the store": _after("dicom_io.inbox.store", "Store.file"),
-    "before the commit of the rows": _after("worker.intake.filing", "register"),
-    "after the commit of the rows": _after("worker.intake.filing", "Filing.file"),
+    "before the original is linked into the store": _before("dicom_io.inbox.store", "Store.link"),
+    "after the original is linked into the store": _after("dicom_io.inbox.store", "Store.sync"),
+    "before the commit of the rows": _after("worker.intake.filing", "register_all"),
+    "after the commit of the rows": _after("worker.intake.filing", "Filing._write"),
     "before the spool entry is removed": _before("dicom_io.inbox.spool", "Spool.remove"),
     "after the spool entry is removed": _after("dicom_io.inbox.spool", "Spool.remove"),
 }

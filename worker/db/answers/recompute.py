@@ -17,6 +17,7 @@ from dicom_io.reasons import Outcome, Reason
 from model.labels import Label
 from worker.db.answers import inboxes
 from worker.db.answers.decide import FAILURES, Answer, FilmResult, decide
+from worker.db.answers.inboxes import Watermarks
 from worker.db.answers.results import in_doubt
 from worker.db.identity.aliases import Aliases
 from worker.db.identity.conflicts import has_conflict
@@ -25,15 +26,13 @@ from worker.db.identity.withdrawals import is_withdrawn, withdrawn_in
 from worker.db.models.bundles import hold_models
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import FILM, OPEN_TASK_STATES, NoteEffect
-from worker.db.schema.study import Batch, Correction, Image, Receipt, Result, Study, Task
+from worker.db.schema.study import Batch, Correction, Image, Receipt, Result, Study, Task, Withdrawal
 from worker.db.schema.types import now_ms, now_utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy.orm import Session
-
-    from worker.db.answers.inboxes import Watermarks
 
 _ANSWER_COLUMNS = tuple(field.name for field in fields(Answer))
 
@@ -120,9 +119,22 @@ def recompute_all(
     session.flush()
     # After the commit of a suspension no answer is decided without it.
     hold_models(session)
-    watermarks = watermarks or inboxes.watermarks(session)
+    return recompute_locked(session, studies, watermarks, is_settling=is_settling)
+
+
+def recompute_locked(
+    session: Session, studies: Sequence[Study], watermarks: Watermarks | None = None, *, is_settling: bool = False
+) -> dict[int, Answer]:
+    """As `recompute_all`, for rows that the caller has locked and read under these locks; it holds the models, too.
+
+    What the caller has changed of other entities is flushed.
+    """
     found = _films_of(session, studies)
-    facts = {row.id: row for row in session.execute(_facts(), {"studies": list(study_ids)})}
+    facts = {row.id: row for row in session.execute(_facts(), {"studies": [study.id for study in studies]})}
+    if watermarks is None:
+        # Most rows that gained a film wait for their quiet time, whatever the listeners say.
+        is_due = any(facts[study.id].clock >= study.ready_at_ms for study in studies)
+        watermarks = inboxes.watermarks(session) if is_due else Watermarks()
     answers = {
         study.id: _decided(session, study, found[study.id], facts[study.id], watermarks, is_settling=is_settling)
         for study in studies
@@ -229,6 +241,9 @@ def _films() -> Select[*tuple[Any, ...]]:
             Task.revision,
             in_doubt().label("doubted"),
             _has_live_task().label("is_open"),
+            # Most films have neither, and what these mean is asked for them alone.
+            exists().where(Withdrawal.image_id == Image.id).correlate(Image).label("met_note"),
+            _has_earlier().label("has_earlier"),
         )
         .select_from(Image)
         .outerjoin(Result, and_(Result.image_id == Image.id, Result.is_current))
@@ -239,6 +254,13 @@ def _films() -> Select[*tuple[Any, ...]]:
     )
 
 
+def _has_earlier() -> ColumnElement[bool]:
+    """SQL: whether the row has versions of a film that do not count."""
+    other = aliased(Image)
+    same = (other.study_id == Image.study_id, other.sop_uid == Image.sop_uid, ~other.is_current)
+    return exists().where(*same).correlate(Image)
+
+
 def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfStudy]:
     """The current films of each study with their current results."""
     ids = [study.id for study in studies]
@@ -246,7 +268,8 @@ def _films_of(session: Session, studies: Sequence[Study]) -> dict[int, _FilmsOfS
     of_study: dict[int, list[Row[*tuple[Any, ...]]]] = {study_id: [] for study_id in ids}
     for row in rows:
         of_study[row.study_id].append(row)
-    withdrawn = withdrawn_in(session, ids)
+    asked = sorted({row.study_id for row in rows if row.met_note or row.has_earlier})
+    withdrawn = withdrawn_in(session, asked) if asked else {}
     return {
         study.id: _films_of_study(session, study, of_study[study.id], withdrawn.get(study.id, {})) for study in studies
     }
@@ -261,9 +284,8 @@ def _films_of_study(
     }
     out = {row.sop_uid for row in rows if withdrawn.get(row.id) is NoteEffect.WITHDRAWS}
     kept = {row.sop_uid for row in rows if row.id in withdrawn} - out
-    unjudged = [
-        uid for uid, film in judged.items() if uid not in out and (film.outcome is None or film.outcome in FAILURES)
-    ]
+    has_earlier = {row.sop_uid for row in rows if row.has_earlier}
+    unjudged = [uid for uid in has_earlier - out if judged[uid].outcome is None or judged[uid].outcome in FAILURES]
     left_out = [image_id for image_id, effect in withdrawn.items() if effect is NoteEffect.WITHDRAWS]
     films = judged | _earlier_pneumonia(session, study.id, unjudged, left_out)
     counting = {uid: film for uid, film in films.items() if uid not in out | kept}

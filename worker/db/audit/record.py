@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
@@ -16,7 +16,7 @@ from worker.db.schema.types import now_utc
 from worker.environment import login
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -52,7 +52,8 @@ class Actor:
         return cls(name, socket.gethostname())
 
 
-_ADD = insert(table_of(AuditEvent)).values(at=now_utc()).returning(table_of(AuditEvent).c.id)
+_ADD_ALL = insert(table_of(AuditEvent)).values(at=now_utc())
+_ADD = _ADD_ALL.returning(table_of(AuditEvent).c.id)
 
 
 def record(  # noqa: PLR0913 - a row has as many columns, and each caller names the few it fills
@@ -91,6 +92,37 @@ def record(  # noqa: PLR0913 - a row has as many columns, and each caller names 
         What else tells: counts, row numbers, names of settings and files. No patient data. Values that make the JSON
         longer than `DETAIL_MAX` are replaced by their lengths.
     """
+    values = event_of(
+        act,
+        actor,
+        outcome=outcome,
+        study_uid=study_uid,
+        side=side,
+        patient_key=patient_key,
+        sop_uid=sop_uid,
+        detail=detail,
+    )
+    return int(session.execute(_ADD, values).scalar_one())
+
+
+def record_all(session: Session, events: Sequence[dict[str, Any]]) -> None:
+    """Add events that `event_of` made, in this order."""
+    if events:
+        session.execute(_ADD_ALL, list(events))
+
+
+def event_of(  # noqa: PLR0913 - as `record`
+    act: Act,
+    actor: Actor,
+    *,
+    outcome: EventOutcome = EventOutcome.SUCCESS,
+    study_uid: str = "",
+    side: int = 0,
+    patient_key: str = "",
+    sop_uid: str = "",
+    detail: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """The columns of an event; parameters as of `record`."""
     code = CODES[act]
     values = {
         "act": act.value,
@@ -106,7 +138,7 @@ def record(  # noqa: PLR0913 - a row has as many columns, and each caller names 
         "sop_uid": storable(sop_uid),
         "detail": bounded_json(detail or {}),
     }
-    return int(session.execute(_ADD, fitted(AuditEvent, values)).scalar_one())
+    return fitted(AuditEvent, values)
 
 
 def storable(text: str) -> str:

@@ -1,7 +1,8 @@
 """Step 3 of the flow in SQL: an object gets rows for its study, its image and its task.
 
 Several registrars may work at once, in any order: the rows that an object may change are locked first, `assignment`
-decides under these locks from what is on record, and unique keys guard the rest.
+decides under these locks from what is on record, and unique keys guard the rest. `bulk` does so with many
+objects, and with few statements for those that nothing on record concerns.
 """
 
 from __future__ import annotations
@@ -15,15 +16,12 @@ from sqlalchemy import bindparam, case, select, update
 from dicom_io.inbox.journal import RefusalKind
 from worker.db.answers.recompute import lock_study_of_image, recompute
 from worker.db.audit.codes import Act, EventOutcome
-from worker.db.audit.record import Actor, record
+from worker.db.audit.record import Actor, event_of, record, record_all
 from worker.db.filing.notes import follow_notes, rows_named
-from worker.db.identity.aliases import Aliases
-from worker.db.identity.arrivals import Arrival
 from worker.db.identity.assignment import Assignment, assign
 from worker.db.identity.priorities import priority_of
-from worker.db.identity.rejections import RejectionPolicy
-from worker.db.identity.rows import clocks, lock_rows
-from worker.db.schema.sql import chunks, fitted, insert_unless_there
+from worker.db.identity.rows import begin, lock_rows
+from worker.db.schema.sql import chunks, insert_unless_there
 from worker.db.schema.states import OPEN_STATES, StudyState
 from worker.db.schema.study import Image, Receipt, Refusal, Study
 from worker.db.schema.types import now_ms
@@ -34,13 +32,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from dicom_io.header.facts import Facts
-    from dicom_io.header.rejection import RejectionDocument
     from dicom_io.inbox.journal import RefusalRecord
-
-
-#: No source is listed.
-NO_REJECTIONS = RejectionPolicy()
+    from worker.db.identity.arrivals import Arrival, Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,59 +71,23 @@ _SENT_BEFORE = (
 )
 
 
-def register(  # noqa: PLR0913 - one named value each for what an object is, who sent it and how its study waits
-    session: Session,
-    *,
-    facts: Facts,
-    sha256: str,
-    store_key: str,
-    quiet_ms: int,
-    max_wait_ms: int,
-    pixel_sha256: str = "",
-    film_header_sha256: str = "",
-    source: str | None = None,
-    received_at: datetime | None = None,
-    arrived_ms: int | None = None,
-    priority: int = 0,
-    is_held: bool = False,
-    rejection: RejectionDocument | None = None,
-    policy: RejectionPolicy = NO_REJECTIONS,
-) -> Registration:
+def register(session: Session, received: Received) -> Registration:
     """Write the rows of one object in the caller's transaction; bytes that came before are only counted.
 
-    `source`: its sender, by default the AE title in its file meta information; `arrived_ms`: when it was acknowledged,
-    on the database's clock, by default now: its quiet time begins there. `is_held`: its study waits for
-    `release_studies`, at most its longest wait, and not for a quiet time. Its task names the model that is active in
-    this transaction; raises `NoActiveModel` without one. `rejection`: what it rejects, if it is a rejection note;
-    `policy`: what the site does about those.
+    Its task names the model that is active in this transaction; raises `NoActiveModel` without one.
     """
-    clock, moment = clocks(session, facts.sop_uid)
-    arrival = Arrival(
-        facts=facts,
-        aliases=Aliases(session),
-        sha256=sha256,
-        pixel_sha256=pixel_sha256,
-        film_header_sha256=film_header_sha256,
-        store_key=store_key,
-        source=fitted(Receipt, {"source": facts.calling_aet if source is None else source})["source"],
-        quiet_ms=quiet_ms,
-        max_wait_ms=max_wait_ms,
-        priority=priority,
-        is_held=is_held,
-        clock_ms=clock,
-        arrived_ms=clock if arrived_ms is None else min(arrived_ms, clock),
-        at=received_at or moment,
-    )
-    locked = lock_rows(session, arrival, rows_named(session, rejection))
+    clock, moment, aliases = begin(session, [received.facts.sop_uid])
+    arrival = received.arrival(aliases, clock, moment)
+    rejection, policy = received.rejection, received.policy
+    locked = lock_rows(session, [arrival], rows_named(session, rejection)).of(arrival.facts.study_uid)
     assignment = assign(session, arrival, locked)
     study = assignment.study
-    study.first_rx_at = min(study.first_rx_at, arrival.at)
-    study.last_rx_at = max(study.last_rx_at, arrival.at)
+    note_arrival(study, arrival)
     if assignment.is_changed and (study.state.is_terminal or assignment.is_displacing):
-        _begin_revision(study, arrival)
+        begin_revision(study, arrival)
     elif assignment.is_changed or not study.state.is_terminal:
         # The same bytes again: an open study waits for its quiet time from now on, a finished one stays as it is.
-        _push(study, arrival)
+        push(study, arrival)
     tasks = _tasks_of(session, assignment, arrival)
     if assignment.is_new:
         _audit(session, assignment, arrival)
@@ -139,7 +96,14 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
     return _settled(session, assignment, arrival, tasks, withdrawn)
 
 
-def _begin_revision(study: Study, arrival: Arrival) -> None:
+def note_arrival(study: Study, arrival: Arrival) -> None:
+    """Let a row say when its first and its last object came."""
+    study.first_rx_at = min(study.first_rx_at, arrival.at)
+    study.last_rx_at = max(study.last_rx_at, arrival.at)
+
+
+def begin_revision(study: Study, arrival: Arrival) -> None:
+    """Let a row wait for objects again, because what counts in it has changed."""
     study.revision += 1
     study.revision_at = arrival.at
     study.force_at_ms = arrival.clock_ms + arrival.max_wait_ms
@@ -148,7 +112,8 @@ def _begin_revision(study: Study, arrival: Arrival) -> None:
     study.n_expected = None
 
 
-def _push(study: Study, arrival: Arrival) -> None:
+def push(study: Study, arrival: Arrival) -> None:
+    """Let a row wait for its quiet time from this object on."""
     study.ready_at_ms = min(max(study.ready_at_ms, arrival.ready_at_ms), study.force_at_ms)
 
 
@@ -159,20 +124,27 @@ def _tasks_of(session: Session, assignment: Assignment, arrival: Arrival) -> Ima
     study, image_id = assignment.study, assignment.image_id
     if study.revision != assignment.revision:
         session.execute(update(Image).where(Image.id == image_id).values(revision=study.revision))
-    priority = arrival.priority or priority_of(study.requested_priority)
-    return insert_tasks(session, study, image_id, priority, has_versions=assignment.has_versions)
+    return insert_tasks(session, study, image_id, task_priority(study, arrival), has_versions=assignment.has_versions)
+
+
+def task_priority(study: Study, arrival: Arrival) -> int:
+    """The priority of a new object's live task; the columns of the row have followed the object."""
+    return arrival.priority or priority_of(study.requested_priority)
 
 
 def _audit(session: Session, assignment: Assignment, arrival: Arrival) -> None:
     """Record that a source sends to a study: one event for each revision and source, at its first new object."""
     study = assignment.study
     sent = {"row": study.id, "part": study.revision, "image": assignment.image_id, "sender": arrival.source}
-    if session.execute(_SENT_BEFORE, sent).first() is not None:
-        return
+    if session.execute(_SENT_BEFORE, sent).first() is None:
+        record_all(session, [sending(study, arrival)])
+
+
+def sending(study: Study, arrival: Arrival) -> dict[str, Any]:
+    """The audit event that a source sends to a study."""
     # The listener writes the address as a URI, dicom://10.0.0.1, which Source Presentation Address asks for.
     address = arrival.facts.peer.rpartition("://")[2]
-    record(
-        session,
+    return event_of(
         Act.STUDY_RECEIVED if arrival.source else Act.STUDY_INGESTED,
         Actor(arrival.source, address) if arrival.source else Actor.user(),
         study_uid=study.study_uid,

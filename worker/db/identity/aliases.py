@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, func, or_, select
 
 from worker.db.identity.rules import Patient
+from worker.db.schema.sql import table_of
 from worker.db.schema.study import PatientMerge
 
 if TYPE_CHECKING:
@@ -79,12 +80,21 @@ def goes_round(links: Iterable[Link]) -> bool:
 class Aliases:
     """The merges in force, read as far as they are asked for; valid within one transaction."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, is_empty: bool | None = None) -> None:
         self._session = session
-        self._is_empty: bool | None = None
+        self._is_empty = is_empty
         self._links: dict[str, list[Link]] = {}
         self._concerned: dict[str, bool] = {}
         self._texts: dict[str, str] = {}
+
+    def ask(self, patients: Iterable[Patient]) -> None:
+        """Read the merges that name the IDs of these patients, by one statement."""
+        keys = sorted({patient.key for patient in patients if patient.key} - self._concerned.keys())
+        if not keys or self._has_none():
+            return
+        rows = in_force(self._session, keys)
+        for key in keys:
+            self._take(key, [row for row in rows if key in (row.old_key, row.new_key)])
 
     def of(self, patient: Patient) -> Patient:
         """Who a named patient is now."""
@@ -115,20 +125,31 @@ class Aliases:
 
     def _has_none(self) -> bool:
         if self._is_empty is None:
-            first = select(PatientMerge.id).where(PatientMerge.ended_at.is_(None)).limit(1)
-            self._is_empty = self._session.execute(first).first() is None
+            self._is_empty = not self._session.execute(_ANY).scalar_one()
         return self._is_empty
 
     def _read(self, key: str) -> bool:
         """Read the merges that name an ID; False where that was done before."""
         if key in self._concerned:
             return False
-        rows = in_force(self._session, [key])
+        self._take(key, in_force(self._session, [key]))
+        return True
+
+    def _take(self, key: str, rows: Sequence[PatientMerge]) -> None:
         self._concerned[key] = bool(rows)
         self._links[key] = [link_of(row) for row in rows if row.old_key == key]
         for row in rows:
             self._texts |= {row.old_key: row.old_patient_id, row.new_key: row.new_patient_id}
-        return True
+
+
+def has_merges() -> ColumnElement[bool]:
+    """SQL: whether any merge is in force."""
+    merge = table_of(PatientMerge).c
+    return select(merge.id).where(merge.ended_at.is_(None)).exists()
+
+
+# Built once: each film executes it.
+_ANY = select(has_merges())
 
 
 def surviving_id(session: Session, patient_id: str) -> str:

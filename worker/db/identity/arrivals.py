@@ -1,19 +1,75 @@
-"""A received object before it has rows: what it is, who sent it and when."""
+"""A received object before it has rows: what it is, who sent it and when; as it is handed over, and in a transaction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.db.identity.rejections import RejectionPolicy
 from worker.db.identity.rules import NO_PIXELS, Patient
 from worker.db.schema.sql import fitted
-from worker.db.schema.study import Study
+from worker.db.schema.study import Receipt, Study
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dicom_io.header.facts import Facts
+    from dicom_io.header.rejection import RejectionDocument
     from worker.db.identity.aliases import Aliases
+
+#: No source is listed.
+NO_REJECTIONS = RejectionPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One object to be registered: what it is, who sent it and when, and how its study waits."""
+
+    facts: Facts
+    sha256: str
+    #: The name of its original in the store.
+    store_key: str
+    quiet_ms: int
+    max_wait_ms: int
+    #: As `Digests.pixels`.
+    pixel_sha256: str = ""
+    #: As `Digests.film_header`.
+    film_header_sha256: str = ""
+    #: Its sender; None: the AE title in its file meta information.
+    source: str | None = None
+    #: When it was received; None: now.
+    received_at: datetime | None = None
+    #: When it was acknowledged, in ms of the database's clock; None: now. Its quiet time begins there.
+    arrived_ms: int | None = None
+    priority: int = 0
+    #: Whether its study waits for `release_studies`, at most its longest wait, and not for a quiet time.
+    is_held: bool = False
+    #: What it rejects, if it is a rejection note.
+    rejection: RejectionDocument | None = None
+    #: What the site does about rejection notes.
+    policy: RejectionPolicy = NO_REJECTIONS
+
+    def arrival(self, aliases: Aliases, clock_ms: int, moment: datetime) -> Arrival:
+        """The object in a transaction that has read the database's clock, in ms and as a moment."""
+        facts = self.facts
+        named = fitted(Study, {"patient_id": facts.patient_id, "issuer_of_patient_id": facts.issuer_of_patient_id})
+        return Arrival(
+            facts=facts,
+            aliases=aliases,
+            named=Patient.of(named["patient_id"], named["issuer_of_patient_id"]),
+            sha256=self.sha256,
+            pixel_sha256=self.pixel_sha256,
+            film_header_sha256=self.film_header_sha256,
+            store_key=self.store_key,
+            source=fitted(Receipt, {"source": facts.calling_aet if self.source is None else self.source})["source"],
+            quiet_ms=self.quiet_ms,
+            max_wait_ms=self.max_wait_ms,
+            priority=self.priority,
+            is_held=self.is_held,
+            clock_ms=clock_ms,
+            arrived_ms=clock_ms if self.arrived_ms is None else min(self.arrived_ms, clock_ms),
+            at=self.received_at or moment,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +79,10 @@ class Arrival:
     facts: Facts
     #: Who the patients that objects name are by now.
     aliases: Aliases
+    #: The patient that its header names, within the lengths of the columns.
+    named: Patient
     sha256: str
-    #: As `Digests.pixels`.
     pixel_sha256: str
-    #: As `Digests.film_header`.
     film_header_sha256: str
     store_key: str
     source: str
@@ -49,14 +105,6 @@ class Arrival:
     def patient(self) -> Patient:
         """Who the patient that its header names is by now: merges are followed."""
         return self.aliases.of(self.named)
-
-    @property
-    def named(self) -> Patient:
-        """The patient that its header names, within the lengths of the columns."""
-        facts = self.facts
-        texts = {"patient_id": facts.patient_id, "issuer_of_patient_id": facts.issuer_of_patient_id}
-        kept = fitted(Study, texts)
-        return Patient.of(kept["patient_id"], kept["issuer_of_patient_id"])
 
     @property
     def pixels(self) -> str:

@@ -16,7 +16,7 @@ from worker.db.schema.study import Conflict, Image, Receipt, RejectionNote, Stud
 from worker.db.schema.types import now_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -31,6 +31,19 @@ _UNDECIDED = select(Conflict).where(
     or_(Conflict.held_study_id == bindparam("row"), Conflict.claim_study_id == bindparam("row")),
     or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN),
 )
+_UNDECIDED_AMONG = select(Conflict.held_study_id, Conflict.claim_study_id).where(
+    or_(
+        Conflict.held_study_id.in_(bindparam("rows", expanding=True)),
+        Conflict.claim_study_id.in_(bindparam("rows", expanding=True)),
+    ),
+    or_(Conflict.closed_at.is_(None), Conflict.resolution == ConflictEnd.WITHDRAWN),
+)
+
+
+def undecided_among(session: Session, study_ids: Sequence[int]) -> set[int]:
+    """Those of these rows with a conflict that nobody has decided, and the rows at the other ends."""
+    ends = session.execute(_UNDECIDED_AMONG, {"rows": list(study_ids)}).all()
+    return {study_id for row in ends for study_id in row}
 
 
 def open_conflict(session: Session, kind: ConflictKind, held_id: int, claim_id: int, sop_uid: str = "") -> None:

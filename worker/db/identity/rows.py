@@ -9,24 +9,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, String, bindparam, cast, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    BindParameter,
+    String,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
-from worker.db.identity.aliases import shared_lock
+from worker.db.identity.aliases import Aliases, has_merges, shared_lock
 from worker.db.identity.conflicts import move_conflicts, transmissions_in
 from worker.db.identity.priorities import follow_request, priority_of
 from worker.db.identity.rules import Patient, StudyRow, counting
 from worker.db.schema.sql import fitted, insert_unless_there, table_of
 from worker.db.schema.states import FILM, StudyState
-from worker.db.schema.study import Correction, Image, Study
+from worker.db.schema.study import Correction, Image, RejectedObject, Study
 from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
-    from worker.db.identity.aliases import Aliases
     from worker.db.identity.arrivals import Arrival
 
 _PATIENT_COLUMNS = ("patient_id", "issuer_of_patient_id")
@@ -43,15 +55,27 @@ STUDY_COLUMNS = (
 
 
 # Statements that each registration executes are built once: to build one costs several times what SQLite takes for it.
-_CLOCKS = select(now_ms(), now_utc())
-_TURN = select(
-    shared_lock(),
-    func.pg_advisory_xact_lock(func.hashtextextended(bindparam("uid", type_=String), cast(0, BigInteger))),
+_CLOCKS = select(now_ms(), now_utc(), has_merges())
+_KEYS = (
+    select(
+        func.hashtextextended(func.unnest(bindparam("uids", type_=ARRAY(String))), cast(0, BigInteger)).label("number")
+    )
+    .distinct()
+    .order_by("number")
+    .subquery()
 )
-_OWN_AND_HOLDERS = (
-    select(Study.id, literal(1))
-    .where(Study.study_uid == bindparam("study"), Study.merged_into_id.is_(None))
-    .union_all(select(Image.study_id, literal(0)).where(Image.sop_uid == bindparam("sop")))
+_TURN = select(shared_lock(), func.pg_advisory_xact_lock(_KEYS.c.number))
+_STUDY, _IMAGE, _NAMED = table_of(Study).c, table_of(Image).c, table_of(RejectedObject).c
+_SOPS: BindParameter[str] = bindparam("sops", expanding=True)
+#: What a line of `_ON_RECORD` is: a row of the study, one with a version of the object, or a note that names the object.
+_OWN, _HOLDER, _NOTE = range(3)
+_ON_RECORD = (
+    select(_STUDY.id, _STUDY.study_uid, literal(_OWN))
+    .where(_STUDY.study_uid.in_(bindparam("studies", expanding=True)), _STUDY.merged_into_id.is_(None))
+    .union_all(
+        select(_IMAGE.study_id, _IMAGE.sop_uid, literal(_HOLDER)).where(_IMAGE.sop_uid.in_(_SOPS)),
+        select(_NAMED.note_id, _NAMED.sop_uid, literal(_NOTE)).where(_NAMED.sop_uid.in_(_SOPS)),
+    )
 )
 _LOCK_ROWS = (
     select(Study)
@@ -79,37 +103,69 @@ class Locked:
     foreign: list[Study]
 
 
-def clocks(session: Session, sop_uid: str) -> tuple[int, datetime]:
-    """The database's clock in ms and as a moment; on PostgreSQL this waits for others that register the same SOP UID.
+@dataclass(frozen=True, slots=True)
+class LockedRows:
+    """The rows that some arrivals may change."""
 
-    A patient merge is waited for, too.
+    #: Those that are shown.
+    live: list[Study]
+    #: Study Instance UIDs whose first row was added for these arrivals.
+    added: frozenset[str]
+    #: SOP Instance UIDs of which versions are on record, and those that notes on record name.
+    known: frozenset[str]
+
+    def of(self, study_uid: str) -> Locked:
+        """The rows as an arrival of this study sees them."""
+        return Locked(
+            sorted((study for study in self.live if study.study_uid == study_uid), key=lambda study: study.side),
+            [study for study in self.live if study.study_uid != study_uid],
+        )
+
+
+def begin(session: Session, sop_uids: Iterable[str]) -> tuple[int, datetime, Aliases]:
+    """Begin a registration: the database's clock in ms and as a moment, and who the patients are by now.
+
+    On PostgreSQL this waits for others that register the same SOP UIDs, and for a patient merge. The locks are taken in
+    the order of their numbers, so that nobody waits in a circle.
     """
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(_TURN, {"uid": sop_uid}).all()
-    clock, moment = session.execute(_CLOCKS).one()
-    return clock, moment
+        session.execute(_TURN, {"uids": list(sop_uids)}).all()
+    clock, moment, is_any = session.execute(_CLOCKS).one()
+    return clock, moment, Aliases(session, is_empty=not is_any)
 
 
-def lock_rows(session: Session, arrival: Arrival, also: Iterable[int] = ()) -> Locked:
-    """Lock the rows that an arrival may change, and `also` these; the first row of a new study is added."""
-    uid, sop_uid = arrival.facts.study_uid, arrival.facts.sop_uid
+def lock_rows(session: Session, arrivals: Sequence[Arrival], also: Iterable[int] = ()) -> LockedRows:
+    """Lock the rows that arrivals may change, and `also` these, in the order of ids; first rows of new studies are added.
+
+    They are added before anything is locked, in the order of their UIDs: others that add the same ones do that, too.
+    """
+    first = {arrival.facts.study_uid: arrival for arrival in reversed(arrivals)}
+    asked = {"studies": list(first), "sops": list({arrival.facts.sop_uid for arrival in arrivals})}
     locked: dict[int, Study] = {}
+    added: set[str] = set()
     #: Rows that were deleted before they could be locked.
     gone: set[int] = set()
     while True:
-        found = session.execute(_OWN_AND_HOLDERS, {"study": uid, "sop": sop_uid}).all()
-        if not any(is_own for _, is_own in found):
-            insert_unless_there(session, Study, [_values(arrival, 0)], "study_uid", "side")
-            found = session.execute(_OWN_AND_HOLDERS, {"study": uid, "sop": sop_uid}).all()
-        missing = {*(study_id for study_id, _ in found), *also} - locked.keys() - gone
+        found = session.execute(_ON_RECORD, asked).all()
+        new = sorted(first.keys() - {uid for _, uid, what in found if what == _OWN})
+        made = insert_unless_there(session, Study, [_values(first[uid], 0) for uid in new], "study_uid", "side")
+        added |= made.keys()
+        if len(made) < len(new):
+            # Somebody else was quicker.
+            found = session.execute(_ON_RECORD, asked).all()
+        ids = {*(study_id for study_id, _, what in found if what != _NOTE), *made.values(), *also}
+        missing = ids - locked.keys() - gone
         if not missing:
             break
         locked |= {study.id: study for study in session.scalars(_LOCK_ROWS, {"ids": sorted(missing)})}
         gone |= missing - locked.keys()
-    live = [study for study in locked.values() if study.merged_into_id is None]
-    return Locked(
-        sorted((study for study in live if study.study_uid == uid), key=lambda study: study.side),
-        [study for study in live if study.study_uid != uid],
+        if not gone and all(locked[study_id].study_uid in added for study_id in ids):
+            # Nobody else sees these rows yet, so nobody has added or moved anything.
+            break
+    return LockedRows(
+        [study for study in locked.values() if study.merged_into_id is None],
+        frozenset(added),
+        frozenset(uid for _, uid, what in found if what != _OWN),
     )
 
 
@@ -169,17 +225,20 @@ def row_facts(session: Session, aliases: Aliases, study: Study, sop_uid: str) ->
     return StudyRow(study.id, study.side, patient_of(study), tuple(patients))
 
 
-def update_columns(session: Session, study: Study, arrival: Arrival, image_id: int) -> None:
+def update_columns(
+    session: Session, study: Study, arrival: Arrival, image_id: int, *, has_versions: bool = True
+) -> None:
     """Copy patient and study fields of an object to its row if it is the newest; overwritten values become corrections.
 
     An older object only fills blanks, and a blank value overwrites nothing. A newer version of the only object of a row
     is the exception: what it leaves blank was wrong. Patient ID and issuer change together when the patient changes.
+    `has_versions`: whether the object may be a version of another one.
     """
     values = fitted(Study, header_of(arrival))
     # A moment ahead of the clock was written before the clock was set back.
     was_set_back = study.columns_at_ms > arrival.clock_ms + CLOCK_SLACK_MS
     is_newer = arrival.arrived_ms >= study.columns_at_ms or was_set_back
-    would_clear = is_newer and any(getattr(study, name) and not new for name, new in values.items())
+    would_clear = has_versions and is_newer and any(getattr(study, name) and not new for name, new in values.items())
     is_only = would_clear and _is_only_object(session, study.id, arrival.facts.sop_uid)
     is_other = not arrival.patient.may_be(patient_of(study))
     for name, new in values.items():

@@ -59,7 +59,7 @@ _COLUMNS = (
 _VERSIONS = select(*_COLUMNS).join(Study, Study.id == Image.study_id).order_by(Image.id)
 # Built once: each registration executes these.
 _VERSIONS_OF = _VERSIONS.where(Image.sop_uid == bindparam("sop"))
-_ADD_IMAGE = insert(table_of(Image)).returning(table_of(Image).c.id)
+_ADD_IMAGE = insert(table_of(Image)).returning(table_of(Image).c.id, table_of(Image).c.sop_uid)
 _ADD_RECEIPT = insert(table_of(Receipt))
 
 
@@ -86,20 +86,43 @@ def _version(row: Any, aliases: Aliases) -> Version:
 
 def add_version(session: Session, study: Study, arrival: Arrival) -> int:
     """Add a version; whether it counts is decided next. Returns the id of the image."""
-    values = fitted(Image, {name: getattr(arrival.facts, name) for name in _IMAGE_COLUMNS}) | {
+    return int(session.execute(_ADD_IMAGE, _values(study, arrival, is_current=False)).one().id)
+
+
+def add_films(session: Session, films: Sequence[tuple[Study, Arrival]]) -> list[int]:
+    """Add the only versions of objects, each other ones, which count; with their receipts. Returns the ids of the images."""
+    found = session.execute(_ADD_IMAGE, [_values(study, arrival, is_current=True) for study, arrival in films]).all()
+    ids = {row.sop_uid: int(row.id) for row in found}
+    image_ids = [ids[arrival.facts.sop_uid] for _, arrival in films]
+    receipts = [_receipt(image_id, arrival) for image_id, (_, arrival) in zip(image_ids, films, strict=True)]
+    session.execute(_ADD_RECEIPT, receipts)
+    return image_ids
+
+
+def _values(study: Study, arrival: Arrival, *, is_current: bool) -> dict[str, Any]:
+    return fitted(Image, {name: getattr(arrival.facts, name) for name in _IMAGE_COLUMNS}) | {
         "study_id": study.id,
         "sha256": arrival.sha256,
         "calling_aet": arrival.source,
         "store_key": arrival.store_key,
         "revision": study.revision,
         "rx_count": 1,
-        "is_current": False,
+        "is_current": is_current,
         "received_at": arrival.at,
         "patient_key": arrival.named.key,
         "pixel_sha256": arrival.pixel_sha256,
         "film_header_sha256": arrival.film_header_sha256,
     }
-    return int(session.execute(_ADD_IMAGE, values).scalar_one())
+
+
+def _receipt(image_id: int, arrival: Arrival) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "source": arrival.source,
+        "first_at_ms": arrival.arrived_ms,
+        "last_at_ms": arrival.arrived_ms,
+        "last_key": arrival.store_key,
+    }
 
 
 def record_receipt(session: Session, image_id: int, arrival: Arrival, *, is_new: bool) -> None:
@@ -110,8 +133,7 @@ def record_receipt(session: Session, image_id: int, arrival: Arrival, *, is_new:
     of_source = select(Receipt).where(Receipt.image_id == image_id, Receipt.source == source)
     receipt = None if is_new else session.scalar(of_source)
     if receipt is None:
-        at = {"first_at_ms": arrival.arrived_ms, "last_at_ms": arrival.arrived_ms, "last_key": arrival.store_key}
-        session.execute(_ADD_RECEIPT, {"image_id": image_id, "source": source, **at})
+        session.execute(_ADD_RECEIPT, _receipt(image_id, arrival))
     elif receipt.last_key != arrival.store_key:
         receipt.first_at_ms = min(receipt.first_at_ms, arrival.arrived_ms)
         if arrival.arrived_ms >= receipt.last_at_ms:

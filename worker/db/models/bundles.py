@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, literal, select, update
 
 from worker.db.audit.codes import Act
 from worker.db.audit.record import Actor, record
-from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.sql import fitted, insert_unless_there, table_of
 from worker.db.schema.states import SUSPENSION_EVENTS, ModelChange, ModelState
 from worker.db.schema.study import Model, ModelEvent, Suspension
 from worker.db.schema.types import now_utc
@@ -135,7 +135,9 @@ def in_use(session: Session) -> InUse:
 
 
 # Built once: each film executes it.
-_HOLD_MODELS = select(Model.id, Model.state).order_by(Model.id).with_for_update(read=True)
+_HOLD_MODELS = (
+    select(table_of(Model).c.id, table_of(Model).c.state).order_by(table_of(Model).c.id).with_for_update(read=True)
+)
 
 
 def hold_models(session: Session) -> dict[ModelState, int]:

@@ -29,14 +29,23 @@ def table_of(entity: type[Base]) -> Table:
     return cast("Table", entity.__table__)
 
 
-def insert_unless_there(session: Session, table: type[Base], rows: Sequence[dict[str, Any]], *key: str) -> set[Any]:
-    """Insert rows except those whose unique key (the columns named) exists; returns the first column of those inserted."""
+def insert_unless_there(
+    session: Session, table: type[Base], rows: Sequence[dict[str, Any]], *key: str
+) -> dict[Any, int]:
+    """Insert rows except those whose unique key (the columns named) exists.
+
+    Returns the ids of those inserted by the first column of the key.
+    """
     values = [fitted(table, row) for row in rows]
+    if not values:
+        return {}
     statement = _insert_ignoring(session.get_bind().dialect.name, table, key)
-    if len(values) == 1 and not any(isinstance(value, ClauseElement) for value in values[0].values()):
+    if not any(isinstance(value, ClauseElement) for value in values[0].values()):
         # The statement is the same each time, so that it is compiled once.
-        return set(session.scalars(statement, values[0]))
-    return set(session.scalars(statement.values(values)))
+        found = session.execute(statement, values if len(values) > 1 else values[0])
+    else:
+        found = session.execute(statement.values(values))
+    return {first: int(row_id) for first, row_id in found}
 
 
 @functools.cache
@@ -51,7 +60,7 @@ def _insert_ignoring(dialect: str, entity: type[Base], key: tuple[str, ...]) -> 
         from sqlalchemy.dialects import sqlite
 
         statement = sqlite.insert(table)
-    return statement.on_conflict_do_nothing(index_elements=key).returning(table.c[key[0]])
+    return statement.on_conflict_do_nothing(index_elements=key).returning(table.c[key[0]], table.c.id)
 
 
 def fitted(table: type[Base], values: dict[str, Any]) -> dict[str, Any]:

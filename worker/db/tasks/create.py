@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from dicom_io.reasons import Outcome, Reason
 from worker.db.answers.recompute import recompute
-from worker.db.models.bundles import in_use
+from worker.db.models.bundles import InUse, in_use
 from worker.db.schema.sql import table_of
 from worker.db.schema.states import OPEN_TASK_STATES, TaskState
 from worker.db.schema.study import Result, Study, Task
@@ -18,6 +18,8 @@ from worker.db.tasks.shadow import shadow_batch
 from worker.db.tasks.takeover import result_to_take, take_over
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
 KIND_SCORE = "SCORE"
@@ -33,8 +35,19 @@ class ImageTasks:
     shadow_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """What the tasks of a new image need: its id, the revision of its study, and the priority of the live one."""
+
+    image_id: int
+    revision: int
+    priority: int
+
+
 # Built once: each registration executes it.
-_ADD_TASK = insert(table_of(Task)).values(created_at=now_utc()).returning(table_of(Task).c.id)
+_ADD_TASK = (
+    insert(table_of(Task)).values(created_at=now_utc()).returning(table_of(Task).c.id, table_of(Task).c.image_id)
+)
 
 
 def insert_tasks(session: Session, study: Study, image_id: int, priority: int, *, has_versions: bool) -> ImageTasks:
@@ -44,18 +57,34 @@ def insert_tasks(session: Session, study: Study, image_id: int, priority: int, *
     The shadow has judged that version, or will: the film is compared once. `has_versions`: whether there are others.
     """
     models = in_use(session)
-    live_id = _insert(session, study, image_id, models.active_id, priority)
     known = result_to_take(session, image_id, models.active_id) if has_versions else None
     if known is not None:
+        live_id = _insert(session, study, image_id, models.active_id, priority)
         take_over(session, live_id, image_id, known)
         return ImageTasks(live_id)
+    return _insert_new(session, models, [NewImage(image_id, study.revision, priority)])[0]
+
+
+def insert_new_tasks(session: Session, images: Sequence[NewImage]) -> list[ImageTasks]:
+    """Add the tasks of images without other versions, as `insert_tasks` does, in their order; raises `NoActiveModel`."""
+    return _insert_new(session, in_use(session), images)
+
+
+def _insert_new(session: Session, models: InUse, images: Sequence[NewImage]) -> list[ImageTasks]:
+    live = _insert_all(session, [_values(new.image_id, models.active_id, new.revision, new.priority) for new in images])
     if models.shadow_id is None:
-        return ImageTasks(live_id)
+        return [ImageTasks(live_id) for live_id in live]
     batch_id = shadow_batch(session, models.shadow_id)
-    shadow_id = _insert(
-        session, study, image_id, models.shadow_id, BATCH_PRIORITY, batch_id=batch_id, suffix=f":{batch_id}"
+    shadow = _insert_all(
+        session,
+        [
+            _values(
+                new.image_id, models.shadow_id, new.revision, BATCH_PRIORITY, batch_id=batch_id, suffix=f":{batch_id}"
+            )
+            for new in images
+        ],
     )
-    return ImageTasks(live_id, shadow_id)
+    return [ImageTasks(live_id, shadow_id) for live_id, shadow_id in zip(live, shadow, strict=True)]
 
 
 def live_task(session: Session, image_id: int) -> int | None:
@@ -97,22 +126,32 @@ def _idem_key(image_id: int, model_id: int, suffix: str) -> str:
     return f"score:{image_id}:{model_id}{suffix}"
 
 
-def _insert(  # noqa: PLR0913 - the columns of a task
-    session: Session,
-    study: Study,
+def _insert(session: Session, study: Study, image_id: int, model_id: int, priority: int, suffix: str = "") -> int:
+    return _insert_all(session, [_values(image_id, model_id, study.revision, priority, suffix=suffix)])[0]
+
+
+def _insert_all(session: Session, tasks: Sequence[dict[str, Any]]) -> list[int]:
+    """Add tasks of different images; returns their ids in the same order."""
+    found = session.execute(_ADD_TASK, tasks if len(tasks) > 1 else tasks[0]).all()
+    ids = {row.image_id: int(row.id) for row in found}
+    return [ids[task["image_id"]] for task in tasks]
+
+
+def _values(
     image_id: int,
     model_id: int,
+    revision: int,
     priority: int,
     *,
     batch_id: int | None = None,
     suffix: str = "",
-) -> int:
-    values: dict[str, Any] = {
+) -> dict[str, Any]:
+    return {
         "kind": KIND_SCORE,
         "image_id": image_id,
         "model_id": model_id,
         "batch_id": batch_id,
-        "revision": study.revision,
+        "revision": revision,
         "idem_key": _idem_key(image_id, model_id, suffix),
         "state": TaskState.PENDING,
         "priority": priority,
@@ -121,4 +160,3 @@ def _insert(  # noqa: PLR0913 - the columns of a task
         "lease_token": 0,
         "hint_count": 0,
     }
-    return int(session.execute(_ADD_TASK, values).scalar_one())

@@ -15,8 +15,8 @@ from dicom_io.reasons import Reason
 from tests.support.objects import Made
 from worker.database import Database, connect
 from worker.db.read.queries import settle
-from worker.intake.filing import Filing, StudyClock
-from worker.intake.registrar import WAKE_EVERY, Registrar
+from worker.intake.filing import AT_ONCE, Filing, StudyClock
+from worker.intake.registrar import Registrar
 from worker.models.active import ensure_active_model
 from worker.settings import Settings, load_settings
 
@@ -82,10 +82,10 @@ def test_an_object_becomes_rows_and_leaves_the_spool(bench: Bench, tmp_path: Pat
 
 
 def test_a_burst_wakes_the_dispatcher_now_and_then_and_not_for_each_object(bench: Bench, tmp_path: Path) -> None:
-    for _ in range(WAKE_EVERY + 1):
+    for _ in range(AT_ONCE + 1):
         bench.put(Made(), tmp_path)
     bench.registrar().turn()
-    assert len(bench.rows("SELECT id FROM task")) == WAKE_EVERY + 1
+    assert len(bench.rows("SELECT id FROM task")) == AT_ONCE + 1
     assert bench.registered == 2
 
 

@@ -22,7 +22,7 @@ from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.registry import add_refusals
 from worker.db.identity.aliases import Aliases
-from worker.db.identity.arrivals import Arrival
+from worker.db.identity.arrivals import Received
 from worker.db.identity.rows import lock_rows
 from worker.db.retention.commitments import commit_objects
 from worker.db.schema.states import ConflictEnd
@@ -386,8 +386,9 @@ def test_a_row_that_is_deleted_while_an_arrival_waits_for_it_is_waited_for_no_lo
 
     now = datetime.now(UTC)
     with holding.site.sessions.begin() as session:
-        arrival = Arrival(facts_of(), Aliases(session), "a", "", "", "k", "", 0, 0, 0, False, 1, 1, now)
-        assert [study.study_uid for study in lock_rows(session, arrival, also=[999_999]).own] == ["1.2.3"]
+        arrival = Received(facts_of(), "a", "k", 0, 0).arrival(Aliases(session), 1, now)
+        found = lock_rows(session, [arrival], also=[999_999]).of("1.2.3")
+        assert [study.study_uid for study in found.own] == ["1.2.3"]
 
 
 def test_a_rejection_expires_nothing_of_the_floor(holding):

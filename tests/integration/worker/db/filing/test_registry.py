@@ -15,7 +15,9 @@ from sqlalchemy.exc import StatementError
 from dicom_io.inbox.journal import RefusalKind, RefusalRecord
 from dicom_io.reasons import Reason
 from tests.support.database import BOTH, facts_of, fresh_site, model_facts, refused, scored
-from worker.db.filing.registry import add_refusals, push_ready, register, release_studies
+from worker.db.filing.bulk import register_all
+from worker.db.filing.registry import add_refusals, push_ready, release_studies
+from worker.db.identity.arrivals import Received
 from worker.db.models.bundles import upsert_model
 from worker.db.schema.engine import in_transaction, make_engine, session_factory
 from worker.db.schema.states import StudyState
@@ -191,14 +193,18 @@ def test_the_time_of_receipt_may_lie_in_the_past_and_come_in_any_order(site):
     moments = [datetime(2026, 3, day, tzinfo=UTC) for day in (2, 1, 3)]
     for number, moment in enumerate(moments):
         with site.sessions.begin() as session:
-            register(
+            register_all(
                 session,
-                facts=facts_of(sop=f"1.{number}"),
-                sha256=str(number) * 64,
-                store_key=str(number),
-                quiet_ms=0,
-                max_wait_ms=1000,
-                received_at=moment,
+                [
+                    Received(
+                        facts=facts_of(sop=f"1.{number}"),
+                        sha256=str(number) * 64,
+                        store_key=str(number),
+                        quiet_ms=0,
+                        max_wait_ms=1000,
+                        received_at=moment,
+                    )
+                ],
             )
     study = site.study()
     assert (study.first_rx_at, study.last_rx_at) == (min(moments), max(moments))
@@ -206,14 +212,18 @@ def test_the_time_of_receipt_may_lie_in_the_past_and_come_in_any_order(site):
 
 def test_a_time_without_a_zone_is_refused(site):
     with pytest.raises(StatementError, match="without a zone"), site.sessions.begin() as session:
-        register(
+        register_all(
             session,
-            facts=facts_of(),
-            sha256="0" * 64,
-            store_key="0",
-            quiet_ms=0,
-            max_wait_ms=0,
-            received_at=datetime(2026, 1, 1),  # noqa: DTZ001 - the point of the test
+            [
+                Received(
+                    facts=facts_of(),
+                    sha256="0" * 64,
+                    store_key="0",
+                    quiet_ms=0,
+                    max_wait_ms=0,
+                    received_at=datetime(2026, 1, 1),  # noqa: DTZ001 - the point of the test
+                )
+            ],
         )
 
 
@@ -234,14 +244,10 @@ def _arrive(url: str, objects: list[tuple[str, str]]) -> list[tuple[int, int, bo
         facts = facts_of(sop=sop)
 
         def work(session, facts=facts, content=content):
-            return register(
+            return register_all(
                 session,
-                facts=facts,
-                sha256=content * 64,
-                store_key=uuid.uuid4().hex,
-                quiet_ms=0,
-                max_wait_ms=1000,
-            )
+                [Received(facts=facts, sha256=content * 64, store_key=uuid.uuid4().hex, quiet_ms=0, max_wait_ms=1000)],
+            )[0]
 
         entry = in_transaction(sessions, work)
         found.append((entry.study_id, entry.image_id, entry.is_duplicate))
@@ -282,14 +288,9 @@ def _arrive_in(url: str, study: str, content: str) -> None:
     facts = facts_of(study, "1.5")
     in_transaction(
         session_factory(engine),
-        lambda session: register(
-            session,
-            facts=facts,
-            sha256=content * 64,
-            store_key=content,
-            quiet_ms=0,
-            max_wait_ms=1000,
-        ),
+        lambda session: register_all(
+            session, [Received(facts=facts, sha256=content * 64, store_key=content, quiet_ms=0, max_wait_ms=1000)]
+        )[0],
     )
     engine.dispose()
 

@@ -20,8 +20,9 @@ from sqlalchemy import event
 
 from tests.support.database import Site, facts_of, scored
 from worker.db.audit.record import Actor
+from worker.db.filing.bulk import register_all
 from worker.db.filing.merges import PatientName, merge_patients, unmerge_patient
-from worker.db.filing.registry import register
+from worker.db.identity.arrivals import Received
 from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import migrate
 from worker.errors import UsageError
@@ -132,16 +133,22 @@ class Machine(RuleBasedStateMachine):
     def _register(self, site: Site, sent: Sent, crash: bool = False) -> None:
         key = _digest(f"{sent}")[:32]
         with site.sessions.begin() as session:
-            register(
+            register_all(
                 session,
-                facts=facts_of(sent.study, sent.sop, patient_id=sent.patient, study_description=str(sent.header)),
-                sha256=sent.sha256,
-                pixel_sha256=_digest(sent.pixels),
-                store_key=key,
-                source=sent.source,
-                arrived_ms=sent.at_ms,
-                quiet_ms=0,
-                max_wait_ms=1000,
+                [
+                    Received(
+                        facts=facts_of(
+                            sent.study, sent.sop, patient_id=sent.patient, study_description=str(sent.header)
+                        ),
+                        sha256=sent.sha256,
+                        pixel_sha256=_digest(sent.pixels),
+                        store_key=key,
+                        source=sent.source,
+                        arrived_ms=sent.at_ms,
+                        quiet_ms=0,
+                        max_wait_ms=1000,
+                    )
+                ],
             )
             if crash:
                 raise Crash

@@ -13,7 +13,9 @@ from tests.support.database import BOTH, facts_of, fresh_site, refused, scored
 from worker.cli.show import RESULT_COLUMNS, show_studies
 from worker.db.answers import inboxes
 from worker.db.filing import disputes
-from worker.db.filing.registry import register, restore_original
+from worker.db.filing.bulk import register_all
+from worker.db.filing.registry import restore_original
+from worker.db.identity.arrivals import Received
 from worker.db.read import queries
 from worker.db.schema.engine import in_transaction, make_engine, session_factory
 from worker.db.schema.states import ConflictEnd
@@ -296,14 +298,18 @@ def _arrive(url: str, patient: str) -> None:
     digest = hashlib.sha256(patient.encode()).hexdigest()
     in_transaction(
         session_factory(engine),
-        lambda session: register(
+        lambda session: register_all(
             session,
-            facts=facts_of(sop=f"1.{patient}", patient_id=patient),
-            sha256=digest,
-            store_key=digest[:32],
-            quiet_ms=0,
-            max_wait_ms=1000,
-        ),
+            [
+                Received(
+                    facts=facts_of(sop=f"1.{patient}", patient_id=patient),
+                    sha256=digest,
+                    store_key=digest[:32],
+                    quiet_ms=0,
+                    max_wait_ms=1000,
+                )
+            ],
+        )[0],
     )
     engine.dispose()
 

@@ -19,7 +19,8 @@ from dicom_io.reasons import Reason
 from tests.integration.worker.db.identity.test_identity_machine import PROBABILITY, Crash, _digest, clear, two_sites
 from tests.support.database import Site, facts_of, refused, scored
 from tests.support.rejections import LISTED, NOTE_FACTS
-from worker.db.filing.registry import register
+from worker.db.filing.bulk import register_all
+from worker.db.identity.arrivals import Received
 from worker.db.identity.rejections import SentAgain
 
 __all__ = ["two_sites"]
@@ -107,25 +108,29 @@ class Machine(RuleBasedStateMachine):
     def _register(self, site: Site, sent: Sent, crash: bool = False) -> None:
         others: dict[str, Any] = dict(NOTE_FACTS) if sent.names else {}
         with site.sessions.begin() as session:
-            register(
+            register_all(
                 session,
-                facts=facts_of(
-                    STUDY,
-                    sent.sop,
-                    patient_id=sent.patient,
-                    calling_aet=sent.source,
-                    peer="dicom://10.1.2.3",
-                    **others,
-                ),
-                sha256=sent.sha256,
-                pixel_sha256=_digest(sent.pixels) if sent.pixels else "",
-                store_key=_digest(f"{sent}")[:32],
-                source=sent.source,
-                arrived_ms=sent.at_ms,
-                quiet_ms=0,
-                max_wait_ms=1000,
-                rejection=sent.note,
-                policy=self.policy,
+                [
+                    Received(
+                        facts=facts_of(
+                            STUDY,
+                            sent.sop,
+                            patient_id=sent.patient,
+                            calling_aet=sent.source,
+                            peer="dicom://10.1.2.3",
+                            **others,
+                        ),
+                        sha256=sent.sha256,
+                        pixel_sha256=_digest(sent.pixels) if sent.pixels else "",
+                        store_key=_digest(f"{sent}")[:32],
+                        source=sent.source,
+                        arrived_ms=sent.at_ms,
+                        quiet_ms=0,
+                        max_wait_ms=1000,
+                        rejection=sent.note,
+                        policy=self.policy,
+                    )
+                ],
             )
             if crash:
                 raise Crash

@@ -10,7 +10,8 @@ from dicom_io.film.film import FILM_VERSION
 from dicom_io.reasons import Reason
 from tests.support.database import any_film, facts_of, fresh_site, refused, scored
 from worker.db.batches.suspensions import suspend
-from worker.db.filing.registry import register
+from worker.db.filing.bulk import register_all
+from worker.db.identity.arrivals import Received
 from worker.db.models.bundles import Order, activate
 from worker.db.tasks.shadow import start_shadow
 
@@ -24,17 +25,21 @@ def site(request, tmp_path):
 
 def send(site, content: str, pixels: str = "p", header: str = "h", source: str = "PACS", **facts: Any) -> Any:
     with site.sessions.begin() as session:
-        return register(
+        return register_all(
             session,
-            facts=facts_of(**facts),
-            sha256=content * 64,
-            pixel_sha256=pixels * 64 if pixels else "",
-            film_header_sha256=header * 64 if header else "",
-            store_key=content * 32,
-            source=source,
-            quiet_ms=0,
-            max_wait_ms=1000,
-        )
+            [
+                Received(
+                    facts=facts_of(**facts),
+                    sha256=content * 64,
+                    pixel_sha256=pixels * 64 if pixels else "",
+                    film_header_sha256=header * 64 if header else "",
+                    store_key=content * 32,
+                    source=source,
+                    quiet_ms=0,
+                    max_wait_ms=1000,
+                )
+            ],
+        )[0]
 
 
 def judged(film_version: int = FILM_VERSION) -> Any:
