@@ -21,9 +21,12 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.associate_pdu import RETURNED, read_proposal, titles_of
 from dicom_io.upper_layer.fragments import Fragments, ends_command
+from dicom_io.upper_layer.object_stream import ObjectStream
 from dicom_io.upper_layer.violation import AbortReason, Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dicom_io.upper_layer.bounds import AssociationState
     from dicom_io.upper_layer.transport import BoundedSocket
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES = 256 << 10
 #: Type and length of a PDU.
 _HEAD_BYTES = 6
+#: Length and context id of a presentation data value item.
+_ITEM_HEAD_BYTES = 5
 #: Largest of the other PDUs: release, abort and rejection have 4 bytes.
 _MAX_CONTROL_BYTES = 1024
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x01, 0x04, 0x05, 0x06, 0x07
@@ -71,6 +76,7 @@ class BoundedProvider(DULServiceProvider):
         self._run_loop_delay = 0
         self._bounded = assoc
         self.fragments = Fragments(assoc.bounds.limits.max_object_bytes)
+        self._stream = ObjectStream(assoc)
         #: Requests that arrived whole and are not yet answered.
         self.unanswered = 0
         #: Whether the peer closed the connection.
@@ -97,7 +103,9 @@ class BoundedProvider(DULServiceProvider):
 
     def idle_timer_expired(self) -> bool:
         """Whether the peer has been silent for too long, or the association open for too long."""
-        expired = super().idle_timer_expired() or time.monotonic() > self._bounded.end_at
+        # As long as an answer is due it is our turn.
+        is_silent = super().idle_timer_expired() and not self.unanswered
+        expired = is_silent or time.monotonic() > self._bounded.end_at
         if expired:
             self._bounded.record_violation(Reason.ASSOCIATION_TIMED_OUT)
         return expired
@@ -123,8 +131,16 @@ class BoundedProvider(DULServiceProvider):
         super().send_pdu(primitive)
         self.transport.wakeup.wake()
 
+    def run_reactor(self) -> None:
+        """Run the provider on its thread; an object that has not arrived whole is dropped at its end."""
+        try:
+            super().run_reactor()
+        finally:
+            self._stream.drop()
+
     def _send(self, pdu: Any) -> None:
         if isinstance(pdu, A_ABORT_RQ):
+            self._stream.drop()
             self._add_reason(pdu)
         elif isinstance(pdu, A_ASSOCIATE_AC):
             pdu = _AcceptancePdu(pdu, self._returned)
@@ -210,25 +226,43 @@ class BoundedProvider(DULServiceProvider):
             self._lose()
 
     def _end(self, violation: Violation) -> None:
+        self._stream.drop()
         self._broken_by = violation
         self._bounded.record_violation(violation.reason)
         # Evt19: invalid PDU; the state machine sends the A-ABORT.
         self.event_queue.put("Evt19")
 
     def _lose(self) -> None:
+        self._stream.drop()
         self.peer_left = True
         # Evt17: the connection is closed.
         self.event_queue.put("Evt17")
 
     def _receive(self) -> None:
+        """Read a PDU; of an object also those that have arrived behind it."""
+        self._receive_pdu()
+        while self._stream.is_open and not self.unanswered and self._is_data_buffered():
+            self._receive_pdu()
+        self._stream.flush()
+        if self.unanswered and self._stream.is_open:
+            self._answer(self._stream.finish(is_too_large=self.fragments.overrun))
+
+    def _is_data_buffered(self) -> bool:
+        """Whether a whole P-DATA-TF has been read ahead."""
+        buffered = self.transport.buffered
+        if len(buffered) < _HEAD_BYTES or buffered[0] != _P_DATA:
+            return False
+        return len(buffered) - _HEAD_BYTES >= int.from_bytes(buffered[2:_HEAD_BYTES])
+
+    def _receive_pdu(self) -> None:
         """Read a PDU (PS3.8 section 9.3.1)."""
-        header = self.transport.recv(_HEAD_BYTES)
+        header = self.transport.take(_HEAD_BYTES)
         if len(header) < _HEAD_BYTES:
             self._lose()
             return
         kind, length = struct.unpack(">BxL", header)
         self._check(kind, length)
-        body = self.transport.recv(length)
+        body = self.transport.take(length)
         if len(body) < length:
             self._lose()
         elif kind == _P_DATA:
@@ -236,7 +270,7 @@ class BoundedProvider(DULServiceProvider):
         elif kind == _ASSOCIATE_RQ:
             self._propose(bytes(body))
         else:
-            self._pass_on(kind, body)
+            self._pass_on(kind, bytes(body))
 
     def _check(self, kind: int, length: int) -> None:
         if not _ASSOCIATE_RQ <= kind <= _ABORT:
@@ -247,17 +281,30 @@ class BoundedProvider(DULServiceProvider):
         if length > limits.get(kind, _MAX_CONTROL_BYTES):
             raise Violation(Reason.PDU_TOO_LARGE, AbortReason.INVALID_PARAMETER)
 
-    def _collect(self, body: bytearray) -> None:
-        """Count a P-DATA-TF, and give the part of it that is kept to the state machine."""
-        taken = self.fragments.take(memoryview(body), self._bounded._accepted_cx)
-        budget, message = self._bounded.bounds.budget, self._bounded.dimse.message
-        if self.fragments.overrun and message is not None:
-            message.data_set = BytesIO()
+    def _collect(self, body: memoryview) -> None:
+        """Count a P-DATA-TF, and hand on the part of it that is kept: to the stream, the rest to the state machine."""
+        contexts = self._bounded._accepted_cx
+        taken = self.fragments.take(body, contexts)
+        budget = self._bounded.bounds.budget
+        others = self._stream.take(taken.items, self.fragments.command, contexts)
+        if self.fragments.overrun:
+            self._shed()
             budget.release(self._bounded)
         budget.take(self._bounded, sum(len(value) for _, value in taken.items))
         self.unanswered += taken.request
         self._release_if_idle()
-        self._put(DataPdu(taken.items), "Evt10")
+        if others:
+            self._put(DataPdu(others), "Evt10")
+
+    def _shed(self) -> None:
+        """Drop what was collected of an object over the limit."""
+        self._stream.shed()
+        if (message := self._bounded.dimse.message) is not None:
+            message.data_set = BytesIO()
+
+    def _answer(self, values: Iterable[bytes]) -> None:
+        for value in values:
+            self._send(ResponsePdu(value))
 
     def _propose(self, body: bytes) -> None:
         """Read an A-ASSOCIATE-RQ; the state machine is only told that it arrived."""
@@ -268,8 +315,9 @@ class BoundedProvider(DULServiceProvider):
         self.transport.end_at = association.end_at
         self._put(RequestPdu(association.proposal.max_length), "Evt6")
 
-    def _pass_on(self, kind: int, body: bytearray) -> None:
+    def _pass_on(self, kind: int, body: bytes) -> None:
         """Decode a PDU and give it to the state machine."""
+        self._stream.drop()
         try:
             pdu, event = self._decode_pdu(bytearray(struct.pack(">BxL", kind, len(body))) + body)
             # An error here ends the association; in the state machine it would end the thread.
@@ -313,6 +361,23 @@ class _AcceptancePdu:
         return head + body[: RETURNED.start] + self._returned + body[RETURNED.stop :]
 
 
+class ResponsePdu(P_DATA_TF):
+    """A P-DATA-TF PDU of a response, which is encoded already."""
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__()
+        self._value = value
+
+    @property
+    def ends_response(self) -> bool:
+        """Whether it is the last one of the response."""
+        return ends_command(self._value[_ITEM_HEAD_BYTES:])
+
+    def encode(self) -> bytes:
+        """Return the bytes of the PDU."""
+        return struct.pack(">BxL", _P_DATA, len(self._value)) + self._value
+
+
 class DataPdu:
     """A P-DATA-TF PDU as the state machine needs it; pynetdicom's own would copy the data five times."""
 
@@ -328,4 +393,6 @@ class DataPdu:
 
 def _answers(pdu: P_DATA_TF) -> bool:
     """Whether a PDU that we send ends a response; we send nothing else over an association that we accept."""
+    if isinstance(pdu, ResponsePdu):
+        return pdu.ends_response
     return ends_command(pdu.presentation_data_value_items[0].presentation_data_value or b"")
