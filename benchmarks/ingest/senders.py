@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.encaps import encapsulate
 
 from benchmarks.film import SMALL, drawn, write_film
 from dicom_io.header.part10 import read_preface

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dicom_io.reasons import Reason
     from dicom_io.upper_layer.association_limits import AssociationLimits
     from dicom_io.upper_layer.budget import Budget
+    from dicom_io.upper_layer.negotiation import Agreement
     from dicom_io.upper_layer.store_request import Reception, StoreRequest
 
 
@@ -75,6 +76,8 @@ class AssociationState(Association):
         self.titles = Titles()
         #: What the A-ASSOCIATE-RQ proposes; set before EVT_REQUESTED.
         self.proposal: Proposal
+        #: The answer to its presentation contexts; set before the A-ASSOCIATE-AC is sent.
+        self.agreement: Agreement
         #: Set when there may be work for the association's thread.
         self.news = threading.Event()
 

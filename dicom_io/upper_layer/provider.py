@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, P_DATA_TF
-from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.associate_pdu import RETURNED, read_proposal, titles_of
-from dicom_io.upper_layer.fragments import Fragments, ends_command
+from dicom_io.upper_layer.fragments import Fragments
 from dicom_io.upper_layer.object_stream import ObjectStream
+from dicom_io.upper_layer.pdus import AcceptancePdu, DataPdu, RequestPdu, ResponsePdu, ends_response
 from dicom_io.upper_layer.violation import AbortReason, Violation
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES = 256 << 10
 #: Type and length of a PDU.
 _HEAD_BYTES = 6
-#: Length and context id of a presentation data value item.
-_ITEM_HEAD_BYTES = 5
 #: Largest of the other PDUs: release, abort and rejection have 4 bytes.
 _MAX_CONTROL_BYTES = 1024
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x01, 0x04, 0x05, 0x06, 0x07
@@ -143,8 +141,8 @@ class BoundedProvider(DULServiceProvider):
             self._stream.drop()
             self._add_reason(pdu)
         elif isinstance(pdu, A_ASSOCIATE_AC):
-            pdu = _AcceptancePdu(pdu, self._returned)
-        elif isinstance(pdu, P_DATA_TF) and _answers(pdu):
+            pdu = AcceptancePdu(pdu, self._returned, self._bounded.agreement.items)
+        elif isinstance(pdu, P_DATA_TF) and ends_response(pdu):
             self.unanswered = max(0, self.unanswered - 1)
             self._release_if_idle()
         super()._send(pdu)
@@ -283,7 +281,7 @@ class BoundedProvider(DULServiceProvider):
 
     def _collect(self, body: memoryview) -> None:
         """Count a P-DATA-TF, and hand on the part of it that is kept: to the stream, the rest to the state machine."""
-        contexts = self._bounded._accepted_cx
+        contexts = self._bounded.agreement.accepted
         taken = self.fragments.take(body, contexts)
         budget = self._bounded.bounds.budget
         others = self._stream.take(taken.items, self.fragments.command, contexts)
@@ -330,69 +328,3 @@ class BoundedProvider(DULServiceProvider):
     def _put(self, pdu: Any, event: str) -> None:
         self.event_queue.put(event)
         self._recv_pdu.put(pdu)
-
-
-class RequestPdu:
-    """An A-ASSOCIATE-RQ PDU as the state machine needs it; the listener's door checks its content."""
-
-    protocol_version = 1
-
-    def __init__(self, max_length: int) -> None:
-        self._max_length = max_length
-
-    def to_primitive(self) -> A_ASSOCIATE:
-        """Return the primitive, which only holds the length that the peer accepts."""
-        primitive = A_ASSOCIATE()
-        primitive.maximum_length_received = self._max_length
-        return primitive
-
-
-class _AcceptancePdu:
-    """An A-ASSOCIATE-AC PDU that returns titles and reserved bytes unchanged (PS3.8 Table 9-17)."""
-
-    def __init__(self, pdu: A_ASSOCIATE_AC, returned: bytes) -> None:
-        self._pdu = pdu
-        self._returned = returned
-
-    def encode(self) -> bytes:
-        """Return the bytes of the PDU."""
-        encoded = self._pdu.encode()
-        head, body = encoded[:_HEAD_BYTES], encoded[_HEAD_BYTES:]
-        return head + body[: RETURNED.start] + self._returned + body[RETURNED.stop :]
-
-
-class ResponsePdu(P_DATA_TF):
-    """A P-DATA-TF PDU of a response, which is encoded already."""
-
-    def __init__(self, value: bytes) -> None:
-        super().__init__()
-        self._value = value
-
-    @property
-    def ends_response(self) -> bool:
-        """Whether it is the last one of the response."""
-        return ends_command(self._value[_ITEM_HEAD_BYTES:])
-
-    def encode(self) -> bytes:
-        """Return the bytes of the PDU."""
-        return struct.pack(">BxL", _P_DATA, len(self._value)) + self._value
-
-
-class DataPdu:
-    """A P-DATA-TF PDU as the state machine needs it; pynetdicom's own would copy the data five times."""
-
-    def __init__(self, items: list[tuple[int, memoryview]]) -> None:
-        self._items = items
-
-    def to_primitive(self) -> P_DATA:
-        """Return the primitive; its values are views of the bytes that were read."""
-        primitive = P_DATA()
-        primitive.presentation_data_value_list.extend(self._items)  # type: ignore[arg-type]
-        return primitive
-
-
-def _answers(pdu: P_DATA_TF) -> bool:
-    """Whether a PDU that we send ends a response; we send nothing else over an association that we accept."""
-    if isinstance(pdu, ResponsePdu):
-        return pdu.ends_response
-    return ends_command(pdu.presentation_data_value_items[0].presentation_data_value or b"")

@@ -12,7 +12,7 @@ from dicom_io.network.pynetdicom_setup import quiet_network_libraries
 from dicom_io.upper_layer.associate_pdu import read_proposal, readable_acceptance
 from dicom_io.upper_layer.fragments import Fragments
 from dicom_io.upper_layer.negotiation import answer_to
-from dicom_io.upper_layer.provider import DataPdu
+from dicom_io.upper_layer.pdus import DataPdu
 from dicom_io.upper_layer.violation import Violation
 from tests.support.wire import ASSOCIATE_AC, ASSOCIATE_RQ, P_DATA
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
-    from dicom_io.header.digests import Digests
+    from dicom_io.header.digests import Digests, ReceivedDigests
     from dicom_io.header.facts import Facts
     from dicom_io.inbox.store import Store
     from worker.settings import Settings
@@ -94,14 +94,16 @@ class Filing:
         arrived_ms: int | None = None,
         *,
         content: tuple[Facts, Digests] | None = None,
+        received: ReceivedDigests | None = None,
     ) -> Registration:
-        """File an object under ``key``; filing it again is harmless. Who has read ``source`` hands its content on.
+        """File an object under ``key``; filing it again is harmless.
 
+        Who has read ``source`` hands its content on, who has received it its digests.
         The second copy of known bytes is deleted only when the first one is really in the store; else it replaces it, also
         where a purge took the first one.
         """
         self._store.file(source, key)
-        facts, digests = content or read_object(source)
+        facts, digests = content or read_object(source, received)
         rejection = read_rejection(source) if facts.sop_class_uid == KEY_OBJECT_SELECTION else None
 
         def write(session: Session) -> Registration:

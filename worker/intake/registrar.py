@@ -227,7 +227,8 @@ class Registrar(Loop):
 
     def _file(self, filing: Filing, key: str) -> None:
         try:
-            entry = filing.file(self._spool.path(key), key, self._arrivals.arrived_ms(key))
+            received = self._spool.receipts.of(key)
+            entry = filing.file(self._spool.path(key), key, self._arrivals.arrived_ms(key), received=received)
         except SourceUnreadable:
             # Another registrar on the same spool was quicker.
             return

@@ -23,9 +23,9 @@ from tests.support.objects import CR, EXPLICIT_LE, Elements, Made, new_uid
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from dicom_io.inbox.draft import Draft
     from pathlib import Path
 
+    from dicom_io.inbox.draft import Draft
     from tests.support.peers import Peers
 
 pytest_plugins = ["tests.support.peers"]
