@@ -32,8 +32,9 @@ class Receiver:
         self._process = psutil.Process(pid)
 
     def cpu_s(self) -> float:
-        """CPU time so far, of the process and of its ended children."""
-        return sum(self._process.cpu_times()[:4])
+        """CPU time so far, of the process and of its children, ended ones too."""
+        children = self._process.children(recursive=True)
+        return sum(self._process.cpu_times()[:4]) + sum(sum(child.cpu_times()[:2]) for child in children)
 
     def objects(self) -> list[Path]:
         """The objects that it has stored."""

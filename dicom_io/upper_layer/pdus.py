@@ -45,7 +45,7 @@ class AcceptancePdu:
     def __init__(self, pdu: A_ASSOCIATE_AC, returned: bytes, contexts: bytes) -> None:
         self._pdu = pdu
         self._returned = returned
-        self._contexts = contexts
+        self._answers = contexts
 
     def encode(self) -> bytes:
         """Return the bytes of the PDU."""
@@ -53,7 +53,7 @@ class AcceptancePdu:
         head, body = encoded[:_HEAD_BYTES], encoded[_HEAD_BYTES:]
         # The application context comes first.
         begin = RETURNED.stop + 4 + int.from_bytes(body[RETURNED.stop + 2 : RETURNED.stop + 4])
-        body = body[: RETURNED.start] + self._returned + body[RETURNED.stop : begin] + self._contexts + body[begin:]
+        body = body[: RETURNED.start] + self._returned + body[RETURNED.stop : begin] + self._answers + body[begin:]
         return head[:2] + struct.pack(">L", len(body)) + body
 
 
