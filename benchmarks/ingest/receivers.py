@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +33,11 @@ class Receiver:
 
     def cpu_s(self) -> float:
         """CPU time so far, of the process and of its children, ended ones too."""
-        children = self._process.children(recursive=True)
-        return sum(self._process.cpu_times()[:4]) + sum(sum(child.cpu_times()[:2]) for child in children)
+        total = sum(self._process.cpu_times()[:4])
+        for child in self._process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                total += sum(child.cpu_times()[:2])
+        return total
 
     def objects(self) -> list[Path]:
         """The objects that it has stored."""

@@ -13,6 +13,7 @@ from dicom_io.errors import SpoolError
 from dicom_io.header.digests import RunningDigests
 from dicom_io.header.file_meta import encode_file_meta
 from dicom_io.inbox.beginning import BEGINNING_BYTES, Beginning, read_beginning
+from dicom_io.inbox.hashing import DigestsBehind
 from dicom_io.inbox.receive import ObjectRefused, ReceivedObject, check_identity, checked, refusal_of
 from dicom_io.inbox.status import StoreStatus
 
@@ -55,17 +56,24 @@ class StreamedObject:
         #: Whether `_head` has been examined, and whether more than that has arrived.
         self._is_open = self._has_more = False
         self._beginning: Beginning | None = None
-        self._digests: RunningDigests | None = None
+        self._digests: DigestsBehind | None = None
         self._draft: Draft | None = None
         #: Why nothing is written any more.
         self._refusal: ObjectRefused | None = None
 
-    def write(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Take the next bytes of the data set. A refusal is kept for `finish`; what follows it is dropped."""
+    def write(self, parts: Sequence[bytes | memoryview]) -> bool:
+        """Take the next bytes of the data set. A refusal is kept for `finish`; what follows it is dropped.
+
+        Returns
+        -------
+        bool
+            Whether the bytes are still being hashed: they must not change before the next call has returned.
+        """
         rest = parts if self._is_open else self._gather(parts)
         if rest:
             self._has_more = True
             self._store(rest)
+        return self._digests is not None and self._digests.is_behind
 
     def finish(self) -> ReceivedObject:
         """Make the object durable.
@@ -90,6 +98,8 @@ class StreamedObject:
         draft, self._draft = self._draft, None
         if draft:
             draft.discard()
+        if self._digests:
+            self._digests.wait()
 
     def _gather(self, parts: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
         """Collect the beginning; return what came after it."""
@@ -108,7 +118,7 @@ class StreamedObject:
         try:
             if beginning:
                 check_identity(beginning.identity, self._incoming)
-                self._digests = RunningDigests(beginning.pixels_at, beginning.pixels_length)
+                self._digests = DigestsBehind(RunningDigests(beginning.pixels_at, beginning.pixels_length))
             for bound in self._bounds:
                 bound.check()
             self._draft = self._spool.begin()
@@ -123,13 +133,11 @@ class StreamedObject:
         if self._draft is None:
             return
         try:
+            if self._digests:
+                self._digests.update(parts)
             self._draft.write(parts)
         except SpoolError as exc:
             self._refuse(exc)
-            return
-        if self._digests:
-            for part in parts:
-                self._digests.update(part)
 
     def _refuse(self, exc: SpoolError) -> None:
         self._refusal = refusal_of(exc, self._beginning.identity if self._beginning else None)

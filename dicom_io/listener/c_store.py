@@ -139,14 +139,15 @@ class StoreReception:
         self._object = service.streamed(session, request)
         self._has_crashed = False
 
-    def write(self, parts: Sequence[memoryview]) -> None:
-        """Take the next bytes."""
+    def write(self, parts: Sequence[memoryview]) -> bool:
+        """Take the next bytes; return whether they are still being hashed."""
         if self._has_crashed:
-            return
+            return False
         try:
-            self._object.write(parts)
+            return self._object.write(parts)
         except Exception as exc:  # noqa: BLE001 - the C-STORE handler
             self._crash(exc)
+            return False
 
     def finish(self, *, is_too_large: bool) -> tuple[int, str]:
         """Store the object and return status and error comment."""

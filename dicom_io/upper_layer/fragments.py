@@ -26,6 +26,9 @@ MAX_COMMAND_BYTES = 16384
 #: one ends the association.
 DRAINED_LIMITS = 2
 
+#: A P-DATA-TF up to its first fragment: type and length, then length, context and control header of the item.
+_DATA_HEAD = struct.Struct(">BxLLBB")
+_PDU_HEAD_BYTES, _P_DATA = 6, 0x04
 #: Bits of the message control header (PS3.8 annex E.2).
 COMMAND, LAST = 1, 2
 
@@ -99,6 +102,43 @@ class Fragments:
         if self.overrun:
             items = [(context_id, value if value[0] & COMMAND else value[:1]) for context_id, value in items]
         return Taken(items, ended and self._is_request)
+
+    def take_data(self, buffered: memoryview, context_id: int, longest: int) -> tuple[list[memoryview], int]:
+        """Take the PDUs at the beginning of `buffered` that are whole and hold nothing but one fragment of the data set.
+
+        This is `take` for the usual case, many PDUs at a time. Any other PDU, the first that would exceed a limit
+        included, is left to `take`.
+
+        Parameters
+        ----------
+        buffered : memoryview
+            What has arrived, from the beginning of a PDU.
+        context_id : int
+            The presentation context of the message.
+        longest : int
+            Largest length of a PDU.
+
+        Returns
+        -------
+        tuple of list and int
+            The fragments, as views, and the number of bytes of their PDUs.
+        """
+        parts: list[memoryview] = []
+        begin, size = 0, len(buffered)
+        while self._in_data and size - begin >= _DATA_HEAD.size:
+            kind, length, item_length, context, control = _DATA_HEAD.unpack_from(buffered, begin)
+            end = begin + _PDU_HEAD_BYTES + length
+            is_plain = kind == _P_DATA and item_length == length - 4 and context == context_id and not control & COMMAND
+            if not is_plain or end > size or length > longest or item_length < 2:
+                break
+            fragment = buffered[begin + _DATA_HEAD.size : end]
+            if self.data_bytes + len(fragment) > self.max_object_bytes:
+                break
+            self.data_bytes += len(fragment)
+            self._in_data = not control & LAST
+            parts.append(fragment)
+            begin = end
+        return parts, begin
 
     def _take_one(self, control: int, fragment: memoryview) -> bool:
         """Count a fragment; return whether it ends the message."""

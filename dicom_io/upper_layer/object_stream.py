@@ -14,7 +14,7 @@ from dicom_io.upper_layer.store_request import StoreRequest
 from dicom_io.upper_layer.violation import AbortReason, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pynetdicom.presentation import PresentationContext
 
@@ -44,6 +44,15 @@ class ObjectStream:
     def is_open(self) -> bool:
         """Whether an object is being received."""
         return self._reception is not None
+
+    @property
+    def context_id(self) -> int:
+        """The presentation context of the object; 0 without one."""
+        return self._request.context_id if self._request else 0
+
+    def extend(self, parts: Sequence[memoryview]) -> None:
+        """Take fragments of the object's data."""
+        self._parts.extend(parts)
 
     def take(
         self, items: Iterable[_Item], command: Command | None, contexts: Mapping[int, PresentationContext]
@@ -77,11 +86,10 @@ class ObjectStream:
                 raise Violation(Reason.PROTOCOL_ERROR, AbortReason.INVALID_PARAMETER)
         return others
 
-    def flush(self) -> None:
-        """Hand on what was taken, before the buffer is used again."""
+    def flush(self) -> bool:
+        """Hand on what was taken; return whether it must stay valid until the next call but one."""
         parts, self._parts = self._parts, []
-        if self._reception is not None and parts:
-            self._reception.write(parts)
+        return self._reception is not None and bool(parts) and self._reception.write(parts)
 
     def shed(self) -> None:
         """Drop what was received of an object that is too large; the rest is read, so that it can be answered."""

@@ -25,8 +25,6 @@ from dicom_io.upper_layer.pdus import AcceptancePdu, DataPdu, RequestPdu, Respon
 from dicom_io.upper_layer.violation import AbortReason, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dicom_io.upper_layer.bounds import AssociationState
     from dicom_io.upper_layer.transport import BoundedSocket
 
@@ -37,6 +35,7 @@ _HEAD_BYTES = 6
 #: Largest of the other PDUs: release, abort and rejection have 4 bytes.
 _MAX_CONTROL_BYTES = 1024
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x01, 0x04, 0x05, 0x06, 0x07
+_LONGEST = {_ASSOCIATE_RQ: MAX_REQUEST_BYTES}
 #: How long a thread waits for an event at most: timers can be late by that much.
 WAIT_S = 0.5
 #: How long a provider waits that may not read, because memory or an answer is missing.
@@ -237,20 +236,29 @@ class BoundedProvider(DULServiceProvider):
         self.event_queue.put("Evt17")
 
     def _receive(self) -> None:
-        """Read a PDU; of an object also those that have arrived behind it."""
-        self._receive_pdu()
-        while self._stream.is_open and not self.unanswered and self._is_data_buffered():
+        """Read a PDU; of an object all that have arrived."""
+        if not self._take_data():
             self._receive_pdu()
-        self._stream.flush()
+            self._take_data()
+        if self._stream.flush():
+            self.transport.flip()
         if self.unanswered and self._stream.is_open:
-            self._answer(self._stream.finish(is_too_large=self.fragments.overrun))
+            for value in self._stream.finish(is_too_large=self.fragments.overrun):
+                self._send(ResponsePdu(value))
 
-    def _is_data_buffered(self) -> bool:
-        """Whether a whole P-DATA-TF has been read ahead."""
-        buffered = self.transport.buffered
-        if len(buffered) < _HEAD_BYTES or buffered[0] != _P_DATA:
+    def _take_data(self) -> bool:
+        """Take what has arrived of an object's data; return whether that was any."""
+        if self.unanswered or not self._stream.is_open:
             return False
-        return len(buffered) - _HEAD_BYTES >= int.from_bytes(buffered[2:_HEAD_BYTES])
+        limits, context_id = self._bounded.bounds.limits, self._stream.context_id
+        parts, size = self.fragments.take_data(self.transport.buffered, context_id, limits.max_pdu)
+        if not parts:
+            return False
+        self.transport.skip(size)
+        self._stream.extend(parts)
+        self._bounded.bounds.budget.take(self._bounded, size)
+        self.unanswered += self.fragments.between_messages
+        return True
 
     def _receive_pdu(self) -> None:
         """Read a PDU (PS3.8 section 9.3.1)."""
@@ -275,8 +283,8 @@ class BoundedProvider(DULServiceProvider):
             raise Violation(Reason.PROTOCOL_ERROR, AbortReason.UNRECOGNISED_PDU)
         if kind != _ABORT and kind not in _EXPECTED.get(self.state_machine.current_state, ()):
             raise Violation(Reason.PROTOCOL_ERROR, AbortReason.UNEXPECTED_PDU)
-        limits = {_ASSOCIATE_RQ: MAX_REQUEST_BYTES, _P_DATA: self._bounded.bounds.limits.max_pdu}
-        if length > limits.get(kind, _MAX_CONTROL_BYTES):
+        longest = self._bounded.bounds.limits.max_pdu if kind == _P_DATA else _LONGEST.get(kind, _MAX_CONTROL_BYTES)
+        if length > longest:
             raise Violation(Reason.PDU_TOO_LARGE, AbortReason.INVALID_PARAMETER)
 
     def _collect(self, body: memoryview) -> None:
@@ -299,10 +307,6 @@ class BoundedProvider(DULServiceProvider):
         self._stream.shed()
         if (message := self._bounded.dimse.message) is not None:
             message.data_set = BytesIO()
-
-    def _answer(self, values: Iterable[bytes]) -> None:
-        for value in values:
-            self._send(ResponsePdu(value))
 
     def _propose(self, body: bytes) -> None:
         """Read an A-ASSOCIATE-RQ; the state machine is only told that it arrived."""

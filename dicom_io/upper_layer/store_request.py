@@ -88,8 +88,8 @@ class StoreRequest:
 class Reception(Protocol):
     """The data set of a C-STORE request on its way; the listener's. No method raises."""
 
-    def write(self, parts: Sequence[memoryview]) -> None:
-        """Take the next bytes, which are valid during the call."""
+    def write(self, parts: Sequence[memoryview]) -> bool:
+        """Take the next bytes; return whether they must stay valid until the next call of any method has ended."""
 
     def finish(self, *, is_too_large: bool) -> tuple[int, str]:
         """Return status and error comment of the response; with success the object is durable.

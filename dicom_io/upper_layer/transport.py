@@ -78,7 +78,8 @@ class BoundedSocket(AssociationSocket):
         self.end_at = float("inf")
         self._timeout_s: Final = timeout_s
         self._deadline = float("inf")
-        self._buffer: Final = memoryview(mmap.mmap(-1, max(BUFFER_BYTES, most_bytes)))
+        self._buffer = memoryview(mmap.mmap(-1, max(BUFFER_BYTES, most_bytes)))
+        self._spare: memoryview | None = None
         # What has arrived and is not yet taken is between these two.
         self._begin = self._end = 0
 
@@ -152,6 +153,18 @@ class BoundedSocket(AssociationSocket):
         begin = self._begin
         self._begin = min(begin + nr_bytes, self._end)
         return self._buffer[begin : self._begin]
+
+    def skip(self, nr_bytes: int) -> None:
+        """Take the first bytes of `buffered`."""
+        self._begin += nr_bytes
+
+    def flip(self) -> None:
+        """Read into another buffer from now on: what was taken stays valid until the next call but one of this."""
+        left, spare = self.buffered, self._spare
+        self._spare = self._buffer
+        self._buffer = memoryview(mmap.mmap(-1, len(self._buffer))) if spare is None else spare
+        self._buffer[: len(left)] = left
+        self._begin, self._end = 0, len(left)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Return a copy of what `take` returns."""
