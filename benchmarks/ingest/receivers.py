@@ -44,17 +44,17 @@ class Receiver:
         return [path for path in self.folder.iterdir() if path.is_file()]
 
     def clear(self) -> None:
-        """Remove what it has stored, and wait until the disk is idle."""
+        """Remove what it has stored."""
         for path in self.objects():
             path.unlink()
-        os.sync()
 
 
 @contextmanager
 def receivers(root: Path) -> Iterator[list[Receiver]]:
-    """storescp (durable, tuned) and Auscult, running."""
+    """storescp (durable, tuned), Auscult, and Auscult on pynetdicom's path, running."""
     with ExitStack() as stack:
-        yield [stack.enter_context(each(root)) for each in (storescp, auscult)]
+        made = storescp(root), auscult(root, "auscult"), auscult(root, "pynetdicom", "--collect")
+        yield [stack.enter_context(each) for each in made]
 
 
 @contextmanager
@@ -77,13 +77,13 @@ def storescp(root: Path) -> Iterator[Receiver]:
 
 
 @contextmanager
-def auscult(root: Path) -> Iterator[Receiver]:
+def auscult(root: Path, name: str, *options: str) -> Iterator[Receiver]:
     """Auscult's listener alone, without registrar and database."""
-    folder, port = root / "auscult", _free_port()
-    command = [sys.executable, "-m", "benchmarks.ingest.listener", str(folder), str(port)]
+    folder, port = root / name, _free_port()
+    command = [sys.executable, "-m", "benchmarks.ingest.listener", str(folder), str(port), *options]
     with _running(command, dict(os.environ)) as process:
         _wait_for(port)
-        yield Receiver("auscult", port, process.pid, folder / "new")
+        yield Receiver(name, port, process.pid, folder / "new")
 
 
 @contextmanager

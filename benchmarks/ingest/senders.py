@@ -11,10 +11,23 @@ import numpy as np
 from benchmarks.film import SMALL, drawn, write_film
 from dicom_io.header.part10 import read_preface
 from dicom_io.header.reader import read_facts
-from tests.support.wire import COMMAND, LAST, P_DATA, STORE_CONTEXT, Wire, item, pdu, request, store_command
+from dicom_io.network.connection import send_at_once
+from tests.support.wire import (
+    ASSOCIATE_AC,
+    COMMAND,
+    LAST,
+    P_DATA,
+    RELEASE_RQ,
+    STORE_CONTEXT,
+    Wire,
+    item,
+    pdu,
+    request,
+    store_command,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 #: Bytes of a P-DATA-TF, as tuned senders use.
@@ -32,9 +45,9 @@ class Template:
     sop_uid: str
     transfer_syntax_uid: str
 
-    def copies(self, count: int, first: int) -> list[tuple[bytes, bytes]]:
-        """So many objects as bytes of the wire: the PDUs that hold the UID, and the others, which all share."""
-        return [self._copy(number) for number in range(first, first + count)]
+    def copies(self, numbers: Iterable[int]) -> list[tuple[bytes, bytes]]:
+        """An object for each number as bytes of the wire: the PDUs that hold its UID, and the others, which all share."""
+        return [self._copy(number) for number in numbers]
 
     def request(self) -> bytes:
         """The A-ASSOCIATE-RQ that proposes it."""
@@ -84,17 +97,17 @@ def push(port: int, template: Template, objects: Sequence[tuple[bytes, bytes]], 
     def send(mine: Sequence[tuple[bytes, bytes]]) -> None:
         try:
             with Wire(port) as wire:
-                wire.socket.setsockopt(6, 1, 1)
+                send_at_once(wire.socket)
                 wire.send(template.request())
                 kind, _ = wire.receive()
-                if kind != 2:
+                if kind != ASSOCIATE_AC:
                     raise RuntimeError(f"PDU type {kind} and no association")
                 for first, rest in mine:
                     wire.socket.sendall(first)
                     wire.socket.sendall(rest)
                     if (status := wire.status()) != 0:
                         raise RuntimeError(f"status 0x{status:04X}")
-                wire.send(pdu(5))
+                wire.send(pdu(RELEASE_RQ))
                 wire.receive()
         except Exception as exc:  # noqa: BLE001 - handed to the caller
             failed.append(exc)
