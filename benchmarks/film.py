@@ -79,7 +79,7 @@ def compare() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "rounds": ROUNDS,
         "film_version": FILM_VERSION,
-        "machine": f"{os.cpu_count()} CPUs, {_processor()}, {platform.system()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} CPUs, {processor()}, {platform.system()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("numpy", "pillow", "imagecodecs", "pydicom", "keras")},
         "rows": rows,
         "stored_film": stored,
@@ -187,7 +187,8 @@ def _stored(film: Film, path: Path) -> dict[str, float]:
     return {**medians, "kilobytes": round(path.stat().st_size / 1000, 1)}
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

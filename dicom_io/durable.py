@@ -10,13 +10,13 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from dicom_io.errors import SpoolError, SpoolFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NO_MODES = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 #: Errors that mean "no room": device, quota, and the limit on a file's size.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Most parts that one call writes; Linux takes 1024.
+_MOST_PARTS = 1000
 
 
 def spool_error(exc: OSError) -> SpoolError:
@@ -166,13 +168,29 @@ def create_file(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
-@contextmanager
-def durable_file(target: Path, through: Path, create: Callable[[Path], int] = create_file) -> Iterator[int]:
-    """Write a file so that a reader sees all of it or nothing, and that it survives a power cut once this returns.
+def write_views(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
+    """Write all of `parts` in order, in few calls.
 
-    The order: create `through`, write (the body of the ``with``), fsync, rename to `target`, close, fsync of the folder
-    of `target`. After an error `through` is removed. The caller removes `target` where it must not stay: the error may
-    be that of the folder's fsync.
+    Raises
+    ------
+    OSError
+        As `write_all`.
+    """
+    for start in range(0, len(parts), _MOST_PARTS):
+        some = parts[start : start + _MOST_PARTS]
+        written = os.writev(descriptor, some)
+        for part in some:
+            if written < len(part):
+                write_all(descriptor, memoryview(part)[written:])
+            written = max(0, written - len(part))
+
+
+class DurableFile:
+    """A file that is being written: a reader sees all of it or nothing, and it survives a power cut once `commit` returns.
+
+    The order: create `through`, write to `descriptor`, fsync, rename to `target`, close, fsync of the folder of `target`.
+    After an error of `commit` nothing is left of `through`. The caller removes `target` where it must not stay: the
+    error may be that of the folder's fsync.
 
     Parameters
     ----------
@@ -182,6 +200,50 @@ def durable_file(target: Path, through: Path, create: Callable[[Path], int] = cr
         The temporary name, on the same file system.
     create : callable, optional
         Creates `through` and returns its descriptor.
+
+    Raises
+    ------
+    OSError
+        If `through` cannot be created.
+    """
+
+    def __init__(self, target: Path, through: Path, create: Callable[[Path], int] = create_file) -> None:
+        self._target = target
+        self._through = through
+        self.descriptor: Final = create(through)
+
+    def commit(self) -> None:
+        """Make the file durable under its name; raises OSError if that fails."""
+        try:
+            try:
+                os.fsync(self.descriptor)
+                # Renamed before it is closed: closing releases a lock that `create` may have taken.
+                self._through.rename(self._target)
+            finally:
+                os.close(self.descriptor)
+            fsync_folder(self._target.parent)
+        except BaseException:
+            self._remove()
+            raise
+
+    def discard(self) -> None:
+        """Remove what has been written."""
+        os.close(self.descriptor)
+        self._remove()
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            self._through.unlink(missing_ok=True)
+
+
+@contextmanager
+def durable_file(target: Path, through: Path, create: Callable[[Path], int] = create_file) -> Iterator[int]:
+    """Write a `DurableFile` in the body of the ``with``; an error there discards it.
+
+    Parameters
+    ----------
+    target, through, create
+        As `DurableFile`.
 
     Yields
     ------
@@ -193,20 +255,13 @@ def durable_file(target: Path, through: Path, create: Callable[[Path], int] = cr
     OSError
         If the file cannot be written.
     """
-    descriptor = create(through)
+    file = DurableFile(target, through, create)
     try:
-        try:
-            yield descriptor
-            os.fsync(descriptor)
-            # Renamed before it is closed: closing releases a lock that `create` may have taken.
-            through.rename(target)
-        finally:
-            os.close(descriptor)
-        fsync_folder(target.parent)
+        yield file.descriptor
     except BaseException:
-        with suppress(OSError):
-            through.unlink(missing_ok=True)
+        file.discard()
         raise
+    file.commit()
 
 
 def write_whole(target: Path, chunks: Iterable[bytes | memoryview], tmp: Path | None = None) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from pydicom import config
 
 _LIBRARY_LOGGERS = ("pydicom", "PIL", "imagecodecs", "tifffile")
+_NOTHING = logging.CRITICAL + 1
 # A warning is attributed to the caller named by its stack level, so the callers inside dicom_io are listed too.
 _WARNING_MODULES = r"(pydicom|dicom_io|PIL)(\..*)?"
 
@@ -26,7 +27,9 @@ def quiet_libraries() -> None:
     config.settings.reading_validation_mode = config.IGNORE
     for name in _LIBRARY_LOGGERS:
         library = logging.getLogger(name)
-        library.setLevel(logging.CRITICAL + 1)
+        # Each call of setLevel empties the caches of all loggers.
+        if library.level != _NOTHING:
+            library.setLevel(_NOTHING)
     # Not added twice: filterwarnings() would remove the filter for a moment, in which another thread may warn.
     if not any(_is_ours(entry) for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=_WARNING_MODULES)

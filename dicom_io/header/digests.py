@@ -93,16 +93,84 @@ def digests_at(fp: BinaryIO, pixels_at: int | None, pixels_length: int) -> Diges
     Digests
         Both hashes.
     """
-    whole, picture = hashlib.sha256(), hashlib.sha256()
-    at, left = fp.tell(), pixels_length if pixels_at is not None else 0
+    running = RunningDigests(None if pixels_at is None else pixels_at - fp.tell(), pixels_length)
     while chunk := fp.read(_HASH_STEP):
-        whole.update(chunk)
-        if pixels_at is not None and left and at + len(chunk) > pixels_at:
-            part = memoryview(chunk)[max(0, pixels_at - at) :][:left]
-            picture.update(part)
-            left -= len(part)
-        at += len(chunk)
-    return Digests(whole.hexdigest(), picture.hexdigest() if pixels_at is not None and pixels_length else "")
+        running.update(chunk)
+    found = running.result()
+    return Digests(found.dataset, found.pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedDigests:
+    """The digests of a data set that were computed while it was received, with the places that they are true for.
+
+    Attributes
+    ----------
+    dataset, pixels : str
+        As in `Digests`.
+    size : int
+        Length of the data set in bytes.
+    pixels_at : int or None
+        Where the value of the pixel data begins, in bytes from the start of the data set; None if it is deflated.
+    pixels_length : int
+        Its length as the header states it; ``sys.maxsize`` if it is encapsulated.
+    """
+
+    dataset: str
+    pixels: str
+    size: int
+    pixels_at: int | None
+    pixels_length: int
+
+    def of_file(self, size: int, offset: int, pixels_at: int | None, pixels_length: int) -> Digests | None:
+        """Return the digests for the file of the data set, None where they do not fit what its header says.
+
+        Parameters
+        ----------
+        size, offset : int
+            Length of the file, and where its data set begins.
+        pixels_at, pixels_length
+            As for `digests_at`.
+        """
+        at = None if pixels_at is None else pixels_at - offset
+        is_same_place = at == self.pixels_at and (at is None or pixels_length == self.pixels_length)
+        return Digests(self.dataset, self.pixels) if is_same_place and size - offset == self.size else None
+
+
+class RunningDigests:
+    """Computes `ReceivedDigests` while the bytes of a data set arrive; each byte is hashed when it is seen.
+
+    Parameters
+    ----------
+    pixels_at, pixels_length
+        As in `ReceivedDigests`.
+    """
+
+    def __init__(self, pixels_at: int | None, pixels_length: int) -> None:
+        self._whole, self._picture = hashlib.sha256(), hashlib.sha256()
+        self._size = 0
+        self._pixels_at, self._pixels_length = pixels_at, pixels_length
+        self._left = pixels_length if pixels_at is not None else 0
+
+    def update(self, part: bytes | memoryview) -> None:
+        """Hash the next bytes."""
+        self._whole.update(part)
+        if self._left and self._pixels_at is not None and self._size + len(part) > self._pixels_at:
+            picture = memoryview(part)[max(0, self._pixels_at - self._size) :][: self._left]
+            self._picture.update(picture)
+            self._left -= len(picture)
+        self._size += len(part)
+
+    def result(self) -> ReceivedDigests:
+        """Return the digests of what was hashed so far."""
+        has_pixels = self._pixels_at is not None and self._pixels_length
+        return ReceivedDigests(
+            self._whole.hexdigest(),
+            self._picture.hexdigest() if has_pixels else "",
+            self._size,
+            self._pixels_at,
+            self._pixels_length,
+        )
 
 
 #: Counts up when other elements are left out.

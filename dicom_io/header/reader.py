@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from dicom_io.header.digests import ReceivedDigests
+
 __all__ = ["facts_of", "identify", "read_facts", "read_object"]
 
 _NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 255
@@ -111,13 +113,15 @@ def read_facts(path: Path) -> Facts:
         return _read(fp)[0]
 
 
-def read_object(path: Path) -> tuple[Facts, Digests]:
+def read_object(path: Path, received: ReceivedDigests | None = None) -> tuple[Facts, Digests]:
     """Read the facts and the digests of a file, in one pass over it.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
+    received : ReceivedDigests, optional
+        Computed from these bytes when they were received; where they fit, only the header is read.
 
     Returns
     -------
@@ -131,8 +135,10 @@ def read_object(path: Path) -> tuple[Facts, Digests]:
     """
     with path.open("rb") as fp:
         facts, offset, pixels = _read(fp)
-        fp.seek(offset)
-        digests = digests_at(fp, pixels.at, pixels.length)
+        digests = received.of_file(path.stat().st_size, offset, pixels.at, pixels.length) if received else None
+        if digests is None:
+            fp.seek(offset)
+            digests = digests_at(fp, pixels.at, pixels.length)
         film_header = film_header_sha256(fp, offset, pixels.at, pixels.length)
         return facts, replace(digests, film_header=film_header)
 
@@ -204,7 +210,11 @@ def identify(data: bytes | memoryview, transfer_syntax_uid: str) -> Identity:
         missing.discard(tag)
         return done
 
-    ds = parse(io.BytesIO(data), transfer_syntax_uid, stop_when=stop, wanted=UID_TAGS)
+    return identity_of(parse(io.BytesIO(data), transfer_syntax_uid, stop_when=stop, wanted=UID_TAGS))
+
+
+def identity_of(ds: Dataset) -> Identity:
+    """Return the UIDs of a parsed data set, "" for each that is missing or invalid."""
     elements = Elements(ds)
     return Identity(
         study_uid=elements.uid(_STUDY_UID),

@@ -91,36 +91,49 @@ def receive(
     ObjectRefused
         With the status to answer with. Nothing of the object is kept.
     """
-    try:
-        left_out = data_set_offset(incoming.data, incoming.uids.transfer_syntax_uid)
-    except HeaderUnreadable as exc:
-        raise ObjectRefused(StoreStatus.HEADER_UNREADABLE) from exc
-    if left_out:
-        incoming = replace(incoming, data=incoming.data[left_out:])
-    identity = checked_identity(incoming)
+    incoming, identity, left_out = checked(incoming)
     try:
         for bound in bounds:
             bound.check()
         key = spool.put((encode_file_meta(incoming.uids, sender, ae_title), incoming.data))
-    except SpoolFull as exc:
-        raise ObjectRefused(StoreStatus.OUT_OF_RESOURCES, identity) from exc
     except SpoolError as exc:
-        raise ObjectRefused(StoreStatus.CANNOT_WRITE, identity) from exc
+        raise refusal_of(exc, identity) from exc
     return ReceivedObject(key, identity, left_out)
 
 
-def checked_identity(incoming: Incoming) -> Identity:
-    """Return the UIDs of an object, if it may be stored.
+def checked(incoming: Incoming) -> tuple[Incoming, Identity, int]:
+    """Check a whole object.
+
+    Returns
+    -------
+    tuple of Incoming, Identity and int
+        The object without what came before its data set, its UIDs, and the length of what came before.
 
     Raises
     ------
     ObjectRefused
         If the header cannot be parsed, a UID is missing or invalid, or command and data set name different objects.
     """
+    syntax = incoming.uids.transfer_syntax_uid
     try:
-        identity = identify(incoming.data, incoming.uids.transfer_syntax_uid)
+        left_out = data_set_offset(incoming.data, syntax)
+        if left_out:
+            incoming = replace(incoming, data=incoming.data[left_out:])
+        identity = identify(incoming.data, syntax)
     except HeaderUnreadable as exc:
         raise ObjectRefused(StoreStatus.HEADER_UNREADABLE) from exc
+    check_identity(identity, incoming)
+    return incoming, identity, left_out
+
+
+def check_identity(identity: Identity, incoming: Incoming) -> None:
+    """Check the UIDs of an object's header.
+
+    Raises
+    ------
+    ObjectRefused
+        If one is missing or invalid, or command and data set name different objects.
+    """
     checks = (
         (valid_uid(identity.study_uid), StoreStatus.INVALID_STUDY_UID),
         (valid_uid(identity.series_uid), StoreStatus.INVALID_SERIES_UID),
@@ -131,7 +144,12 @@ def checked_identity(incoming: Incoming) -> Identity:
     for passed, status in checks:
         if not passed:
             raise ObjectRefused(status, identity)
-    return identity
+
+
+def refusal_of(exc: SpoolError, identity: Identity | None) -> ObjectRefused:
+    """Return the refusal of an object that the inbox does not take."""
+    is_full = isinstance(exc, SpoolFull)
+    return ObjectRefused(StoreStatus.OUT_OF_RESOURCES if is_full else StoreStatus.CANNOT_WRITE, identity)
 
 
 def incoming_of(event: Event) -> Incoming:

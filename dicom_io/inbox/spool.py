@@ -13,21 +13,15 @@ import os
 import re
 import threading
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from dicom_io.durable import (
-    create_locked,
-    durable_file,
-    fsync_folder,
-    make_folder,
-    remove_abandoned,
-    spool_error,
-    write_all,
-)
+from dicom_io.durable import fsync_folder, make_folder, remove_abandoned, spool_error
 from dicom_io.errors import DicomIoError, SpoolError
+from dicom_io.inbox.draft import Draft
 from dicom_io.inbox.quarantine import NOTES, Note, Quarantine
+from dicom_io.inbox.receipts import Receipts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,6 +59,8 @@ class Spool:
 
     def __init__(self, root: Path, *, holds: bool = False) -> None:
         self.root = root
+        #: The digests of what this process has received.
+        self.receipts: Final = Receipts()
         self._holds = holds
         self._held: dict[str, int] = {}
         self._tmp, self._new, self._quarantine = root / "tmp", root / "new", root / "quarantine"
@@ -124,27 +120,34 @@ class Spool:
         SpoolError
             If the object cannot be written for any other reason.
         """
-        key = uuid4().hex
-        new = self._new / key
-        is_safe = False
+        draft = self.begin()
         try:
-            with durable_file(new, self._tmp / key, create_locked) as descriptor:
-                for chunk in chunks:
-                    write_all(descriptor, chunk)
-                stamp = self._next_ns()
-                os.utime(descriptor, ns=(stamp, stamp))
-                if self._holds:
-                    # A copy of the descriptor shares the lock and keeps it when the file is closed.
-                    self._held[key] = os.dup(descriptor)
-            is_safe = True
-        except OSError as exc:
-            raise spool_error(exc) from exc
-        finally:
-            if not is_safe:
-                self._let_go(key)
-                with suppress(OSError):
-                    new.unlink(missing_ok=True)
-        return key
+            for chunk in chunks:
+                draft.write((chunk,))
+        except BaseException:
+            draft.discard()
+            raise
+        self.commit(draft)
+        return draft.key
+
+    def begin(self) -> Draft:
+        """Begin an object that comes in pieces; it is in the inbox once `commit` returns.
+
+        Raises
+        ------
+        SpoolFull, SpoolError
+            As `put`.
+        """
+        key = uuid4().hex
+        return Draft(self._new / key, self._tmp / key, self._next_ns, self._hold if self._holds else None)
+
+    def commit(self, draft: Draft) -> None:
+        """Make an object durable; raises as `put`, and then nothing of it is left."""
+        try:
+            draft.commit()
+        except BaseException:
+            self._let_go(draft.key)
+            raise
 
     def put_file(self, path: Path) -> str:
         """Copy a file into the spool; the file itself is not moved or changed.
@@ -325,7 +328,12 @@ class Spool:
         except OSError as exc:
             raise spool_error(exc) from exc
 
+    def _hold(self, key: str, descriptor: int) -> None:
+        # A copy of the descriptor shares the lock and keeps it when the file is closed.
+        self._held[key] = os.dup(descriptor)
+
     def _let_go(self, key: str) -> None:
+        self.receipts.forget(key)
         descriptor = self._held.pop(key, None)
         if descriptor is not None:
             os.close(descriptor)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dicom_io.listener.options import ListenerOptions
     from dicom_io.reasons import Reason
     from dicom_io.upper_layer.bounds import AssociationState
+    from dicom_io.upper_layer.store_request import Reception, StoreRequest
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +170,10 @@ class Listener:
         """Record why an association ends (`Watcher`), unless the listener is stopping."""
         if not self._stopping.is_set():
             self._door.on_violation(association, reason)
+
+    def on_object(self, association: AssociationState, request: StoreRequest) -> Reception | None:
+        """Return what takes the data set of a C-STORE request (`Watcher`)."""
+        return self._storage.begin(association, request)
 
     def on_incomplete(self, association: AssociationState) -> Dataset:
         """Return the response to an incomplete request (`Watcher`)."""

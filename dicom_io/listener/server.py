@@ -14,6 +14,7 @@ from dicom_io.network.addresses import plain_address
 from dicom_io.network.connection import Connection
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.association import BoundedAssociation
+from dicom_io.upper_layer.provider import MAX_REQUEST_BYTES
 from dicom_io.upper_layer.transport import BoundedSocket
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class ConnectionHandler(RequestHandler):
         # pynetdicom finds a server's associations by this part of their name.
         assoc.name = f"AcceptorThread@{datetime.now(UTC):%Y%m%d%H%M%S}"
         timeout_s = min(bounds.limits.pdu_timeout_s, bounds.limits.network_timeout_s)
-        assoc.set_socket(BoundedSocket(assoc, self.request, timeout_s))
+        longest = max(bounds.limits.max_pdu, MAX_REQUEST_BYTES)
+        assoc.set_socket(BoundedSocket(assoc, self.request, timeout_s, longest))
         assoc.acceptor.maximum_length = self.ae.maximum_pdu_size
         assoc.acceptor.ae_title = server.ae_title
         assoc.acceptor.address_info = self.local

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydicom.uid import ImplicitVRLittleEndian
@@ -35,6 +36,8 @@ _MAX_LENGTH, _CLASS_UID, _ROLE, _VERSION_NAME, _USER_IDENTITY = 0x51, 0x52, 0x54
 #: Results of a presentation context (PS3.8 Table 9-18).
 _RESULTS, _REFUSED_BY_PROVIDER = range(5), 2
 _PADDING = b" \0"
+#: Longer requests are read anew each time.
+_MAX_REMEMBERED_BYTES = 1 << 15
 
 _Items = list[tuple[int, bytes]]
 
@@ -101,18 +104,24 @@ def read_proposal(body: bytes) -> Proposal:
     Violation
         If it is too short, or an item does not fit in what holds it.
     """
-    items = _items_of(body)
+    if len(body) < _FIXED_BYTES:
+        raise _broken()
+    items = body[_FIXED_BYTES:]
+    read = _proposed_by if len(items) <= _MAX_REMEMBERED_BYTES else _proposed_by.__wrapped__
+    contexts, max_length, asks_for_user = read(items)
+    return Proposal(bool(body[1] & 1), contexts, max_length, asks_for_user)
+
+
+@lru_cache(maxsize=64)
+def _proposed_by(encoded: bytes) -> tuple[tuple[ProposedContext, ...], int, bool]:
+    """What the items of a request say; most peers say the same each time."""
+    items = list(_items(encoded))
     user = _user_items(items)
     contexts: dict[int, ProposedContext] = {}
     for kind, value in items:
         if kind == _PROPOSED and value:
             contexts[value[0]] = _proposed(value)
-    return Proposal(
-        is_our_version=bool(body[1] & 1),
-        contexts=tuple(contexts.values()),
-        max_length=_max_length(user),
-        asks_for_user=any(kind == _USER_IDENTITY for kind, _ in user),
-    )
+    return tuple(contexts.values()), _max_length(user), any(kind == _USER_IDENTITY for kind, _ in user)
 
 
 def readable_acceptance(body: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pynetdicom import evt
 from pynetdicom.acse import ACSE
@@ -19,7 +19,7 @@ from dicom_io.network.addresses import is_ae_title
 from dicom_io.network.connection import certificate_of
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.bounds import AssociationState
-from dicom_io.upper_layer.negotiation import answer_to, storage_services
+from dicom_io.upper_layer.negotiation import agreement_on
 from dicom_io.upper_layer.provider import WAIT_S, BoundedProvider
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class BoundedAssociation(AssociationState):
 
 
 class Negotiator(ACSE):
-    """Accepts the association that the door has admitted, with the presentation contexts of `answer_to`."""
+    """Accepts the association that the door has admitted, with the presentation contexts of `agreement_on`."""
 
     _assoc: BoundedAssociation
 
@@ -114,12 +114,12 @@ class Negotiator(ACSE):
         if is_ae_title(calling):
             association.requestor.ae_title = calling
         is_committing = association.bounds.limits.storage_commitment
-        answers = answer_to(association.proposal.contexts, storage_commitment=is_committing)
-        accepted = [context for context in answers if context.result == 0]
-        association._accepted_cx = {cast("int", context.context_id): context for context in accepted}
-        association._rejected_cx = [context for context in answers if context.result]
-        association.acceptor._common_ext = storage_services(accepted)
+        agreement = agreement_on(association.proposal.contexts, storage_commitment=is_committing)
+        association.agreement = agreement
+        association.acceptor._common_ext = agreement.services
+        # Without contexts: their items are encoded already, and the provider adds them.
         self.send_accept()
+        association._accepted_cx, association._rejected_cx = dict(agreement.accepted), agreement.rejected
         association.is_established = True
         evt.trigger(association, evt.EVT_ESTABLISHED, {})
 

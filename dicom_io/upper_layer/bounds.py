@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dicom_io.reasons import Reason
     from dicom_io.upper_layer.association_limits import AssociationLimits
     from dicom_io.upper_layer.budget import Budget
+    from dicom_io.upper_layer.negotiation import Agreement
+    from dicom_io.upper_layer.store_request import Reception, StoreRequest
 
 
 class Watcher(Protocol):
@@ -31,6 +33,9 @@ class Watcher(Protocol):
 
     def on_violation(self, association: AssociationState, reason: Reason) -> None:
         """Record that an association ends for `reason`, or that its connection never became an association."""
+
+    def on_object(self, association: AssociationState, request: StoreRequest) -> Reception | None:
+        """Return what takes the data set of a C-STORE request; None if it is to be collected in memory."""
 
     def on_incomplete(self, association: AssociationState) -> Dataset:
         """Return the elements of the response to a C-STORE request without SOP class or instance."""
@@ -71,6 +76,8 @@ class AssociationState(Association):
         self.titles = Titles()
         #: What the A-ASSOCIATE-RQ proposes; set before EVT_REQUESTED.
         self.proposal: Proposal
+        #: The answer to its presentation contexts; set before the A-ASSOCIATE-AC is sent.
+        self.agreement: Agreement
         #: Set when there may be work for the association's thread.
         self.news = threading.Event()
 

@@ -38,11 +38,14 @@ class Command:
     encoded : bytes
         The elements that are used, Implicit VR Little Endian. Priority is always MEDIUM: it is mandatory, and nothing
         here uses it.
+    elements : dict of int to bytes
+        The values of these elements.
     """
 
     is_request: bool
     has_data_set: bool
     encoded: bytes
+    elements: dict[int, bytes]
 
 
 def read_command(data: bytes) -> Command:
@@ -71,7 +74,7 @@ def read_command(data: bytes) -> Command:
     encoded = b"".join(
         struct.pack("<HHL", 0, number, len(usable[number])) + usable[number] for number in sorted(usable)
     )
-    return Command(is_request, data_set_type != _NO_DATA_SET, encoded)
+    return Command(is_request, data_set_type != _NO_DATA_SET, encoded, usable)
 
 
 def _elements(data: bytes) -> dict[int, bytes]:

@@ -7,6 +7,9 @@ the first transfer syntax proposed, decodable or not. Both fail on a context wit
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from pydicom.uid import UID, ImplicitVRLittleEndian
@@ -18,7 +21,7 @@ from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ign
 from dicom_io.header.elements import valid_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from dicom_io.upper_layer.associate_pdu import ProposedContext
 
@@ -52,9 +55,42 @@ PREFERRED_TRANSFER_SYNTAXES = (
 _RANK = {uid: rank for rank, uid in enumerate(PREFERRED_TRANSFER_SYNTAXES)}
 #: Results of a presentation context (PS3.8 Table 9-18).
 _ACCEPTED, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 0, 3, 4
+_RESULT_ITEM, _TRANSFER_SYNTAX_ITEM = 0x21, 0x40
 _OTHER_SERVICES = (Verification, STORAGE_COMMITMENT_UID)
 # Services with "Storage" in their name that do not store objects by C-STORE.
 _NOT_STORAGE = ("Storage Commitment", "Storage Management", "Media Storage")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The answer to the presentation contexts of an association; associations with equal proposals share it.
+
+    Attributes
+    ----------
+    accepted : mapping of int to PresentationContext
+        The accepted contexts by their ids.
+    rejected : list of PresentationContext
+        The others.
+    services : mapping of UID to SOPClassCommonExtendedNegotiation
+        Of the accepted contexts, as `storage_services` returns them.
+    items : bytes
+        All of them as items of an A-ASSOCIATE-AC (PS3.8 Table 9-18).
+    """
+
+    accepted: Mapping[int, PresentationContext]
+    rejected: list[PresentationContext]
+    services: dict[UID, SOPClassCommonExtendedNegotiation]
+    items: bytes
+
+
+@lru_cache(maxsize=64)
+def agreement_on(proposed: tuple[ProposedContext, ...], *, storage_commitment: bool = False) -> Agreement:
+    """Answer the presentation contexts of an association; as `answer_to`, whose work is done once for equal proposals."""
+    answers = answer_to(proposed, storage_commitment=storage_commitment)
+    accepted = {cast("int", one.context_id): one for one in answers if one.result == _ACCEPTED}
+    rejected = [one for one in answers if one.result != _ACCEPTED]
+    in_order = [accepted[number] for number in sorted(accepted)] + rejected
+    return Agreement(accepted, rejected, storage_services(accepted.values()), b"".join(map(_encoded, in_order)))
 
 
 def is_storage(sop_class_uid: str) -> bool:
@@ -132,6 +168,13 @@ def _answer(proposed: ProposedContext, other_services: Collection[str]) -> Prese
         context.result = _NO_ABSTRACT_SYNTAX
     context._as_scu, context._as_scp = False, context.result == _ACCEPTED
     return context
+
+
+def _encoded(answer: PresentationContext) -> bytes:
+    syntax = str(answer.transfer_syntax[0]).encode("ascii")
+    head = struct.pack(">BxBx", cast("int", answer.context_id), cast("int", answer.result))
+    value = head + struct.pack(">BxH", _TRANSFER_SYNTAX_ITEM, len(syntax)) + syntax
+    return struct.pack(">BxH", _RESULT_ITEM, len(value)) + value
 
 
 def _storage_service(sop_class_uid: str) -> SOPClassCommonExtendedNegotiation:

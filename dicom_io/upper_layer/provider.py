@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, P_DATA_TF
-from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.associate_pdu import RETURNED, read_proposal, titles_of
-from dicom_io.upper_layer.fragments import Fragments, ends_command
+from dicom_io.upper_layer.fragments import Fragments
+from dicom_io.upper_layer.object_stream import ObjectStream
+from dicom_io.upper_layer.pdus import AcceptancePdu, DataPdu, RequestPdu, ResponsePdu, ends_response
 from dicom_io.upper_layer.violation import AbortReason, Violation
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _HEAD_BYTES = 6
 #: Largest of the other PDUs: release, abort and rejection have 4 bytes.
 _MAX_CONTROL_BYTES = 1024
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x01, 0x04, 0x05, 0x06, 0x07
+_LONGEST = {_ASSOCIATE_RQ: MAX_REQUEST_BYTES}
 #: How long a thread waits for an event at most: timers can be late by that much.
 WAIT_S = 0.5
 #: How long a provider waits that may not read, because memory or an answer is missing.
@@ -71,6 +73,7 @@ class BoundedProvider(DULServiceProvider):
         self._run_loop_delay = 0
         self._bounded = assoc
         self.fragments = Fragments(assoc.bounds.limits.max_object_bytes)
+        self._stream = ObjectStream(assoc)
         #: Requests that arrived whole and are not yet answered.
         self.unanswered = 0
         #: Whether the peer closed the connection.
@@ -97,7 +100,9 @@ class BoundedProvider(DULServiceProvider):
 
     def idle_timer_expired(self) -> bool:
         """Whether the peer has been silent for too long, or the association open for too long."""
-        expired = super().idle_timer_expired() or time.monotonic() > self._bounded.end_at
+        # As long as an answer is due it is our turn.
+        is_silent = super().idle_timer_expired() and not self.unanswered
+        expired = is_silent or time.monotonic() > self._bounded.end_at
         if expired:
             self._bounded.record_violation(Reason.ASSOCIATION_TIMED_OUT)
         return expired
@@ -123,12 +128,20 @@ class BoundedProvider(DULServiceProvider):
         super().send_pdu(primitive)
         self.transport.wakeup.wake()
 
+    def run_reactor(self) -> None:
+        """Run the provider on its thread; an object that has not arrived whole is dropped at its end."""
+        try:
+            super().run_reactor()
+        finally:
+            self._stream.drop()
+
     def _send(self, pdu: Any) -> None:
         if isinstance(pdu, A_ABORT_RQ):
+            self._stream.drop()
             self._add_reason(pdu)
         elif isinstance(pdu, A_ASSOCIATE_AC):
-            pdu = _AcceptancePdu(pdu, self._returned)
-        elif isinstance(pdu, P_DATA_TF) and _answers(pdu):
+            pdu = AcceptancePdu(pdu, self._returned, self._bounded.agreement.items)
+        elif isinstance(pdu, P_DATA_TF) and ends_response(pdu):
             self.unanswered = max(0, self.unanswered - 1)
             self._release_if_idle()
         super()._send(pdu)
@@ -210,25 +223,52 @@ class BoundedProvider(DULServiceProvider):
             self._lose()
 
     def _end(self, violation: Violation) -> None:
+        self._stream.drop()
         self._broken_by = violation
         self._bounded.record_violation(violation.reason)
         # Evt19: invalid PDU; the state machine sends the A-ABORT.
         self.event_queue.put("Evt19")
 
     def _lose(self) -> None:
+        self._stream.drop()
         self.peer_left = True
         # Evt17: the connection is closed.
         self.event_queue.put("Evt17")
 
     def _receive(self) -> None:
+        """Read a PDU; of an object all that have arrived."""
+        if not self._take_data():
+            self._receive_pdu()
+            self._take_data()
+        if self._stream.flush():
+            self.transport.flip()
+        if self.unanswered and self._stream.is_open:
+            for value in self._stream.finish(is_too_large=self.fragments.overrun):
+                self._send(ResponsePdu(value))
+
+    def _take_data(self) -> bool:
+        """Take what has arrived of an object's data; return whether that was any."""
+        if self.unanswered or not self._stream.is_open:
+            return False
+        limits, context_id = self._bounded.bounds.limits, self._stream.context_id
+        parts, size = self.fragments.take_data(self.transport.buffered, context_id, limits.max_pdu)
+        if not parts:
+            return False
+        self.transport.skip(size)
+        self._stream.extend(parts)
+        self._bounded.bounds.budget.take(self._bounded, size)
+        self.unanswered += self.fragments.between_messages
+        return True
+
+    def _receive_pdu(self) -> None:
         """Read a PDU (PS3.8 section 9.3.1)."""
-        header = self.transport.recv(_HEAD_BYTES)
+        header = self.transport.take(_HEAD_BYTES)
         if len(header) < _HEAD_BYTES:
             self._lose()
             return
         kind, length = struct.unpack(">BxL", header)
         self._check(kind, length)
-        body = self.transport.recv(length)
+        body = self.transport.take(length)
         if len(body) < length:
             self._lose()
         elif kind == _P_DATA:
@@ -236,28 +276,37 @@ class BoundedProvider(DULServiceProvider):
         elif kind == _ASSOCIATE_RQ:
             self._propose(bytes(body))
         else:
-            self._pass_on(kind, body)
+            self._pass_on(kind, bytes(body))
 
     def _check(self, kind: int, length: int) -> None:
         if not _ASSOCIATE_RQ <= kind <= _ABORT:
             raise Violation(Reason.PROTOCOL_ERROR, AbortReason.UNRECOGNISED_PDU)
         if kind != _ABORT and kind not in _EXPECTED.get(self.state_machine.current_state, ()):
             raise Violation(Reason.PROTOCOL_ERROR, AbortReason.UNEXPECTED_PDU)
-        limits = {_ASSOCIATE_RQ: MAX_REQUEST_BYTES, _P_DATA: self._bounded.bounds.limits.max_pdu}
-        if length > limits.get(kind, _MAX_CONTROL_BYTES):
+        longest = self._bounded.bounds.limits.max_pdu if kind == _P_DATA else _LONGEST.get(kind, _MAX_CONTROL_BYTES)
+        if length > longest:
             raise Violation(Reason.PDU_TOO_LARGE, AbortReason.INVALID_PARAMETER)
 
-    def _collect(self, body: bytearray) -> None:
-        """Count a P-DATA-TF, and give the part of it that is kept to the state machine."""
-        taken = self.fragments.take(memoryview(body), self._bounded._accepted_cx)
-        budget, message = self._bounded.bounds.budget, self._bounded.dimse.message
-        if self.fragments.overrun and message is not None:
-            message.data_set = BytesIO()
+    def _collect(self, body: memoryview) -> None:
+        """Count a P-DATA-TF, and hand on the part of it that is kept: to the stream, the rest to the state machine."""
+        contexts = self._bounded.agreement.accepted
+        taken = self.fragments.take(body, contexts)
+        budget = self._bounded.bounds.budget
+        others = self._stream.take(taken.items, self.fragments.command, contexts)
+        if self.fragments.overrun:
+            self._shed()
             budget.release(self._bounded)
         budget.take(self._bounded, sum(len(value) for _, value in taken.items))
         self.unanswered += taken.request
         self._release_if_idle()
-        self._put(DataPdu(taken.items), "Evt10")
+        if others:
+            self._put(DataPdu(others), "Evt10")
+
+    def _shed(self) -> None:
+        """Drop what was collected of an object over the limit."""
+        self._stream.shed()
+        if (message := self._bounded.dimse.message) is not None:
+            message.data_set = BytesIO()
 
     def _propose(self, body: bytes) -> None:
         """Read an A-ASSOCIATE-RQ; the state machine is only told that it arrived."""
@@ -268,8 +317,9 @@ class BoundedProvider(DULServiceProvider):
         self.transport.end_at = association.end_at
         self._put(RequestPdu(association.proposal.max_length), "Evt6")
 
-    def _pass_on(self, kind: int, body: bytearray) -> None:
+    def _pass_on(self, kind: int, body: bytes) -> None:
         """Decode a PDU and give it to the state machine."""
+        self._stream.drop()
         try:
             pdu, event = self._decode_pdu(bytearray(struct.pack(">BxL", kind, len(body))) + body)
             # An error here ends the association; in the state machine it would end the thread.
@@ -282,50 +332,3 @@ class BoundedProvider(DULServiceProvider):
     def _put(self, pdu: Any, event: str) -> None:
         self.event_queue.put(event)
         self._recv_pdu.put(pdu)
-
-
-class RequestPdu:
-    """An A-ASSOCIATE-RQ PDU as the state machine needs it; the listener's door checks its content."""
-
-    protocol_version = 1
-
-    def __init__(self, max_length: int) -> None:
-        self._max_length = max_length
-
-    def to_primitive(self) -> A_ASSOCIATE:
-        """Return the primitive, which only holds the length that the peer accepts."""
-        primitive = A_ASSOCIATE()
-        primitive.maximum_length_received = self._max_length
-        return primitive
-
-
-class _AcceptancePdu:
-    """An A-ASSOCIATE-AC PDU that returns titles and reserved bytes unchanged (PS3.8 Table 9-17)."""
-
-    def __init__(self, pdu: A_ASSOCIATE_AC, returned: bytes) -> None:
-        self._pdu = pdu
-        self._returned = returned
-
-    def encode(self) -> bytes:
-        """Return the bytes of the PDU."""
-        encoded = self._pdu.encode()
-        head, body = encoded[:_HEAD_BYTES], encoded[_HEAD_BYTES:]
-        return head + body[: RETURNED.start] + self._returned + body[RETURNED.stop :]
-
-
-class DataPdu:
-    """A P-DATA-TF PDU as the state machine needs it; pynetdicom's own would copy the data five times."""
-
-    def __init__(self, items: list[tuple[int, memoryview]]) -> None:
-        self._items = items
-
-    def to_primitive(self) -> P_DATA:
-        """Return the primitive; its values are views of the bytes that were read."""
-        primitive = P_DATA()
-        primitive.presentation_data_value_list.extend(self._items)  # type: ignore[arg-type]
-        return primitive
-
-
-def _answers(pdu: P_DATA_TF) -> bool:
-    """Whether a PDU that we send ends a response; we send nothing else over an association that we accept."""
-    return ends_command(pdu.presentation_data_value_items[0].presentation_data_value or b"")

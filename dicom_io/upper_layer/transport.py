@@ -5,6 +5,7 @@ pynetdicom's own socket can block for ever inside a PDU and is polled a thousand
 
 from __future__ import annotations
 
+import mmap
 import select
 import socket
 import ssl
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from pynetdicom.association import Association
 
-_HEADER_BYTES = 6
+#: What is read ahead at most; the pages of the buffer take memory once they are used.
+BUFFER_BYTES = 1 << 19
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -64,9 +66,11 @@ class BoundedSocket(AssociationSocket):
         The accepted connection; made non-blocking.
     timeout_s : float
         Time in which a PDU must be received or sent, counted from its first byte, in seconds.
+    most_bytes : int
+        Most bytes that `take` is asked for.
     """
 
-    def __init__(self, assoc: Association, connection: socket.socket, timeout_s: float) -> None:
+    def __init__(self, assoc: Association, connection: socket.socket, timeout_s: float, most_bytes: int = 0) -> None:
         super().__init__(assoc, client_socket=connection)
         connection.settimeout(0)
         self.wakeup: Final = Wakeup()
@@ -74,7 +78,10 @@ class BoundedSocket(AssociationSocket):
         self.end_at = float("inf")
         self._timeout_s: Final = timeout_s
         self._deadline = float("inf")
-        self._head = bytearray()
+        self._buffer = memoryview(mmap.mmap(-1, max(BUFFER_BYTES, most_bytes)))
+        self._spare: memoryview | None = None
+        # What has arrived and is not yet taken is between these two.
+        self._begin = self._end = 0
 
     def secure(self, context: ssl.SSLContext, timeout_s: float) -> None:
         """Do the TLS handshake.
@@ -100,26 +107,32 @@ class BoundedSocket(AssociationSocket):
         connection = self.socket
         if connection is None:
             return False
-        if self._head or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
+        if self.buffered or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
             return True
         return self._poll(select.POLLIN, 0)
 
+    @property
+    def buffered(self) -> memoryview:
+        """What has arrived and is not yet taken, as far as it was read; valid until the next call that reads."""
+        return self._buffer[self._begin : self._end]
+
     def arrived(self) -> bool:
-        """Whether a PDU has begun or the connection has ended; starts the deadline of the following `recv`."""
-        if self._head:
-            return True
+        """Whether a PDU has begun or the connection has ended; starts the deadline of the following `take`."""
         self._deadline = min(time.monotonic() + self._timeout_s, self.end_at)
+        if self._begin < self._end:
+            return True
+        self._begin = self._end = 0
         try:
-            self._head += self._connection.recv(_HEADER_BYTES)
+            self._end = self._read(self._connection, self._buffer)
         except _NOTHING_YET:
             return False
         except OSError:
-            # The connection was reset; `recv` reports it again.
+            # The connection was reset; `take` reports it again.
             return True
         return True
 
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Return `nr_bytes`, or fewer if the connection has ended.
+    def take(self, nr_bytes: int) -> memoryview:
+        """Return `nr_bytes`, or fewer if the connection has ended; valid until the next call that reads.
 
         Raises
         ------
@@ -128,17 +141,49 @@ class BoundedSocket(AssociationSocket):
         OSError
             If the connection is lost.
         """
-        head = self._head[:nr_bytes]
-        del self._head[:nr_bytes]
-        data, filled = bytearray(nr_bytes), len(head)
-        data[:filled] = head
-        with memoryview(data) as view:
-            while filled < nr_bytes:
-                some = self._retry(self._connection.recv_into, view[filled:], wanted=select.POLLIN)
-                if not some:
-                    break
-                filled += some
-        return data[:filled] if filled < nr_bytes else data
+        if self._begin + nr_bytes > len(self._buffer):
+            left = self._end - self._begin
+            self._buffer[:left] = self._buffer[self._begin : self._end]
+            self._begin, self._end = 0, left
+        while self._end - self._begin < nr_bytes:
+            some = self._retry(self._read, self._connection, self._buffer[self._end :], wanted=select.POLLIN)
+            if not some:
+                break
+            self._end += some
+        begin = self._begin
+        self._begin = min(begin + nr_bytes, self._end)
+        return self._buffer[begin : self._begin]
+
+    def skip(self, nr_bytes: int) -> None:
+        """Take the first bytes of `buffered`."""
+        self._begin += nr_bytes
+
+    def flip(self) -> None:
+        """Read into another buffer from now on: what was taken stays valid until the next call but one of this."""
+        left, spare = self.buffered, self._spare
+        self._spare = self._buffer
+        self._buffer = memoryview(mmap.mmap(-1, len(self._buffer))) if spare is None else spare
+        self._buffer[: len(left)] = left
+        self._begin, self._end = 0, len(left)
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Return a copy of what `take` returns."""
+        return bytearray(self.take(nr_bytes))
+
+    @staticmethod
+    def _read(connection: socket.socket, buffer: memoryview) -> int:
+        """Read what has arrived; TLS gives one record of 16 KiB at a time."""
+        filled = connection.recv_into(buffer)
+        while isinstance(connection, ssl.SSLSocket) and 0 < filled < len(buffer):
+            try:
+                some = connection.recv_into(buffer[filled:])
+            except OSError:
+                # Nothing yet, or an end that the next call reports again.
+                break
+            if not some:
+                break
+            filled += some
+        return filled
 
     def send(self, bytestream: bytes) -> None:
         """Send all of `bytestream` by the deadline; otherwise the connection counts as closed (Evt17)."""
@@ -152,7 +197,7 @@ class BoundedSocket(AssociationSocket):
 
     def discard(self) -> bool:
         """Drop the bytes that have arrived; return whether the connection has ended."""
-        self._head.clear()
+        self._begin = self._end
         try:
             return not self._connection.recv(1 << 16)
         except _NOTHING_YET:
@@ -184,7 +229,7 @@ class BoundedSocket(AssociationSocket):
             raise ConnectionAbortedError
         return self.socket
 
-    def _retry(self, call: Callable[..., int | None], *arguments: memoryview, wanted: int) -> int:
+    def _retry(self, call: Callable[..., int | None], *arguments: object, wanted: int) -> int:
         """Repeat a call until it succeeds; between calls wait for the connection, until the deadline at most."""
         while True:
             try:

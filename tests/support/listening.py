@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
     from dicom_io.reasons import Reason
+    from dicom_io.upper_layer.bounds import AssociationState
     from dicom_io.upper_layer.budget import Budget
+    from dicom_io.upper_layer.store_request import StoreRequest
     from tests.support.objects import Made
 
 LOCAL = "127.0.0.1"
@@ -109,14 +111,27 @@ class Served:
         return [path for name in ("tmp", "new") for path in (self.spool.root / name).iterdir()]
 
 
+class CollectingListener(Listener):
+    """A listener that collects objects in memory by pynetdicom's path: the reference for objects that are streamed."""
+
+    def on_object(self, association: AssociationState, request: StoreRequest) -> None:  # noqa: ARG002
+        return None
+
+
 @contextmanager
 def listening(
-    root: Path, *, spool: Spool | None = None, told: Any = None, commitments: Any = None, **options: Any
+    root: Path,
+    *,
+    spool: Spool | None = None,
+    told: Any = None,
+    commitments: Any = None,
+    kind: type[Listener] = Listener,
+    **options: Any,
 ) -> Iterator[Served]:
     """A listener in this process, on a port of the system's choice."""
     spool, journal, told = spool or Spool(root), Journal(root), told or Recorder()
     made = ListenerOptions(**{"port": 0, "network_timeout_s": 20.0, **options})
-    listener = Listener(made, spool, journal, told, commitments)
+    listener = kind(made, spool, journal, told, commitments)
     listener.start()
     try:
         yield Served(listener, spool, journal, told)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
-    from dicom_io.header.digests import Digests
+    from dicom_io.header.digests import Digests, ReceivedDigests
     from dicom_io.header.facts import Facts
     from dicom_io.inbox.store import Store
     from worker.settings import Settings
@@ -76,13 +76,14 @@ _QUALITY = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file to be filed under a key; who has read it hands its content on."""
+    """A file to be filed under a key; who has read it hands its content on, who has received it its digests."""
 
     source: Path
     key: str
     #: As `Received.arrived_ms`.
     arrived_ms: int | None = None
     content: tuple[Facts, Digests] | None = None
+    received: ReceivedDigests | None = None
 
 
 class Filing:
@@ -150,7 +151,7 @@ class Filing:
 
     def _read(self, entry: Entry) -> Received:
         source = entry.source
-        facts, digests = entry.content or read_object(source)
+        facts, digests = entry.content or read_object(source, entry.received)
         rejection = read_rejection(source) if facts.sop_class_uid == KEY_OBJECT_SELECTION else None
         return Received(
             facts=facts,

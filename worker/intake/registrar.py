@@ -190,9 +190,13 @@ class Registrar(Loop):
         with ExitStack() as held:
             # Several listeners may share a spool, as one for TLS and one for plain senders do.
             ours = [key for key in keys if held.enter_context(self._spool.claimed(key))]
-            entries = [Entry(self._spool.path(key), key, self._arrivals.arrived_ms(key)) for key in ours]
+            entries = [self._entry(key) for key in ours]
             for key, outcome in zip(ours, filing.file_all(entries), strict=True):
                 self._settle(filing, key, outcome)
+
+    def _entry(self, key: str) -> Entry:
+        received = self._spool.receipts.of(key)
+        return Entry(self._spool.path(key), key, self._arrivals.arrived_ms(key), received=received)
 
     def _settle(self, filing: Filing, key: str, outcome: Registration | Exception) -> None:
         """Remove an entry that was filed; one that failed waits, and later entries go first."""

@@ -42,11 +42,11 @@ def _after(module: str, attribute: str) -> Seam:
 
 
 RECEIVE = {
-    "before the temporary file is written": _before("dicom_io.inbox.spool", "write_all"),
-    "after the temporary file is written": _after("dicom_io.inbox.spool", "write_all"),
+    "before the temporary file is written": _before("dicom_io.inbox.draft", "write_views"),
+    "after the temporary file is written": _after("dicom_io.inbox.draft", "write_views"),
     "after a file is synced": _after("dicom_io.durable", "os.fsync"),
     "after the rename, before the folder is synced": _before("dicom_io.durable", "fsync_folder"),
-    "in the spool, before 0x0000": _after("dicom_io.inbox.spool", "Spool.put"),
+    "in the spool, before 0x0000": _after("dicom_io.inbox.spool", "Spool.commit"),
 }
 REGISTER = {
     "before the original is linked into the store": _before("dicom_io.inbox.store", "Store.link"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dicom_io.inbox import receipts
 from dicom_io.inbox.journal import MAX_JOURNAL_BYTES
 from dicom_io.listener import refusals
 from dicom_io.listener.options import ListenerOptions
 from dicom_io.listener.server import Server
+from dicom_io.upper_layer.negotiation import agreement_on
 from dicom_io.upper_layer.provider import MAX_REQUEST_BYTES
+from dicom_io.upper_layer.transport import BUFFER_BYTES
 from tests.support.documents import ROOT
 from worker.auditing import forward
 from worker.db.schema.engine import make_engine
@@ -42,12 +45,15 @@ def of_the_code() -> dict[str, object]:
         "PDU, bytes": options.max_pdu,
         "one object, MiB": options.max_object_mb,
         "all objects that are being received, MiB": options.max_memory_mb,
+        "receive buffers of one association, bytes": 2 * BUFFER_BYTES,
+        "requests whose answer is remembered": agreement_on.cache_info().maxsize,
         "free space of the inbox, MiB": options.min_free_mb,
         "free inodes of the inbox": options.min_free_inodes,
         "objects in the inbox": options.max_waiting_objects,
         "refusals that wait for SQL, bytes": MAX_JOURNAL_BYTES,
         "callers whose refusals are counted apart": refusals._MAX_CALLERS,
         "requests for storage commitment that wait": commitment.MAX_WAITING,
+        "digests of received objects that wait for the registrar": receipts.MOST,
         "objects of one turn of the registrar": registrar.TAKE,
         "studies settled in one transaction": dispatcher.SETTLE_LIMIT,
         "films that a worker claims at once": take_size.MOST,

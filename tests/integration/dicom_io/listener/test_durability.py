@@ -47,7 +47,7 @@ def refuses_connections(port: int) -> bool:
 
 def test_the_answer_comes_after_fsync_rename_and_fsync_of_the_folder(tmp_path: Path, dcmtk: Peers) -> None:
     trace = tmp_path / "trace"
-    calls = "trace=openat,write,fsync,fdatasync,rename,renameat,renameat2,sendto,sendmsg"
+    calls = "trace=openat,write,writev,fsync,fdatasync,rename,renameat,renameat2,sendto,sendmsg"
     strace = (dcmtk.programs["strace"], "-f", "-y", "-qq", "-s", "16", "-e", calls, "-o", str(trace))
     with listener_process(tmp_path / "spool", before=strace) as listener:
         path = Made(pixel_bytes=BIG).write(tmp_path / "object.dcm")
@@ -57,7 +57,7 @@ def test_the_answer_comes_after_fsync_rename_and_fsync_of_the_folder(tmp_path: P
         listener.stop()
     spool = re.escape(str(tmp_path / "spool"))
     steps = {
-        "write": rf"write\(\d+<{spool}/tmp/{key}>",
+        "write": rf"writev?\(\d+<{spool}/tmp/{key}>",
         "fsync of the file": rf"fsync\(\d+<{spool}/tmp/{key}>\) = 0",
         "rename": rf'rename\w*\(.*"{spool}/tmp/{key}", .*"{spool}/new/{key}".*\) = 0',
         "fsync of the folder": rf"fsync\(\d+<{spool}/new>\) = 0",

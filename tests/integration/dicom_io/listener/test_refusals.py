@@ -23,9 +23,9 @@ from tests.support.objects import CR, EXPLICIT_LE, Elements, Made, new_uid
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
+    from dicom_io.inbox.draft import Draft
     from tests.support.peers import Peers
 
 pytest_plugins = ["tests.support.peers"]
@@ -125,15 +125,15 @@ def test_an_error_of_our_own_is_answered_and_logged_without_its_text(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Spool):
-        def put(self, chunks: Iterable[bytes | memoryview]) -> str:
-            raise RuntimeError(f"cannot store {b''.join(chunks)!r} of MARKED^NAME")
+        def begin(self) -> Draft:
+            raise RuntimeError("cannot store MARKED^NAME")
 
     with listening(tmp_path / "spool", spool=Broken(tmp_path / "spool")) as served:
         assert store_made(served.port, tmp_path, Made())[0] == 0x0110
         assert answers(served.port)
     (crash,) = [record for record in caplog.records if getattr(record, "action", "") == "store_crashed"]
     assert crash.__dict__["error"] == "RuntimeError"
-    assert any("receive.py" in frame for frame in crash.__dict__["frames"])
+    assert any("streamed.py" in frame for frame in crash.__dict__["frames"])
     assert "MARKED" not in str([record.__dict__ for record in caplog.records])
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
+from dicom_io.header.digests import ReceivedDigests
+from dicom_io.header.reader import read_object
 from dicom_io.inbox.journal import Journal
 from dicom_io.inbox.spool import Spool
 from dicom_io.inbox.store import Store
@@ -79,6 +81,23 @@ def test_an_object_becomes_rows_and_leaves_the_spool(bench: Bench, tmp_path: Pat
     assert bench.store.exists(key)
     assert bench.spool.keys() == []
     assert bench.registered == 1
+
+
+def test_what_was_hashed_while_it_was_received_is_not_hashed_again_unless_it_is_unknown(
+    bench: Bench, tmp_path: Path
+) -> None:
+    made, other = Made(), Made()
+    key, unknown = bench.put(made, tmp_path), bench.put(other, tmp_path)
+    path = bench.spool.path(key)
+    size, pixels = len(made.dataset()), made.pixel_bytes
+    # Not what the file has, so that the row shows where it comes from.
+    bench.spool.receipts.note(key, ReceivedDigests("d" * 64, "e" * 64, size, size - pixels, pixels))
+    before = read_object(path)[1], read_object(bench.spool.path(unknown))[1]
+    bench.registrar().turn()
+    found = bench.rows("SELECT sha256, pixel_sha256, film_header_sha256 FROM image ORDER BY id")
+    assert found[0] == ("d" * 64, "e" * 64, before[0].film_header)
+    assert found[1] == (before[1].dataset, before[1].pixels, before[1].film_header)
+    assert bench.spool.receipts.of(key) is None
 
 
 def test_a_burst_wakes_the_dispatcher_now_and_then_and_not_for_each_object(bench: Bench, tmp_path: Path) -> None:

@@ -43,11 +43,12 @@ OVERRIDDEN: dict[type, set[str]] = {
     ACSE: {"_negotiate_as_acceptor"},
     DULServiceProvider: {
         *("_is_transport_event", "_read_pdu_data", "_decode_pdu", "_process_recv_primitive", "_send"),
-        *("idle_timer_expired", "kill_dul", "stop_dul", "send_pdu"),
+        *("idle_timer_expired", "run_reactor", "kill_dul", "stop_dul", "send_pdu"),
     },
     AssociationSocket: {"_create_socket", "close", "connect", "ready", "recv", "send"},
     AssociationServer: {"get_request", "verify_request", "handle_error", "shutdown", "request_queue_size"},
     RequestHandler: {"_create_association"},
+    P_DATA_TF: {"encode"},
 }
 
 #: Members, private or undocumented, that we read, set or call.
