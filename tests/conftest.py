@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.compiled_once import compile_once
 from tests.support.database import BOTH, migrated_copy
 from tests.support.long_files import long_files
 from tests.support.postgres import postgres
@@ -49,6 +50,7 @@ def pytest_configure() -> None:
     sys.dont_write_bytecode = False
     # A test that forgets to name a data folder must not touch the developer's.
     os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="auscult-xdg-")
+    compile_once()
 
 
 def pytest_unconfigure() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 
 import pytest
 from sqlalchemy import inspect, make_url, text
 
 from tests.support.migrations import head
+from tests.support.processes import processes
 from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import ROLES, migrate
 from worker.db.schema.revision import check_revision
@@ -54,7 +54,7 @@ def _migrate_at(url: str) -> tuple[str | None, str]:
 
 @pytest.mark.slow
 def test_of_several_migrations_at_once_one_works_and_the_others_wait(database_url):
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
+    with processes(3) as pool:
         done = pool.map(_migrate_at, [database_url] * 3, chunksize=1)
     assert sorted(done, key=str) == sorted([(None, head()), (head(), head()), (head(), head())], key=str)
 

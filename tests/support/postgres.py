@@ -43,7 +43,9 @@ class Databases(ABC):
         name = f"auscult_{uuid.uuid4().hex[:12]}"
         statement = f'CREATE DATABASE "{name}"'
         if template is not None:
+            # The files as they are, with their caches: by the write-ahead log, the default, it takes twice as long.
             statement += f' TEMPLATE "{sa.make_url(template).database if "://" in template else template}"'
+            statement += " STRATEGY file_copy"
         with psycopg.connect(_libpq(self.url()), autocommit=True) as connection:
             connection.execute(statement)
         return sa.make_url(self.url()).set(database=name).render_as_string(hide_password=False)

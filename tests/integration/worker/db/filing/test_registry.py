@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from sqlalchemy.exc import StatementError
 from dicom_io.inbox.journal import RefusalKind, RefusalRecord
 from dicom_io.reasons import Reason
 from tests.support.database import BOTH, facts_of, fresh_site, model_facts, refused, scored
+from tests.support.processes import processes
 from worker.db.filing.bulk import register_all
 from worker.db.filing.registry import add_refusals, push_ready, release_studies
 from worker.db.identity.arrivals import Received
@@ -263,7 +263,7 @@ def test_four_registrars_of_one_study_make_one_study_and_lose_nothing(site, kind
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(_arrive, [site.url] * 4, orders))
     else:
-        with multiprocessing.get_context("spawn").Pool(4) as pool:
+        with processes(4) as pool:
             found = pool.starmap(_arrive, [(site.url, order) for order in orders])
     assert len({study for registrar in found for study, _, _ in registrar}) == 1
     assert sum(not is_duplicate for registrar in found for *_, is_duplicate in registrar) == len(objects)
