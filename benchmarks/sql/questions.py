@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 
 from tests.support.database import MAX_ATTEMPTS, facts_of, scored
 from worker.db.audit.read import Wanted, events
-from worker.db.filing.registry import register
+from worker.db.filing.bulk import register_all
+from worker.db.identity.arrivals import Received
 from worker.db.read import probes, queries
 from worker.db.read.reading_order import Place
 from worker.db.schema.engine import read_session_factory, session_factory
@@ -103,11 +104,10 @@ def _of_the_pipeline(writers: sessionmaker[Session]) -> list[Question]:
         uid = f"1.2.3.{uuid.uuid4().int}"
         facts = facts_of(uid, f"{uid}.1"[:64], patient_id=uid[-8:], accession_number=uid[-9:])
         sha256, key = hashlib.sha256(uid.encode()).hexdigest(), uuid.uuid4().hex
+        # Its quiet time is long, so that it is not settled.
+        film = Received(facts, sha256, key, source="PACS", quiet_ms=900_000, max_wait_ms=900_000)
         with writers.begin() as session:
-            # Its quiet time is long, so that it is not settled.
-            register(
-                session, facts=facts, sha256=sha256, store_key=key, source="PACS", quiet_ms=900_000, max_wait_ms=900_000
-            )
+            register_all(session, [film])
 
     def claim() -> None:
         held.extend(claims.claim_due(writers, Lane.LIVE, WORKER, urgent=1, oldest=0))
