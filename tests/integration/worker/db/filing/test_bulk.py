@@ -241,7 +241,7 @@ def compare(one: Site, many: Site, seed: int) -> int:
             do(one, batch)
             do(many, batch)
             continue
-        together += len(batch) > 1
+        together += len(batch) if len(batch) > 1 else 0
         for item in batch:
             with one.sessions.begin() as session:
                 register(session, item)
@@ -257,16 +257,16 @@ def compare(one: Site, many: Site, seed: int) -> int:
     return together
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_objects_registered_together_give_the_rows_that_they_give_one_by_one(request, tmp_path, seed):
     for one, many in two_sites(request, "sqlite", tmp_path, seed):
-        assert compare(one, many, seed) > 3
+        assert compare(one, many, seed) > 10
 
 
 @pytest.mark.parametrize("seed", range(100, 102))
 def test_and_so_they_do_on_postgresql(request, tmp_path, seed):
     for one, many in two_sites(request, "postgresql", tmp_path, seed):
-        assert compare(one, many, seed) > 3
+        assert compare(one, many, seed) > 10
 
 
 @pytest.fixture(params=BOTH)
