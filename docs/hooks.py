@@ -55,7 +55,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"reference/{name}.md", content=write()))
     for picture in sorted(SQL_RUNS.glob("*.png")):
         files.append(File.generated(config, f"scale-{picture.name}", abs_src_path=str(picture)))
-    files.append(File.generated(config, "ingest.png", abs_src_path=str(INGEST_RUN / "ingest.png")))
+    for picture in sorted(INGEST_RUN.glob("*.png")):
+        files.append(File.generated(config, picture.name, abs_src_path=str(picture)))
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, name.lower(), content=for_markdown(text)))
@@ -65,7 +66,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Change links to documents of the root into links to their pages, and remove links to other files of the root."""
     markdown = markdown.replace(FAULT_TABLES, fault_tables()).replace(SQL_TABLES, sql_tables())
-    markdown = markdown.replace(INGEST_TABLE, ingest_table()) if INGEST_TABLE in markdown else markdown
+    markdown = markdown.replace(INGEST_TABLE, ingest_tables())
     up = "../" * page.file.src_uri.count("/")
     for name in DOCUMENTS:
         markdown = re.sub(rf"\]\((?:\.\./)*{re.escape(name)}(#[^)]*)?\)", rf"]({up}{name.lower()}\1)", markdown)
@@ -130,27 +131,37 @@ def sql_tables() -> str:
     return "\n\n".join(parts)
 
 
-def ingest_table() -> str:
+def ingest_tables() -> str:
     """The last run of the receivers: objects a second, CPU, and the ratios to storescp."""
-    run = json.loads((INGEST_RUN / "ingest.json").read_text(encoding="utf-8"))
     names = {"storescp": "storescp", "auscult": "Auscult", "pynetdicom": "pynetdicom's path"}
-    head = ["object", "associations", *names.values(), "of it the hash", "rate / storescp", "CPU without hash / storescp"]
-    rows = [
-        [
-            row["object"],
-            row["associations"],
-            *(f"{row['objects_per_s'][name]:.0f} ({row['cpu_ms'][name]:.1f})" for name in names),
-            f"{row['hash_ms']:.1f}",
-            f"{row['rate_ratio']:.2f}",
-            f"{row['cpu_ratio_without_hash']:.2f}",
-        ]
-        for row in run["rows"]
+    head = [
+        "object",
+        "associations",
+        *names.values(),
+        "of it the hash",
+        "rate / storescp",
+        "CPU without hash / storescp",
     ]
-    return (
-        f"{run['date']}, {run['machine']}, load {run['load_before']} when it began; dcmtk {run['versions']['dcmtk']}. Objects a "
-        f"second, and CPU ms of the receiver for each; medians of {run['rounds']} rounds in turns.\n\n{table(head, rows)}\n\n"
-        "![Objects a second](ingest.png)"
-    )
+    parts = []
+    for path in sorted(INGEST_RUN.glob("*.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            [
+                row["object"],
+                row["associations"],
+                *(f"{row['objects_per_s'][name]:.0f} ({row['cpu_ms'][name]:.1f})" for name in names),
+                f"{row['hash_ms']:.1f}",
+                f"{row['rate_ratio']:.2f}",
+                f"{row['cpu_ratio_without_hash']:.2f}",
+            ]
+            for row in run["rows"]
+        ]
+        parts.append(
+            f"{run['date']}, {run['machine']}, load {run['load_before']} when it began; dcmtk {run['versions']['dcmtk']}. "
+            f"Objects a second, and CPU ms of the receiver for each; medians of {run['rounds']} rounds in turns.\n\n"
+            f"{table(head, rows)}\n\n![Objects a second]({path.stem}.png)"
+        )
+    return "\n\n".join(parts)
 
 
 def for_markdown(text: str) -> str:
