@@ -84,18 +84,20 @@ def _is_this_machine(address: Any) -> bool:
         return False
 
 
-@pytest.fixture(autouse=True)
-def _this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _this_machine_only() -> Iterator[None]:
     """Let no test reach another machine: what passes here must pass without a network."""
-    for name in ("connect", "connect_ex", "sendto"):
-        real = getattr(socket.socket, name)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("connect", "connect_ex", "sendto"):
+            real = getattr(socket.socket, name)
 
-        def guarded(self: socket.socket, *arguments: Any, _real: Callable[..., Any] = real) -> Any:
-            if self.family != socket.AF_UNIX and not _is_this_machine(arguments[-1]):
-                raise PermissionError(f"a test may not reach {arguments[-1]}")
-            return _real(self, *arguments)
+            def guarded(self: socket.socket, *arguments: Any, _real: Callable[..., Any] = real) -> Any:
+                if self.family != socket.AF_UNIX and not _is_this_machine(arguments[-1]):
+                    raise PermissionError(f"a test may not reach {arguments[-1]}")
+                return _real(self, *arguments)
 
-        monkeypatch.setattr(socket.socket, name, guarded)
+            monkeypatch.setattr(socket.socket, name, guarded)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +107,8 @@ def _own_log_levels() -> Iterator[None]:
     before = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, before, strict=True):
-        logger.setLevel(level)
+        if logger.level != level:  # a level that is set costs a look at every logger there is
+            logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

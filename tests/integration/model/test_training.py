@@ -76,32 +76,6 @@ def start(films: Path, run: Path, hang_in_epoch: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def test_a_run_that_is_killed_goes_on_after_its_last_whole_epoch(films, tmp_path):
-    killed = start(films, tmp_path / "killed", hang_in_epoch=3)
-    assert killed.stdout is not None
-    assert killed.stdout.readline() == "hanging\n"
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=30)
-    before = read_state(tmp_path / "killed")
-    assert before is not None
-    assert before.epochs_done == 2
-
-    whole = start(films, tmp_path / "whole", hang_in_epoch=0)
-    again = start(films, tmp_path / "killed", hang_in_epoch=0)
-    for process in (again, whole):
-        process.communicate(timeout=240)
-        assert process.returncode == 0
-    after, unbroken = read_state(tmp_path / "killed"), read_state(tmp_path / "whole")
-    assert after is not None
-    assert unbroken is not None
-    assert [record.epoch for record in after.history] == [1, 2, 3, 4]
-    assert after.history[:2] == before.history
-    # The films, their order and their variants are the same as without the kill; so is the outcome.
-    assert after.learning_rate == unbroken.learning_rate
-    losses = [[record.loss for record in state.history] for state in (after, unbroken)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.02)
-
-
 @pytest.fixture(scope="module")
 def trained(films, tmp_path_factory) -> Path:
     """A run folder with its bundle, made by the function that the command calls."""
@@ -111,6 +85,30 @@ def trained(films, tmp_path_factory) -> Path:
     assert bundle.path == run / "drawn-1"
     assert [step.epoch for step in seen if step.batch == step.batches] == [1, 2, 3, 4]
     return Path(run)
+
+
+def test_a_run_that_is_killed_goes_on_after_its_last_whole_epoch(films, trained, tmp_path):
+    killed = start(films, tmp_path / "killed", hang_in_epoch=3)
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "hanging\n"
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate(timeout=30)
+    before = read_state(tmp_path / "killed")
+    assert before is not None
+    assert before.epochs_done == 2
+
+    again = start(films, tmp_path / "killed", hang_in_epoch=0)
+    again.communicate(timeout=240)
+    assert again.returncode == 0
+    after, unbroken = read_state(tmp_path / "killed"), read_state(trained)
+    assert after is not None
+    assert unbroken is not None
+    assert [record.epoch for record in after.history] == [1, 2, 3, 4]
+    assert after.history[:2] == before.history
+    # The films, their order and their variants are the same as without the kill; so is the outcome.
+    assert after.learning_rate == unbroken.learning_rate
+    losses = [[record.loss for record in state.history] for state in (after, unbroken)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_training_ends_in_a_bundle_that_tells_drawn_films_apart(trained, films):
