@@ -63,14 +63,14 @@ def _film(uid: str) -> Received:
 def general(database: Database, received: Sequence[Received]) -> None:
     """Each in a transaction of its own, in the way that asks everything about an object."""
     for item in received:
-        in_transaction(database.sessions, lambda session, item=item: register(session, item))
+        in_transaction(database.sessions, partial(register, received=item))
 
 
 def together(count: int, database: Database, received: Sequence[Received]) -> None:
     """So many in a transaction, as the registrar does."""
     for start in range(0, len(received), count):
         some = received[start : start + count]
-        in_transaction(database.sessions, lambda session, some=some: register_all(session, some))
+        in_transaction(database.sessions, partial(register_all, received=some))
 
 
 WAYS: dict[str, Callable[[Database, Sequence[Received]], None]] = {

@@ -152,7 +152,7 @@ class RunningDigests:
         self._pixels_at, self._pixels_length = pixels_at, pixels_length
         self._left = pixels_length if pixels_at is not None else 0
 
-    def update(self, part: bytes | memoryview) -> None:
+    def update(self, part: bytes | memoryview | bytearray) -> None:
         """Hash the next bytes."""
         self._whole.update(part)
         if self._left and self._pixels_at is not None and self._size + len(part) > self._pixels_at:

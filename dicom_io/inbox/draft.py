@@ -56,7 +56,7 @@ class Draft:
         except OSError as exc:
             raise spool_error(exc) from exc
 
-    def write(self, parts: Sequence[bytes | memoryview]) -> None:
+    def write(self, parts: Sequence[bytes | memoryview | bytearray]) -> None:
         """Write the next bytes.
 
         Raises

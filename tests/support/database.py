@@ -98,7 +98,7 @@ class Site:
         with self.sessions.begin() as session:
             return upsert_model(session, model_facts(version, **others)).id
 
-    def receive(self, *names: str, **others: Any) -> Registration:
+    def receive(self, *names: Any, **others: Any) -> Registration:
         """Register one object, as `received` makes it."""
         with self.sessions.begin() as session:
             return register_all(session, [self.received(*names, **others)])[0]

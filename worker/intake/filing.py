@@ -147,7 +147,8 @@ class Filing:
         linked = [_attempt(self._store.link, entry.source, entry.key) for entry in entries]
         steps = zip(entries, linked, strict=True)
         synced = [error or _attempt(self._store.sync, entry.key) for entry, error in steps]
-        return [error or _attempt(self._read, entry) for entry, error in zip(entries, synced, strict=True)]
+        steps = zip(entries, synced, strict=True)
+        return [_attempt(self._read, entry) if error is None else error for entry, error in steps]
 
     def _read(self, entry: Entry) -> Received:
         source = entry.source

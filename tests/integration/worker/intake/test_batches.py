@@ -76,7 +76,7 @@ def transactions(site: Site, work: Callable[[], object]) -> list[int]:
         if statement.startswith("INSERT INTO image"):
             found[-1] += statement.count("), (") + 1
 
-    listeners = {"begin": begun, "before_cursor_execute": executed}
+    listeners: dict[str, Callable[..., Any]] = {"begin": begun, "before_cursor_execute": executed}
     for name, listener in listeners.items():
         event.listen(site.engine, name, listener)
     work()

@@ -7,6 +7,7 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -323,10 +324,7 @@ def _register(url: str, objects: Sequence[Received], start: threading.Barrier) -
     new = 0
     for first in range(0, len(objects), 10):
         some = objects[first : first + 10]
-        new += sum(
-            entry.is_new_image
-            for entry in in_transaction(sessions, lambda session, some=some: register_all(session, some))
-        )
+        new += sum(entry.is_new_image for entry in in_transaction(sessions, partial(register_all, received=some)))
     engine.dispose()
     return new
 
