@@ -26,9 +26,25 @@ from worker.errors import UsageError
 pytestmark = pytest.mark.integration
 
 CONTRACT = {
-    "worklist": "study_uid accession_number patient_id study_date ai_status label probability threshold reason flags "
-    "model_name model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band "
-    "side completeness n_expected",
+    **dict.fromkeys(
+        ("worklist", "worklist_v3"),
+        "study_uid accession_number patient_id study_date ai_status label probability threshold reason flags model_name "
+        "model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band side "
+        "completeness n_expected finding finding_status n_failed last_received_at completed_at first_finished_at updated_at "
+        "turnaround_s change_id requested_priority previous_label read_at reader_label verdict manufacturer device_model "
+        "station_name institution calling_aet",
+    ),
+    "worklist_names": "study_uid side accession_number patient_id issuer_of_patient_id patient_name patient_birth_date "
+    "patient_sex study_date study_description",
+    "changes": "change_id study_uid side changed_at is_shown",
+    "films": "study_uid side accession_number series_uid sop_uid outcome reason label probability threshold band flags "
+    "model_name model_version manufacturer device_model station_name institution calling_aet received_at judged_at result_id "
+    "notice",
+    "assessments": "assessment_id at study_uid side accession_number reader verdict label blinded airai_code is_latest "
+    "revision answer_state answer_label probability threshold band model_name model_version manufacturer device_model "
+    "station_name institution notice",
+    "agreement": "by_what model_name model_version day manufacturer device_model station_name band n n_agree share "
+    "share_low share_high n_pneumonia_denied n_normal_denied notice",
     "health": "source probe level value sentence at age_s",
     "conflicts": "conflict_id kind opened_at closed_at resolution who why sop_uid held_study_uid held_side held_patient_id "
     "held_issuer_of_patient_id held_accession_number held_ai_status held_label held_probability claim_study_uid claim_side "
@@ -38,7 +54,8 @@ CONTRACT = {
     "reason flags label probability logit threshold model_name model_version engine film_sha256 film_version attempts "
     "batch_id batch_who batch_why is_current supersedes_result_id previous_result_id previous_outcome previous_label "
     "previous_probability previous_model_name previous_model_version decode_ms inference_ms created_at "
-    "band unlikeness decoder is_in_doubt taken_from_result_id",
+    "band unlikeness decoder is_in_doubt taken_from_result_id side manufacturer device_model station_name institution "
+    "calling_aet",
     "refused": "source at kind reason study_uid sop_uid calling_aet called_aet peer times",
     "batch_progress": "batch_id who why selector model_name model_version keep_current created_at closed_at n_tasks "
     "n_done n_failed n_cancelled n_open kind",
@@ -62,6 +79,12 @@ CONTRACT = {
 }
 MOVING = {
     "received_at",
+    "last_received_at",
+    "completed_at",
+    "first_finished_at",
+    "updated_at",
+    "turnaround_s",
+    "change_id",
     "finished_at",
     "created_at",
     "closed_at",
