@@ -356,6 +356,35 @@ def test_what_is_held_survives_0011_there_and_back(engine):
         assert held(engine) == before
 
 
+def test_what_is_held_survives_0018_there_and_back(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0017")
+    before = held(engine)
+    device = dict.fromkeys(("manufacturer", "device_model", "station_name", "institution"), "")
+    moments = dict.fromkeys(
+        ("updated_at", "first_finished_at", "completed_at", "read_at", "reader_label", "verdict"), None
+    )
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0018")
+        after = held(engine)
+        assert after["image"] == [{**row, **device} for row in before["image"]]
+        assert after["study"] == [{**row, **moments, "change_id": 0} for row in before["study"]]
+        (row,) = rows_of(engine, "worklist_v3")
+        assert row["completed_at"] == row["first_finished_at"] == row["updated_at"] == row["finished_at"]
+        assert (row["change_id"], row["previous_label"]) == (0, row["label"])
+        assert rows_of(engine, "changes") == []
+        with engine.begin() as connection:
+            connection.execute(
+                text("INSERT INTO assessments (study_uid, reader, verdict) VALUES ('1.2', 'lee', 'AGREE')")
+            )
+        (row,) = rows_of(engine, "worklist_v3")
+        assert row["verdict"] == "AGREE"
+        assert row["first_finished_at"] == row["finished_at"], "an older row keeps the moment that it had"
+        assert len(rows_of(engine, "changes")) == 1
+        with_rows(engine, command.downgrade, "0017")
+        assert held(engine) == before
+
+
 RETENTION, BEFORE_RETENTION = "0011", "0010"
 BEFORE_PRIORITIES = "0015"
 ROWS_OF_0011 = (

@@ -14,14 +14,7 @@ from worker.errors import UsageError
 app = Verbs(help="The SQL views that worklists and other programs read.")
 
 VIEW_COLUMNS = {"view": "View", "meaning": "A row"}
-COLUMNS = {
-    "column": "Column",
-    "type": "Type",
-    "unit": "Unit",
-    "meaning": "Meaning",
-    "null": "NULL",
-    "example": "Example",
-}
+COLUMNS = {"column": "Column", "type": "Type", "said": "Meaning"}
 KEYS = ("view", "column", "type", "sqlite", "unit", "meaning", "null", "example")
 
 
@@ -71,6 +64,12 @@ def describe(
 
     def show() -> None:
         console().print(f"{found.name}: {found.meaning}")
-        print_table(rows, COLUMNS)
+        print_table([{**row, "said": _said(row)} for row in rows], COLUMNS)
 
     print_answer(rows, rows, show, KEYS, as_json=as_json, as_csv=as_csv)
+
+
+def _said(row: dict[str, str]) -> list[str]:
+    """Meaning, unit, NULL and example, a line each."""
+    parts = (("", "meaning"), ("unit: ", "unit"), ("NULL: ", "null"), ("example: ", "example"))
+    return [f"{word}{row[key]}" for word, key in parts if row[key]]
