@@ -13,7 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from dicom_io.inbox.journal import RefusalKind, RefusalRecord
 from dicom_io.reasons import Reason
-from tests.support.database import BOTH, any_film, fresh_site, refused, scored
+from tests.support.database import BOTH, MOVING, any_film, fresh_site, refused, scored
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.registry import add_refusals
@@ -77,23 +77,7 @@ CONTRACT = {
     "failed_24h open_studies failed_studies urgent_pending urgent_oldest_s rerun_pending rerun_oldest_s shadow_pending "
     "shadow_oldest_s timed_out_24h worker_lost_24h too_large_24h interrupted",
 }
-MOVING = {
-    "received_at",
-    "last_received_at",
-    "completed_at",
-    "first_finished_at",
-    "updated_at",
-    "turnaround_s",
-    "change_id",
-    "finished_at",
-    "created_at",
-    "closed_at",
-    "waiting_s",
-    "priority_rank",
-    "live_oldest_s",
-    "rerun_oldest_s",
-    "shadow_oldest_s",
-}
+MOVES = MOVING | {"created_at", "closed_at", "live_oldest_s", "rerun_oldest_s", "shadow_oldest_s", "at"}
 
 
 @pytest.fixture(params=BOTH)
@@ -151,7 +135,7 @@ def everything(site) -> dict[str, list[dict]]:
             ],
         }
     return {
-        view: [{name: value for name, value in row.items() if name not in MOVING | {"at"}} for row in rows]
+        view: [{name: value for name, value in row.items() if name not in MOVES} for row in rows]
         for view, rows in found.items()
     }
 
