@@ -287,6 +287,12 @@ WORKLIST_V3 = View(
             null="no film counts",
             example="PACS1",
         ),
+        ViewColumn(
+            "priority_reason",
+            Kind.TEXT,
+            "why the row stands where it does: what it says, how urgent its order is, and when it was due after it came",
+            example="failed, STAT: due 9000 s after it came",
+        ),
     ),
 )
 

@@ -315,6 +315,23 @@ class ChangeClock(Base):
     )
 
 
+class PriorityRule(Base):
+    """How long after its arrival a row of the worklist is due; a site may change the times."""
+
+    __tablename__ = "priority_rule"
+    __table_args__ = (
+        CheckConstraint("routine_s >= 0 AND routine_s <= 31536000", name="routine"),
+        CheckConstraint("urgent_s >= 0 AND urgent_s <= routine_s", name="urgent"),
+        {
+            "comment": "how long after its arrival a row of the worklist is due, by what it says; a site may change the times"
+        },
+    )
+
+    kind: Mapped[str] = mapped_column(String(16), unique=True, comment="which rows of the worklist")
+    routine_s: Mapped[int] = mapped_column(Integer, comment="how long after its arrival such a row is due")
+    urgent_s: Mapped[int] = mapped_column(Integer, comment="the same where its order is urgent")
+
+
 class Inbox(Base):
     """The spool of a listener, and up to when everything it acknowledged is registered."""
 

@@ -43,6 +43,7 @@ from worker.db.schema.site import (
     Inbox,
     Model,
     ModelEvent,
+    PriorityRule,
     ProbeReading,
     Receipt,
     Refusal,
@@ -69,6 +70,7 @@ __all__ = [
     "Model",
     "ModelEvent",
     "PatientMerge",
+    "PriorityRule",
     "ProbeReading",
     "Purge",
     "Receipt",
@@ -171,21 +173,15 @@ class Study(Base):
     requested_priority: Mapped[str] = mapped_column(
         String(16), server_default="", comment="Requested Procedure Priority (0040,1003), or what stands for it"
     )
-    # Computed by the database (revision 0017), so that whatever changes the row, the order is right.
+    # Kept by triggers (revisions 0018 and 0019), so that whatever changes the row, they are right.
     priority_rank: Mapped[int] = mapped_column(
         BigInteger,
-        FetchedValue(),
-        server_onupdate=FetchedValue(for_update=True),
+        *_kept(),
         deferred=True,
-        comment="reading order: band, urgent or not, and ms since 1970 of first_rx_at, as decimal digits",
+        comment="reading order: read or not, and the ms since 1970 at which it is due",
     )
-    # Kept by triggers (revision 0018) for the same reason; no statement of Auscult's writes them.
     change_id: Mapped[int] = mapped_column(
-        BigInteger,
-        server_default="0",
-        server_onupdate=FetchedValue(for_update=True),
-        deferred=True,
-        comment="counts up with each change that the worklist shows; 0: none since schema 0018",
+        BigInteger, *_kept(), deferred=True, comment="counts up with each change that the worklist shows; 0: none yet"
     )
     updated_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, *_kept(), deferred=True, comment="when the worklist's row last changed; NULL: before schema 0018"

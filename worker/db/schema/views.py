@@ -104,6 +104,13 @@ def _day_of(moment: str, dialect: str) -> str:
     return f"CAST({moment} AT TIME ZONE 'UTC' AS DATE)" if dialect == "postgresql" else f"date({moment})"
 
 
+def _ms_of(moment: str, dialect: str) -> str:
+    """The milliseconds since 1970 of a stored moment."""
+    if dialect == "sqlite":
+        return f"CAST(round((julianday({moment}) - 2440587.5) * 86400000) AS INTEGER)"
+    return f"CAST(floor(extract(epoch FROM {moment} - TIMESTAMPTZ '1970-01-01 00:00:00+00') * 1000) AS BIGINT)"
+
+
 def _is_settled(change: str, dialect: str) -> str:
     """Whether no lower number of a change can come any more: every transaction that began before it has ended."""
     if dialect == "sqlite":
@@ -122,6 +129,7 @@ _PLACEHOLDERS = (
     (re.compile(r"\{codes (.+?)\}"), _codes),
     (re.compile(r"\{text (.+?)\}"), _text),
     (re.compile(r"\{day_of (.+?)\}"), _day_of),
+    (re.compile(r"\{ms_of (.+?)\}"), _ms_of),
     (re.compile(r"\{is_settled (.+?)\}"), _is_settled),
 )
 

@@ -32,7 +32,7 @@ CONTRACT = {
         "model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band side "
         "completeness n_expected finding finding_status n_failed last_received_at completed_at first_finished_at updated_at "
         "turnaround_s change_id requested_priority previous_label read_at reader_label verdict manufacturer device_model "
-        "station_name institution calling_aet",
+        "station_name institution calling_aet priority_reason",
     ),
     "worklist_names": "study_uid side accession_number patient_id issuer_of_patient_id patient_name patient_birth_date "
     "patient_sex study_date study_description",
@@ -162,16 +162,15 @@ def test_the_worklist_reads_findings_first_then_what_was_not_judged_each_by_age(
     live_through(site)
     rows = site.worklist()
     assert [
-        (row["priority_rank"] // 10**14, row["study_uid"], row["ai_status"], row["label"], row["probability"])
-        for row in rows
+        (row["priority_reason"], row["study_uid"], row["ai_status"], row["label"], row["probability"]) for row in rows
     ] == [
-        (1, "1.1", "FINAL", "PNEUMONIA", 0.65),
-        (1, "1.2", "FINAL", "PNEUMONIA", 0.8),
-        (1, "1.3", "FINAL", "PNEUMONIA", 0.9),
-        (3, "1.5", "FAILED", None, None),
-        (4, "1.6", "PROVISIONAL", None, None),
-        (4, "1.7", "QUEUED", None, None),
-        (5, "1.4", "NOT_APPLICABLE", None, None),
+        ("PNEUMONIA: due 3600 s after it came", "1.1", "FINAL", "PNEUMONIA", 0.65),
+        ("PNEUMONIA: due 3600 s after it came", "1.2", "FINAL", "PNEUMONIA", 0.8),
+        ("PNEUMONIA: due 3600 s after it came", "1.3", "FINAL", "PNEUMONIA", 0.9),
+        ("failed: due 10800 s after it came", "1.5", "FAILED", None, None),
+        ("unfinished: due 14400 s after it came", "1.6", "PROVISIONAL", None, None),
+        ("unfinished: due 14400 s after it came", "1.7", "QUEUED", None, None),
+        ("not applicable: due 28800 s after it came", "1.4", "NOT_APPLICABLE", None, None),
     ]
     assert {row["notice"] for row in rows} == {"Not a medical device. Not for diagnosis."}
     assert all((row["waiting_s"] is None) == (row["finished_at"] is not None) for row in rows)
@@ -187,11 +186,13 @@ def test_urgent_studies_come_first_in_their_band_and_go_back_when_the_order_is_t
     assert [row["study_uid"] for row in site.worklist()] == ["1.1", "1.2", "1.0"]
 
 
-def test_the_rank_of_a_study_is_the_moment_it_came_in_milliseconds(site):
+def test_the_rank_of_a_study_is_the_moment_it_is_due_in_milliseconds(site):
     site.receive(received_at=datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC))
-    assert site.entry()["priority_rank"] == 4 * 10**14 + 10**13 + 1_767_323_045_678
+    assert site.entry()["priority_rank"] == 1_767_323_045_678 + 14_400_000
     site.change("UPDATE study SET priority = -1")
-    assert site.entry()["priority_rank"] == 4 * 10**14 + 1_767_323_045_678
+    assert site.entry()["priority_rank"] == 1_767_323_045_678 + 12_600_000
+    site.change("INSERT INTO assessments (study_uid, reader) VALUES ('1.2.3', 'lee')")
+    assert site.entry()["priority_rank"] == 10**14 + 1_767_323_045_678 + 12_600_000
 
 
 def test_pages_of_the_worklist_are_the_whole_of_it(site):
