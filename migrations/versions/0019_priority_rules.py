@@ -60,7 +60,7 @@ FIRST_RX_MS = {
 }
 #: Read rows come after all others. 13 digits of ms and one before them: exact where JSON numbers are doubles.
 RANK = """
-CASE WHEN {row}.read_at IS NULL THEN 0 ELSE 100000000000000 END + {first_rx_ms} + 1000 * {allowed}
+CASE WHEN {row}.read_at IS NULL THEN 0 ELSE 100000000000000 END + {first_rx_ms} + CAST(1000 AS BIGINT) * {allowed}
 """
 ALLOWED = """
 (

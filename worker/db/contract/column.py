@@ -10,6 +10,7 @@ class Kind(StrEnum):
     """The type of a column; its value is PostgreSQL's type."""
 
     TEXT = "text"
+    SMALLINT = "smallint"
     INTEGER = "integer"
     BIGINT = "bigint"
     REAL = "double precision"
@@ -28,7 +29,7 @@ class Kind(StrEnum):
         return _IN_SQLITE.get(self, "INTEGER" if self in _WHOLE else "TEXT")
 
 
-_WHOLE = (Kind.INTEGER, Kind.BIGINT)
+_WHOLE = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
 _IN_SQLITE = {
     Kind.REAL: "REAL",
     Kind.BOOLEAN: "INTEGER: 0 or 1",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Integer, MetaData, SmallInteger, String, Table
 
 from worker.db.contract.column import Kind
 from worker.db.contract.views import VIEWS
@@ -25,6 +25,7 @@ Row = dict[str, Any]
 
 _TYPES: dict[Kind, type[TypeEngine[Any]]] = {
     Kind.TEXT: String,
+    Kind.SMALLINT: SmallInteger,
     Kind.INTEGER: Integer,
     Kind.BIGINT: BigInteger,
     Kind.REAL: Double,
@@ -87,7 +88,8 @@ def seconds_since(moment: str, dialect: str) -> str:
 
 def _seconds(first: str, last: str, dialect: str) -> str:
     if dialect == "sqlite":
-        return f"CAST((julianday({last}) - julianday({first})) * 86400 AS INTEGER)"
+        # Of whole ms: a difference of days is a double that may lie a hair below the whole second.
+        return f"CAST(round((julianday({last}) - julianday({first})) * 86400000) AS INTEGER) / 1000"
     return f"CAST(floor(extract(epoch FROM {last} - {first})) AS BIGINT)"
 
 

@@ -187,8 +187,9 @@ def test_an_account_made_as_the_page_says_reads_the_worklist_and_no_name(site, p
             for statement in ("SELECT * FROM worklist_names", "SELECT * FROM study", "SELECT * FROM corrections"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(statement)
-            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("INSERT INTO assessments (study_uid, reader) VALUES ('1.1', 'ris')")
+            assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
             assert connection.execute("SHOW statement_timeout").fetchone() == ("30s",)
     finally:
         with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as administrator:
