@@ -385,6 +385,29 @@ def test_what_is_held_survives_0018_there_and_back(engine):
         assert held(engine) == before
 
 
+def test_what_is_held_survives_0019_there_and_back(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0018")
+    before = held(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0019")
+        (study,) = held(engine)["study"]
+        assert study["priority_rank"] == 1_767_225_600_000 + 3_600_000
+        assert (study["change_id"], study["updated_at"]) == (0, None), "a new order is no change of the row"
+        (row,) = rows_of(engine, "worklist")
+        assert row["priority_reason"] == "PNEUMONIA: due 3600 s after it came"
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE study SET band = 'HIGH'"))
+        assert held(engine)["study"][0]["priority_rank"] == 1_767_225_600_000 + 900_000
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE study SET band = NULL"))
+        with_rows(engine, command.downgrade, "0018")
+        kept = {"change_id", "updated_at", "first_finished_at", "completed_at"}
+        assert [{k: v for k, v in row.items() if k not in kept} for row in held(engine)["study"]] == [
+            {k: v for k, v in row.items() if k not in kept} for row in before["study"]
+        ]
+
+
 RETENTION, BEFORE_RETENTION = "0011", "0010"
 BEFORE_PRIORITIES = "0015"
 ROWS_OF_0011 = (
