@@ -390,10 +390,11 @@ def test_what_is_held_survives_0019_there_and_back(engine):
     with_rows(engine, command.upgrade, "0018")
     before = held(engine)
     for _ in range(2):
+        (earlier,) = held(engine)["study"]
         with_rows(engine, command.upgrade, "0019")
         (study,) = held(engine)["study"]
         assert study["priority_rank"] == 1_767_225_600_000 + 3_600_000
-        assert (study["change_id"], study["updated_at"]) == (0, None), "a new order is no change of the row"
+        assert study["change_id"] == earlier["change_id"], "a new order is no change of the row"
         (row,) = rows_of(engine, "worklist")
         assert row["priority_reason"] == "PNEUMONIA: due 3600 s after it came"
         with engine.begin() as connection:
