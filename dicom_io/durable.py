@@ -168,7 +168,7 @@ def create_file(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
-def write_views(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
+def write_views(descriptor: int, parts: Sequence[bytes | memoryview | bytearray]) -> None:
     """Write all of `parts` in order, in few calls.
 
     Raises

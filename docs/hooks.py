@@ -18,8 +18,8 @@ from dicom_io.gate.rules import RULES, Policy
 from dicom_io.inbox.status import StoreStatus
 from dicom_io.reasons import STUDY_REASONS, Outcome, Reason
 from worker.cli.command import app
+from worker.db.contract.views import VIEWS
 from worker.db.read.probes import Probe
-from worker.db.schema import views
 from worker.db.schema.states import BatchKind, ConflictEnd, ConflictKind, Level, ModelState, StudyState, TaskState
 from worker.environment import PREFIX
 from worker.fetching.study import Fate
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-VIEWS = ROOT / "migrations" / "views"
+VIEW_TEXTS = ROOT / "migrations" / "views"
 #: The last long runs of the fault suite (`python3 dev.py faults --out`), which the page of promises shows.
 FAULT_RUNS = ROOT / "benchmarks" / "faults"
 FAULT_TABLES = "<!-- fault tables -->"
@@ -290,15 +290,9 @@ def allowed(field: Any) -> str:
 # Views
 
 
-def public_views() -> dict[str, Any]:
-    """Return the public views and their tables, by name."""
-    tables = (value for name, value in vars(views).items() if name.isupper() and hasattr(value, "columns"))
-    return {table.name: table for table in tables}
-
-
 def comment_of(view: str) -> str:
     """Return the comment above the newest definition of a view."""
-    versions = {path: _VIEW_VERSION.search(path.stem) for path in VIEWS.glob(f"{view}_[0-9]*.sql")}
+    versions = {path: _VIEW_VERSION.search(path.stem) for path in VIEW_TEXTS.glob(f"{view}_[0-9]*.sql")}
     newest = max(versions, key=lambda path: int(versions[path][1]))  # type: ignore[index]
     lines = newest.read_text(encoding="utf-8").partition("CREATE VIEW")[0].splitlines()
     return " ".join(line.removeprefix("--").strip() for line in lines)
@@ -307,12 +301,25 @@ def comment_of(view: str) -> str:
 def view_pages() -> str:
     """Return the page of the views."""
     text = (
-        "# Views\n\nThis page is generated from the code. [Query results](../query.md) says what the columns mean. "
-        "A new release adds columns at the end only; times are in UTC.\n"
+        "# Views\n\nThis page is generated from the code. [Query results](../query.md) has queries for people, "
+        "[Connect a worklist](../worklist.md) those that a worklist needs. A new release adds columns at the end only. Times are "
+        "in UTC. On SQLite a moment is a text such as `2026-01-02 10:00:00.000000`, a date a text, a boolean 0 or 1, and jsonb "
+        "a text with JSON, for `json_each`.\n"
     )
-    for name, view in sorted(public_views().items()):
-        rows = ([f"`{column.name}`", type(column.type).__name__] for column in view.columns)
-        text += f"\n## {name}\n\n{plain(comment_of(name))}\n\n" + table(["column", "type"], rows)
+    head = ["column", "type", "meaning", "unit", "NULL", "example"]
+    for view in VIEWS.values():
+        rows = (
+            [
+                f"`{column.name}`",
+                str(column.kind),
+                plain(column.meaning),
+                column.unit,
+                plain(column.null) or "never",
+                f"`{column.example}`" if column.example else "",
+            ]
+            for column in view.columns
+        )
+        text += f"\n## {view.name}\n\n{plain(view.meaning)}. {plain(comment_of(view.name))}\n\n" + table(head, rows)
     return text
 
 

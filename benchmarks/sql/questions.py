@@ -17,7 +17,7 @@ from worker.db.identity.arrivals import Received
 from worker.db.read import probes, queries
 from worker.db.read.reading_order import Place
 from worker.db.schema.engine import read_session_factory, session_factory
-from worker.db.schema.types import now_utc
+from worker.db.schema.types import now_ms, now_utc
 from worker.db.schema.views import WORKLIST
 from worker.db.tasks import claims, queue
 from worker.db.tasks.claims import Claimant
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
 WORKER = Claimant("bench", 60_000, MAX_ATTEMPTS)
-#: Behind the urgent studies of band 1.
-MIDDLE_OF_PNEUMONIA = 110_000_000_000_000
 PAGE = 50
 SETTLED = 50
 
@@ -62,7 +60,9 @@ def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
         return Question(name, ask)
 
     def next_page(session: Session) -> object:
-        return queries.worklist(session, limit=PAGE, after=Place(MIDDLE_OF_PNEUMONIA, "", 0))
+        # Studies come until now and are due within two days: an hour ago there are some of each kind.
+        hour_ago_ms = session.execute(select(now_ms())).scalar_one() - 3_600_000
+        return queries.worklist(session, limit=PAGE, after=Place(hour_ago_ms, "", 0))
 
     def received_today(session: Session) -> object:
         day_ago = session.execute(select(now_utc())).scalar_one() - timedelta(days=1)

@@ -87,6 +87,9 @@ class Facts(GateFacts):
         As sent.
     requested_priority : str
         STAT, HIGH, ROUTINE, MEDIUM or LOW, as the order says; "" where the header says none of these.
+    manufacturer, device_model, station_name, institution : str
+        The device that made the film and where it stands, as sent: Manufacturer, Manufacturer's Model Name, Station
+        Name and Institution Name.
     calling_aet, peer : str
         AE title and address of the sender, as the listener wrote them into the file meta information.
     certificate : str
@@ -105,6 +108,10 @@ class Facts(GateFacts):
     study_date: date | None = None
     study_description: str = ""
     requested_priority: str = ""
+    manufacturer: str = ""
+    device_model: str = ""
+    station_name: str = ""
+    institution: str = ""
     calling_aet: str = ""
     peer: str = ""
     certificate: str = ""

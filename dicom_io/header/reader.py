@@ -61,6 +61,7 @@ _ACCESSION, _MODALITY, _PRESENTATION_INTENT = 0x00080050, 0x00080060, 0x00080068
 _STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME = 0x00081030, 0x0008103E, 0x00181030
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE = 0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00101010
 _ISSUER = 0x00100021
+_MANUFACTURER, _INSTITUTION, _STATION, _DEVICE_MODEL = 0x00080070, 0x00080080, 0x00081010, 0x00081090
 _BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
 _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
 _VIEW_MODIFIERS, _BURNED_IN = 0x00540222, 0x00280301
@@ -79,6 +80,7 @@ _FACT_TAGS = (
             *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
             *(_FRAMES, _ROWS, _COLUMNS, _BURNED_IN),
             *(_REQUESTED_PRIORITY, _REQUEST_ATTRIBUTES, _STUDY_PRIORITY),
+            *(_MANUFACTURER, _INSTITUTION, _STATION, _DEVICE_MODEL),
         }
     )
 )
@@ -276,6 +278,10 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         is_test_object=is_test_object(elements),
         burned_in_annotation=elements.code(_BURNED_IN) == "YES",
         polarity_in_doubt=is_polarity_in_doubt(elements),
+        manufacturer=elements.text(_MANUFACTURER, _ID_LIMIT),
+        device_model=elements.text(_DEVICE_MODEL, _ID_LIMIT),
+        station_name=elements.text(_STATION, _ID_LIMIT),
+        institution=elements.text(_INSTITUTION, _ID_LIMIT),
         calling_aet=_meta_text(meta, _SENDING_AET, 16) or _meta_text(meta, _SOURCE_AET, 16),
         peer=_meta_text(meta, _SOURCE_ADDRESS, 64),
         certificate=certificate_in(meta),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.database import MOVING
 from tests.support.helpers_bundle import second_bundle
 from tests.support.redis_server import own_redis
 from tests.support.running import command
@@ -32,7 +33,6 @@ EVENTS = (
     "SELECT name || '-' || version AS model, event, who, why FROM model_event JOIN model ON model.id = model_id "
     "ORDER BY model_event.id"
 )
-MOVING = ("received_at", "finished_at", "waiting_s", "priority_rank")
 USAGE = 2
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from sqlalchemy import text
 
 from tests.support.migrations import head, with_rows
 from worker.db.schema.engine import make_engine
@@ -92,6 +93,11 @@ def test_the_release_before_goes_on_while_and_after_the_database_is_migrated(
             said, _ = old.communicate("go on\n", timeout=100)
         finally:
             old.kill()
+    with engine.connect() as connection:
+        filled = (
+            "SELECT count(*) FROM worklist_v3 WHERE change_id > 0 AND completed_at IS NOT NULL AND priority_rank > 0"
+        )
+        assert connection.execute(text(filled)).scalar_one() == 2, "what triggers keep is kept for it too"
     engine.dispose()
     assert old.returncode == 0
     assert json.loads(said) == {"1.2.3": ["FINAL", "PNEUMONIA", 2], "1.2.4": ["FINAL", "NORMAL", 1]}

@@ -356,6 +356,59 @@ def test_what_is_held_survives_0011_there_and_back(engine):
         assert held(engine) == before
 
 
+def test_what_is_held_survives_0018_there_and_back(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0017")
+    before = held(engine)
+    device = dict.fromkeys(("manufacturer", "device_model", "station_name", "institution"), "")
+    moments = dict.fromkeys(
+        ("updated_at", "first_finished_at", "completed_at", "read_at", "reader_label", "verdict"), None
+    )
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0018")
+        after = held(engine)
+        assert after["image"] == [{**row, **device} for row in before["image"]]
+        assert after["study"] == [{**row, **moments, "change_id": 0} for row in before["study"]]
+        (row,) = rows_of(engine, "worklist_v3")
+        assert row["completed_at"] == row["first_finished_at"] == row["updated_at"] == row["finished_at"]
+        assert (row["change_id"], row["previous_label"]) == (0, row["label"])
+        assert rows_of(engine, "changes") == []
+        with engine.begin() as connection:
+            connection.execute(
+                text("INSERT INTO assessments (study_uid, reader, verdict) VALUES ('1.2', 'lee', 'AGREE')")
+            )
+        (row,) = rows_of(engine, "worklist_v3")
+        assert row["verdict"] == "AGREE"
+        assert row["first_finished_at"] == row["finished_at"], "an older row keeps the moment that it had"
+        assert len(rows_of(engine, "changes")) == 1
+        with_rows(engine, command.downgrade, "0017")
+        assert held(engine) == before
+
+
+def test_what_is_held_survives_0019_there_and_back(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0018")
+    before = held(engine)
+    for _ in range(2):
+        (earlier,) = held(engine)["study"]
+        with_rows(engine, command.upgrade, "0019")
+        (study,) = held(engine)["study"]
+        assert study["priority_rank"] == 1_767_225_600_000 + 3_600_000
+        assert study["change_id"] == earlier["change_id"], "a new order is no change of the row"
+        (row,) = rows_of(engine, "worklist")
+        assert row["priority_reason"] == "PNEUMONIA: due 3600 s after it came"
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE study SET band = 'HIGH'"))
+        assert held(engine)["study"][0]["priority_rank"] == 1_767_225_600_000 + 900_000
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE study SET band = NULL"))
+        with_rows(engine, command.downgrade, "0018")
+        kept = {"change_id", "updated_at", "first_finished_at", "completed_at"}
+        assert [{k: v for k, v in row.items() if k not in kept} for row in held(engine)["study"]] == [
+            {k: v for k, v in row.items() if k not in kept} for row in before["study"]
+        ]
+
+
 RETENTION, BEFORE_RETENTION = "0011", "0010"
 BEFORE_PRIORITIES = "0015"
 ROWS_OF_0011 = (

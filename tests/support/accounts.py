@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import sqlalchemy as sa
 
+from worker.db.schema.migrate import ROLES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,7 +41,7 @@ def two_accounts(server: PostgresServer | ExternalPostgres) -> Iterator[TwoAccou
         for role in (owner, application):
             connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
         connection.execute(f'ALTER DATABASE "{url.database}" OWNER TO {owner}')
-        for role in ("auscult_reader", "auscult_names", "auscult_auditor"):
+        for role in ROLES:
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
                 connection.execute(f"CREATE ROLE {role} NOLOGIN")
     try:

@@ -41,6 +41,21 @@ if TYPE_CHECKING:
     from worker.judging.pipeline import WorkerContext
 
 LEASE_MS = 60_000
+#: Columns of the worklist that depend on the moment, or count changes.
+MOVING = frozenset(
+    {
+        "received_at",
+        "last_received_at",
+        "finished_at",
+        "completed_at",
+        "first_finished_at",
+        "updated_at",
+        "turnaround_s",
+        "waiting_s",
+        "change_id",
+        "priority_rank",
+    }
+)
 MAX_ATTEMPTS = 3
 CHEST: dict[str, Any] = {
     "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.1",

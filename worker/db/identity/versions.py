@@ -39,7 +39,8 @@ GATE_COLUMNS = (
     "burned_in_annotation",
     "polarity_in_doubt",
 )
-_IMAGE_COLUMNS = ("series_uid", "sop_uid", "issuer_of_patient_id", "peer", *GATE_COLUMNS)
+_DEVICE_COLUMNS = ("manufacturer", "device_model", "station_name", "institution")
+_IMAGE_COLUMNS = ("series_uid", "sop_uid", "issuer_of_patient_id", "peer", *_DEVICE_COLUMNS, *GATE_COLUMNS)
 
 
 _COLUMNS = (

@@ -12,7 +12,7 @@ from worker.db.batches.selection import checked_values
 from worker.db.filing import disputes, note_decisions
 from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
-from worker.db.read.reading_order import ORDER, Place, is_after, is_among
+from worker.db.read.reading_order import ORDER, Place, is_after
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
 from worker.db.schema.study import Correction, Image, Result, Study, Task
@@ -43,7 +43,7 @@ def worklist(
         (WORKLIST.c.label, checked_values(labels, Label)),
     ):
         if values:
-            statement = statement.where(column.in_(values), is_among(values))
+            statement = statement.where(column.in_(values))
     if study_uids is not None:
         statement = statement.where(WORKLIST.c.study_uid.in_(study_uids))
     if after is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, exists, or_, select, update
 
 from worker.db.schema.study import (
+    Assessment,
     Commitment,
     Conflict,
     Correction,
@@ -57,6 +58,7 @@ def of_studies(study_ids: Sequence[int]) -> list[Rows]:
     return [
         *of_images(images_of(study_ids)),
         (Correction, Correction.study_id.in_(study_ids)),
+        (Assessment, Assessment.study_id.in_(study_ids)),
         (StudyHeader, StudyHeader.study_id.in_(study_ids)),
         (Conflict, or_(Conflict.held_study_id.in_(study_ids), Conflict.claim_study_id.in_(study_ids))),
         (Image, Image.study_id.in_(study_ids)),

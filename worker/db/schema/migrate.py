@@ -13,6 +13,7 @@ from alembic.config import Config
 from sqlalchemy.exc import DBAPIError
 
 from worker.addresses import describe
+from worker.db.contract.views import VIEWS
 from worker.db.schema.revision import current_revision, refuse_newer, scripts_folder
 from worker.db.schema.views import VIEW_NAMES
 from worker.errors import DatabaseUnavailable, SettingsError
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Views with names of patients, which `auscult_names` alone may read.
-_WITH_NAMES = ("corrections",)
+_WITH_NAMES = ("corrections", "worklist_names")
 _AUDITED = ("audit", "audit_objects")
 #: The roles of PostgreSQL (NOLOGIN) and the views that each may read; a site makes its accounts members of them.
 ROLES = {
     "auscult_reader": tuple(name for name in VIEW_NAMES if name not in {*_WITH_NAMES, *_AUDITED}),
     "auscult_names": _WITH_NAMES,
     "auscult_auditor": _AUDITED,
+    "auscult_assessor": (),
+}
+#: The roles that may add rows through a view, with the columns that they may fill.
+WRITERS = {
+    "auscult_assessor": {"assessments": "study_uid, side, reader, verdict, label, blinded, airai_code"},
 }
 #: An account that can change or drop tables, or make itself able to, whatever it is granted.
 _RULES_TABLES = """
@@ -42,6 +48,14 @@ WHERE account.rolname = %s AND (
         WHERE schemaname = current_schema() AND pg_has_role(account.oid, tableowner, 'MEMBER'))
     OR EXISTS (SELECT 1 FROM pg_namespace
         WHERE nspname = current_schema() AND pg_has_role(account.oid, nspowner, 'MEMBER')))
+"""
+_RAISE_CHANGE_NUMBERS = """
+UPDATE change_clock SET value = highest.change_id - highest.now
+FROM (
+    SELECT max(change_id) AS change_id, CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT) AS now
+    FROM study WHERE change_id > 0
+) AS highest
+WHERE highest.change_id >= value + highest.now
 """
 _LOCK_KEY = 0x41757363  # "Ausc": a number that no other program on the server is likely to take
 _LOCK_TIMEOUT = "120s"
@@ -69,6 +83,8 @@ def migrate(engine: Engine, application: str | None = None) -> Migrated:
         command.upgrade(config, "head")
         after = current_revision(connection)
         if engine.dialect.name == "postgresql":
+            _comment_views(connection)
+            _raise_change_numbers(connection)
             _grant_reading(connection)
             if application is not None:
                 _grant_application(connection, application)
@@ -114,6 +130,23 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+def _comment_views(connection: Connection) -> None:
+    """Let each view and each of its columns say in the database what it is, for who sees nothing but views."""
+    for view in VIEWS.values():
+        connection.exec_driver_sql(f"COMMENT ON VIEW {view.name} IS {_quoted(view.meaning)}")
+        for column in view.columns:
+            connection.exec_driver_sql(f"COMMENT ON COLUMN {view.name}.{column.name} IS {_quoted(column.comment)}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''").replace("%", "%%") + "'"
+
+
+def _raise_change_numbers(connection: Connection) -> None:
+    """Let numbers of changes go on rising in a cluster that counts its transactions from the start, as after a restore."""
+    connection.exec_driver_sql(_RAISE_CHANGE_NUMBERS)
+
+
 def _grant_reading(connection: Connection) -> None:
     """Grant each role its views and nothing else; warn where this account may not."""
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
@@ -135,6 +168,9 @@ def _grants_refused(connection: Connection, role: str, views: list[str], schema:
     statements = [f"GRANT USAGE ON SCHEMA {schema} TO {role}"]
     if views:
         statements.append(f"GRANT SELECT ON {', '.join(views)} TO {role}")
+    statements += [
+        f"GRANT INSERT ({columns}) ON {schema}.{view} TO {role}" for view, columns in WRITERS.get(role, {}).items()
+    ]
     create = f"CREATE ROLE {role} NOLOGIN"
     known = "SELECT 1 FROM pg_roles WHERE rolname = %s"
     try:
@@ -178,6 +214,8 @@ def _grant_application(connection: Connection, application: str) -> None:
     connection.exec_driver_sql(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role}")
     views = ", ".join(f"{schema}.{name}" for name in VIEW_NAMES)
     connection.exec_driver_sql(f"GRANT SELECT ON {views} TO {role}")
+    for view in {view for written in WRITERS.values() for view in written}:
+        connection.exec_driver_sql(f"GRANT INSERT ON {schema}.{view} TO {role}")
 
 
 def _create_role(connection: Connection, statement: str) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from model.labels import Label
 from worker.db.schema.base import Base, index_of_named, one_of
 from worker.db.schema.states import BatchKind, ConflictEnd, ConflictKind, Level, ModelChange, ModelState, SuspensionEnd
 from worker.db.schema.types import EnumText, UtcDateTime
@@ -263,6 +264,72 @@ class Correction(Base):
     column_name: Mapped[str] = mapped_column(String(64), comment="column of study")
     old_value: Mapped[str] = mapped_column(String(512), comment="value before, empty where there was none")
     new_value: Mapped[str] = mapped_column(String(512), comment="value after")
+
+
+class Assessment(Base):
+    """That a person has read a study, and the verdict on its answer, if there is one; rows are only added.
+
+    A trigger of the view `assessments` writes them, with the answer as it stood.
+    """
+
+    __tablename__ = "assessment"
+    __table_args__ = (
+        one_of("label", Label, "label"),
+        one_of("answer_label", Label, "answer_label"),
+        CheckConstraint("verdict IN ('AGREE', 'DISAGREE')", name="verdict"),
+        CheckConstraint("verdict IS NULL OR answer_label IS NOT NULL", name="verdict_on_an_answer"),
+        CheckConstraint("verdict <> 'AGREE' OR label = answer_label", name="agree_is_the_same_label"),
+        CheckConstraint("verdict <> 'DISAGREE' OR label IS NULL OR label <> answer_label", name="disagree_is_another"),
+        CheckConstraint("reader <> ''", name="reader"),
+        Index("ix_assessment_study_id", "study_id"),
+        Index("ix_assessment_at", "at"),
+        {"comment": "that a person has read a study, and the verdict on its answer; rows are only added"},
+    )
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), comment="the study")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was recorded, by the database's clock")
+    reader: Mapped[str] = mapped_column(String(128), comment="who has read the study")
+    verdict: Mapped[str | None] = mapped_column(String(16), comment="AGREE or DISAGREE; NULL: read without a verdict")
+    label: Mapped[str | None] = mapped_column(String(16), comment="NORMAL or PNEUMONIA, as the reader sees it")
+    blinded: Mapped[bool] = mapped_column(comment="whether it was given without sight of the answer")
+    airai_code: Mapped[str | None] = mapped_column(
+        String(16), comment="code of the scheme 99IHE that the reader's system gave (IHE AIRAI)"
+    )
+    revision: Mapped[int] = mapped_column(Integer, comment="the study's revision at that time")
+    answer_state: Mapped[str] = mapped_column(String(16), comment="its state at that time")
+    answer_label: Mapped[str | None] = mapped_column(String(16), comment="its label at that time")
+    probability: Mapped[float | None] = mapped_column(Double, comment="its probability at that time")
+    threshold: Mapped[float | None] = mapped_column(Double, comment="its threshold at that time")
+    band: Mapped[str | None] = mapped_column(String(16), comment="its band at that time")
+    model_id: Mapped[int | None] = mapped_column(ForeignKey("model.id"), comment="the model of its answer at that time")
+
+
+class ChangeClock(Base):
+    """One row, from which changes of studies get their numbers."""
+
+    __tablename__ = "change_clock"
+    __table_args__ = ({"comment": "one row: what numbers of changes are counted from"},)
+
+    value: Mapped[int] = mapped_column(
+        BigInteger, comment="SQLite: the last number; PostgreSQL: what is added to the number of a transaction"
+    )
+
+
+class PriorityRule(Base):
+    """How long after its arrival a row of the worklist is due; a site may change the times."""
+
+    __tablename__ = "priority_rule"
+    __table_args__ = (
+        CheckConstraint("routine_s >= 0 AND routine_s <= 31536000", name="routine"),
+        CheckConstraint("urgent_s >= 0 AND urgent_s <= routine_s", name="urgent"),
+        {
+            "comment": "how long after its arrival a row of the worklist is due, by what it says; a site may change the times"
+        },
+    )
+
+    kind: Mapped[str] = mapped_column(String(16), unique=True, comment="which rows of the worklist")
+    routine_s: Mapped[int] = mapped_column(Integer, comment="how long after its arrival such a row is due")
+    urgent_s: Mapped[int] = mapped_column(Integer, comment="the same where its order is urgent")
 
 
 class Inbox(Base):

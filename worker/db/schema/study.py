@@ -4,8 +4,7 @@ Times for people are UTC moments; times that the scheduler compares are millisec
 database sets both, so that a wrong clock of a worker does no harm. Patient fields are kept in `study`, in `correction`
 and in the tables of `schema.merges` alone.
 
-Some columns are read by no code yet. Patient's name, birth date and sex and the study's description are for the page of
-the person who reads the study (today `correction` shows when they change). For people who look for the cause of a
+Some columns are read by views alone: device and institution, and the patient's name, birth date and sex. For people who look for the cause of a
 problem: `last_rx_at`, `image.rx_count`, `image.revision`, `task.error_class`, `suspension.ended_how`, and of `worker` its
 host, process, start, model, engine and number of tasks.
 """
@@ -36,12 +35,15 @@ from worker.db.schema.base import Base, index_of_named, index_of_rows, one_of
 from worker.db.schema.merges import PatientMerge, StudyHeader
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
+    Assessment,
     Batch,
+    ChangeClock,
     Conflict,
     Correction,
     Inbox,
     Model,
     ModelEvent,
+    PriorityRule,
     ProbeReading,
     Receipt,
     Refusal,
@@ -53,11 +55,13 @@ from worker.db.schema.types import CodeList, EnumText, UtcDateTime
 from worker.db.schema.withdrawal import RejectedObject, RejectionNote, Withdrawal
 
 __all__ = [
+    "Assessment",
     "AuditEvent",
     "AuditExport",
     "AuditObject",
     "Base",
     "Batch",
+    "ChangeClock",
     "Commitment",
     "Conflict",
     "Correction",
@@ -66,6 +70,7 @@ __all__ = [
     "Model",
     "ModelEvent",
     "PatientMerge",
+    "PriorityRule",
     "ProbeReading",
     "Purge",
     "Receipt",
@@ -81,6 +86,11 @@ __all__ = [
     "Withdrawal",
     "Worker",
 ]
+
+
+def _kept() -> tuple[FetchedValue, FetchedValue]:
+    """A column that a trigger keeps: its value is read again when it is asked for."""
+    return FetchedValue(), FetchedValue(for_update=True)
 
 
 class Study(Base):
@@ -115,6 +125,7 @@ class Study(Base):
         Index("ix_study_last_rx_at", "last_rx_at"),
         Index("ix_study_patient_id", "patient_id"),
         index_of_named("study", "merged_into_id"),
+        index_of_rows("ix_study_change_id", "change_id", where="change_id > 0"),
         {"comment": "a study as received, and its answer"},
     )
 
@@ -162,13 +173,33 @@ class Study(Base):
     requested_priority: Mapped[str] = mapped_column(
         String(16), server_default="", comment="Requested Procedure Priority (0040,1003), or what stands for it"
     )
-    # Computed by the database (revision 0017), so that whatever changes the row, the order is right.
+    # Kept by triggers (revisions 0018 and 0019), so that whatever changes the row, they are right.
     priority_rank: Mapped[int] = mapped_column(
         BigInteger,
-        FetchedValue(),
-        server_onupdate=FetchedValue(for_update=True),
+        *_kept(),
         deferred=True,
-        comment="reading order: band, urgent or not, and ms since 1970 of first_rx_at, as decimal digits",
+        comment="reading order: read or not, and the ms since 1970 at which it is due",
+    )
+    change_id: Mapped[int] = mapped_column(
+        BigInteger, *_kept(), deferred=True, comment="counts up with each change that the worklist shows; 0: none yet"
+    )
+    updated_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, *_kept(), deferred=True, comment="when the worklist's row last changed; NULL: before schema 0018"
+    )
+    first_finished_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, *_kept(), deferred=True, comment="when it was first answered; never moves"
+    )
+    completed_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, *_kept(), deferred=True, comment="when it was answered after it was last open; NULL: it is open"
+    )
+    read_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, *_kept(), deferred=True, comment="when a person last read this revision"
+    )
+    reader_label: Mapped[str | None] = mapped_column(
+        String(16), *_kept(), deferred=True, comment="label that the reader gave this revision"
+    )
+    verdict: Mapped[str | None] = mapped_column(
+        String(16), *_kept(), deferred=True, comment="AGREE or DISAGREE of the reader with the present label"
     )
 
 
@@ -237,6 +268,12 @@ class Image(Base):
     film_purged_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="when a purge took its film; NULL: it is kept, or there is none"
     )
+    manufacturer: Mapped[str] = mapped_column(String(64), server_default="", comment="Manufacturer (0008,0070)")
+    device_model: Mapped[str] = mapped_column(
+        String(64), server_default="", comment="Manufacturer's Model Name (0008,1090)"
+    )
+    station_name: Mapped[str] = mapped_column(String(64), server_default="", comment="Station Name (0008,1010)")
+    institution: Mapped[str] = mapped_column(String(64), server_default="", comment="Institution Name (0008,0080)")
 
 
 class Task(Base):

@@ -75,9 +75,11 @@ class CodeList(TypeDecorator[tuple[str, ...]]):
         """Return each code once and in order, so that equal sets are equal texts."""
         return None if value is None else json.dumps(sorted({str(code) for code in value}), separators=(",", ":"))
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:  # noqa: ARG002
-        """Return the codes."""
-        return None if value is None else tuple(json.loads(value))
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...] | None:  # noqa: ARG002
+        """Return the codes; a view may show them as PostgreSQL's jsonb, which the driver has read already."""
+        if value is None:
+            return None
+        return tuple(json.loads(value) if isinstance(value, str) else value)
 
 
 class now_ms(FunctionElement[int]):  # noqa: N801 - reads as the SQL function it is

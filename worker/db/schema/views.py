@@ -1,11 +1,17 @@
-"""The public views: their columns, and their texts, which are files under migrations/views, one for both databases."""
+"""The public views: their tables in the code, and their texts, which are files under migrations/views, one for both databases.
+
+What a column means is said in `worker.db.contract`.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Integer, MetaData, SmallInteger, String, Table
 
+from worker.db.contract.column import Kind
+from worker.db.contract.views import VIEWS
 from worker.db.schema.types import NOW_MS, CodeList, UtcDateTime
 
 if TYPE_CHECKING:
@@ -17,313 +23,46 @@ if TYPE_CHECKING:
 #: A row of a view, by column.
 Row = dict[str, Any]
 
+_TYPES: dict[Kind, type[TypeEngine[Any]]] = {
+    Kind.TEXT: String,
+    Kind.SMALLINT: SmallInteger,
+    Kind.INTEGER: Integer,
+    Kind.BIGINT: BigInteger,
+    Kind.REAL: Double,
+    Kind.BOOLEAN: Boolean,
+    Kind.DATE: Date,
+    Kind.MOMENT: UtcDateTime,
+    Kind.CODES: CodeList,
+    Kind.CODES_TEXT: CodeList,
+}
 # In other metadata than the tables, or Alembic would take the views for missing tables.
 _views = MetaData()
 
 
-def _view(name: str, **columns: TypeEngine[Any]) -> Table:
-    return Table(name, _views, *(Column(column, kind) for column, kind in columns.items()))
+def _view(name: str) -> Table:
+    return Table(name, _views, *(Column(column.name, _TYPES[column.kind]()) for column in VIEWS[name].columns))
 
 
-WORKLIST = _view(
-    "worklist",
-    study_uid=String(),
-    accession_number=String(),
-    patient_id=String(),
-    study_date=Date(),
-    ai_status=String(),
-    label=String(),
-    probability=Double(),
-    threshold=Double(),
-    reason=String(),
-    flags=CodeList(),
-    model_name=String(),
-    model_version=String(),
-    revision=Integer(),
-    n_images=Integer(),
-    n_scored=Integer(),
-    received_at=UtcDateTime(),
-    finished_at=UtcDateTime(),
-    waiting_s=BigInteger(),
-    priority_rank=BigInteger(),
-    notice=String(),
-    band=String(),
-    side=Integer(),
-    completeness=String(),
-    n_expected=Integer(),
-)
-HEALTH = _view(
-    "health",
-    source=String(),
-    probe=String(),
-    level=String(),
-    value=Double(),
-    sentence=String(),
-    at=UtcDateTime(),
-    age_s=BigInteger(),
-)
-CONFLICTS = _view(
-    "conflicts",
-    conflict_id=BigInteger(),
-    kind=String(),
-    opened_at=UtcDateTime(),
-    closed_at=UtcDateTime(),
-    resolution=String(),
-    who=String(),
-    why=String(),
-    sop_uid=String(),
-    held_study_uid=String(),
-    held_side=Integer(),
-    held_patient_id=String(),
-    held_issuer_of_patient_id=String(),
-    held_accession_number=String(),
-    held_ai_status=String(),
-    held_label=String(),
-    held_probability=Double(),
-    claim_study_uid=String(),
-    claim_side=Integer(),
-    claim_patient_id=String(),
-    claim_issuer_of_patient_id=String(),
-    claim_accession_number=String(),
-    claim_ai_status=String(),
-    claim_label=String(),
-    claim_probability=Double(),
-    claim_calling_aet=String(),
-    notice=String(),
-    note_id=BigInteger(),
-)
-WITHDRAWALS = _view(
-    "withdrawals",
-    note_id=BigInteger(),
-    note_sop_uid=String(),
-    title=String(),
-    effect=String(),
-    state=String(),
-    reason=String(),
-    study_uid=String(),
-    sop_uid=String(),
-    side=Integer(),
-    accession_number=String(),
-    patient_id=String(),
-    ai_status=String(),
-    label=String(),
-    source=String(),
-    peer=String(),
-    received_at=UtcDateTime(),
-    accepted_by=String(),
-    accepted_why=String(),
-    revoked_at=UtcDateTime(),
-    revoked_by=String(),
-    revoked_why=String(),
-    notice=String(),
-    certificate=String(),
-)
-CORRECTIONS = _view(
-    "corrections",
-    correction_id=BigInteger(),
-    at=UtcDateTime(),
-    study_uid=String(),
-    side=Integer(),
-    accession_number=String(),
-    column_name=String(),
-    old_value=String(),
-    new_value=String(),
-    source=String(),
-    sop_uid=String(),
-    merged_into_study_uid=String(),
-    merged_into_side=Integer(),
-    kind=String(),
-    old_issuer=String(),
-    new_issuer=String(),
-    who=String(),
-    why=String(),
-)
-RESULT_HISTORY = _view(
-    "result_history",
-    result_id=BigInteger(),
-    study_uid=String(),
-    accession_number=String(),
-    series_uid=String(),
-    sop_uid=String(),
-    image_sha256=String(),
-    image_is_current=Boolean(),
-    outcome=String(),
-    reason=String(),
-    flags=CodeList(),
-    label=String(),
-    probability=Double(),
-    logit=Double(),
-    threshold=Double(),
-    model_name=String(),
-    model_version=String(),
-    engine=String(),
-    film_sha256=String(),
-    film_version=Integer(),
-    attempts=Integer(),
-    batch_id=BigInteger(),
-    batch_who=String(),
-    batch_why=String(),
-    is_current=Boolean(),
-    supersedes_result_id=BigInteger(),
-    previous_result_id=BigInteger(),
-    previous_outcome=String(),
-    previous_label=String(),
-    previous_probability=Double(),
-    previous_model_name=String(),
-    previous_model_version=String(),
-    decode_ms=Double(),
-    inference_ms=Double(),
-    created_at=UtcDateTime(),
-    band=String(),
-    unlikeness=Double(),
-    decoder=String(),
-    is_in_doubt=Boolean(),
-    taken_from_result_id=BigInteger(),
-)
-REFUSED = _view(
-    "refused",
-    source=String(),
-    at=UtcDateTime(),
-    kind=String(),
-    reason=String(),
-    study_uid=String(),
-    sop_uid=String(),
-    calling_aet=String(),
-    called_aet=String(),
-    peer=String(),
-    times=BigInteger(),
-)
-BATCH_PROGRESS = _view(
-    "batch_progress",
-    batch_id=BigInteger(),
-    who=String(),
-    why=String(),
-    selector=String(),
-    model_name=String(),
-    model_version=String(),
-    keep_current=Boolean(),
-    created_at=UtcDateTime(),
-    closed_at=UtcDateTime(),
-    n_tasks=Integer(),
-    n_done=Integer(),
-    n_failed=Integer(),
-    n_cancelled=Integer(),
-    n_open=Integer(),
-    kind=String(),
-)
-QUEUE_HEALTH = _view(
-    "queue_health",
-    live_pending=BigInteger(),
-    batch_pending=BigInteger(),
-    claimed=BigInteger(),
-    live_oldest_s=BigInteger(),
-    stale_leases=BigInteger(),
-    live_workers=BigInteger(),
-    silent_workers=BigInteger(),
-    failed_24h=BigInteger(),
-    open_studies=BigInteger(),
-    failed_studies=BigInteger(),
-    urgent_pending=BigInteger(),
-    urgent_oldest_s=BigInteger(),
-    rerun_pending=BigInteger(),
-    rerun_oldest_s=BigInteger(),
-    shadow_pending=BigInteger(),
-    shadow_oldest_s=BigInteger(),
-    timed_out_24h=BigInteger(),
-    worker_lost_24h=BigInteger(),
-    too_large_24h=BigInteger(),
-    interrupted=BigInteger(),
-)
-SHADOW_COMPARISON = _view(
-    "shadow_comparison",
-    batch_id=BigInteger(),
-    study_uid=String(),
-    sop_uid=String(),
-    active_model_name=String(),
-    active_model_version=String(),
-    active_outcome=String(),
-    active_reason=String(),
-    active_label=String(),
-    active_probability=Double(),
-    active_band=String(),
-    active_unlikeness=Double(),
-    shadow_model_name=String(),
-    shadow_model_version=String(),
-    shadow_outcome=String(),
-    shadow_reason=String(),
-    shadow_label=String(),
-    shadow_probability=Double(),
-    shadow_band=String(),
-    shadow_unlikeness=Double(),
-    disagrees=Boolean(),
-    difference=Double(),
-    created_at=UtcDateTime(),
-    notice=String(),
-)
-RETENTION = _view(
-    "retention",
-    study_uid=String(),
-    side=Integer(),
-    series_uid=String(),
-    sop_uid=String(),
-    image_sha256=String(),
-    image_is_current=Boolean(),
-    received_at=UtcDateTime(),
-    original=String(),
-    original_purged_at=UtcDateTime(),
-    film=String(),
-    film_purged_at=UtcDateTime(),
-    committed_until=UtcDateTime(),
-)
-PURGES = _view(
-    "purges",
-    purge_id=BigInteger(),
-    kind=String(),
-    who=String(),
-    why=String(),
-    rules=String(),
-    started_at=UtcDateTime(),
-    finished_at=UtcDateTime(),
-    ended_how=String(),
-    n_studies=Integer(),
-    n_originals=Integer(),
-    n_films=Integer(),
-    n_records=Integer(),
-    freed_bytes=BigInteger(),
-    files_left=BigInteger(),
-)
-
-AUDIT = _view(
-    "audit",
-    event_id=BigInteger(),
-    at=UtcDateTime(),
-    act=String(),
-    event_code=String(),
-    event_type_code=String(),
-    action=String(),
-    outcome=Integer(),
-    who=String(),
-    from_where=String(),
-    study_uid=String(),
-    side=Integer(),
-    patient_id=String(),
-    issuer_of_patient_id=String(),
-    patient_key=String(),
-    sop_uid=String(),
-    detail=String(),
-)
-AUDIT_OBJECTS = _view(
-    "audit_objects",
-    event_id=BigInteger(),
-    at=UtcDateTime(),
-    act=String(),
-    who=String(),
-    study_uid=String(),
-    side=Integer(),
-    patient_id=String(),
-    issuer_of_patient_id=String(),
-    patient_key=String(),
-)
+AGREEMENT = _view("agreement")
+ASSESSMENTS = _view("assessments")
+AUDIT = _view("audit")
+AUDIT_OBJECTS = _view("audit_objects")
+BATCH_PROGRESS = _view("batch_progress")
+CHANGES = _view("changes")
+CONFLICTS = _view("conflicts")
+CORRECTIONS = _view("corrections")
+FILMS = _view("films")
+HEALTH = _view("health")
+PURGES = _view("purges")
+QUEUE_HEALTH = _view("queue_health")
+REFUSED = _view("refused")
+RESULT_HISTORY = _view("result_history")
+RETENTION = _view("retention")
+SHADOW_COMPARISON = _view("shadow_comparison")
+WITHDRAWALS = _view("withdrawals")
+WORKLIST = _view("worklist")
+WORKLIST_NAMES = _view("worklist_names")
+WORKLIST_V3 = _view("worklist_v3")
 
 #: Every public view; `worker.db.schema.migrate.ROLES` says which role may read which.
 VIEW_NAMES = tuple(sorted(_views.tables))
@@ -344,18 +83,63 @@ _DAY_AGO = {
 
 def seconds_since(moment: str, dialect: str) -> str:
     """SQL for the whole seconds from a stored moment until now."""
+    return _seconds(moment, _NOW[dialect], dialect)
+
+
+def _seconds(first: str, last: str, dialect: str) -> str:
     if dialect == "sqlite":
-        return f"CAST((julianday({_NOW[dialect]}) - julianday({moment})) * 86400 AS INTEGER)"
-    return f"CAST(floor(extract(epoch FROM {_NOW[dialect]} - {moment})) AS BIGINT)"
+        # Of whole ms: a difference of days is a double that may lie a hair below the whole second.
+        return f"CAST(round((julianday({last}) - julianday({first})) * 86400000) AS INTEGER) / 1000"
+    return f"CAST(floor(extract(epoch FROM {last} - {first})) AS BIGINT)"
+
+
+def _codes(text: str, dialect: str) -> str:
+    return f"CAST({text} AS JSONB)" if dialect == "postgresql" else text
+
+
+def _text(codes: str, dialect: str) -> str:
+    """Codes as the text that they were before they had a type: `["A","B"]`."""
+    return f"replace(CAST({codes} AS TEXT), '\", \"', '\",\"')" if dialect == "postgresql" else codes
+
+
+def _day_of(moment: str, dialect: str) -> str:
+    return f"CAST({moment} AT TIME ZONE 'UTC' AS DATE)" if dialect == "postgresql" else f"date({moment})"
+
+
+def _ms_of(moment: str, dialect: str) -> str:
+    """The milliseconds since 1970 of a stored moment."""
+    if dialect == "sqlite":
+        return f"CAST(round((julianday({moment}) - 2440587.5) * 86400000) AS INTEGER)"
+    return f"CAST(floor(extract(epoch FROM {moment} - TIMESTAMPTZ '1970-01-01 00:00:00+00') * 1000) AS BIGINT)"
+
+
+def _is_settled(change: str, dialect: str) -> str:
+    """Whether no lower number of a change can come any more: every transaction that began before it has ended."""
+    if dialect == "sqlite":
+        return "TRUE"
+    oldest = "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)"
+    base = "(SELECT value FROM change_clock)"
+    return f"{change} < {base} + {oldest}"
+
+
+#: What stands in braces in the text of a view, with what is written for it.
+_PLACEHOLDERS = (
+    (re.compile(r"\{now_ms\}"), lambda dialect: _NOW_MS[dialect]),
+    (re.compile(r"\{day_ago\}"), lambda dialect: _DAY_AGO[dialect]),
+    (re.compile(r"\{seconds_since (.+?)\}"), seconds_since),
+    (re.compile(r"\{seconds (.+?) to (.+?)\}"), _seconds),
+    (re.compile(r"\{codes (.+?)\}"), _codes),
+    (re.compile(r"\{text (.+?)\}"), _text),
+    (re.compile(r"\{day_of (.+?)\}"), _day_of),
+    (re.compile(r"\{ms_of (.+?)\}"), _ms_of),
+    (re.compile(r"\{is_settled (.+?)\}"), _is_settled),
+)
 
 
 def render(text: str, dialect: str) -> str:
-    """Replace the placeholders of a view's text: {now_ms}, {day_ago}, {seconds_since NAME}."""
-    text = text.replace("{now_ms}", _NOW_MS[dialect]).replace("{day_ago}", _DAY_AGO[dialect])
-    while "{seconds_since " in text:
-        before, _, rest = text.partition("{seconds_since ")
-        moment, _, after = rest.partition("}")
-        text = before + seconds_since(moment, dialect) + after
+    """Replace what stands in braces in the text of a view: {now_ms}, {seconds_since MOMENT}, {codes TEXT} and others."""
+    for pattern, written in _PLACEHOLDERS:
+        text = pattern.sub(lambda found, written=written: written(*found.groups(), dialect), text)
     return text
 
 

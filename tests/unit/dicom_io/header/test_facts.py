@@ -223,3 +223,27 @@ def test_the_priority_of_the_order_is_read_where_modalities_and_archives_put_it(
     if "RequestAttributesSequence" in elements:
         elements = {**elements, "RequestAttributesSequence": Sequence(elements["RequestAttributesSequence"])}
     assert read_facts(save(film(**elements), tmp_path)).requested_priority == priority
+
+
+def test_the_device_and_its_institution_are_kept_as_sent_and_within_bounds(tmp_path: Path) -> None:
+    elements = {
+        "Manufacturer": "ACME",
+        "ManufacturerModelName": "DR 500",
+        "StationName": "ROOM1",
+        "InstitutionName": "Krankenhaus Köln",
+        "SpecificCharacterSet": "ISO_IR 192",
+    }
+    facts = read_facts(save(film(**elements), tmp_path))
+    assert (facts.manufacturer, facts.device_model, facts.station_name) == ("ACME", "DR 500", "ROOM1")
+    assert facts.institution == "Krankenhaus Köln"
+    hostile = read_facts(save(film(StationName="R" * 400), tmp_path))
+    assert hostile.station_name == "R" * 64
+
+
+def test_a_header_without_a_device_has_empty_texts(tmp_path: Path) -> None:
+    ds = film()
+    for keyword in ("Manufacturer", "ManufacturerModelName", "StationName", "InstitutionName"):
+        if keyword in ds:
+            delattr(ds, keyword)
+    facts = read_facts(save(ds, tmp_path))
+    assert {facts.manufacturer, facts.device_model, facts.station_name, facts.institution} == {""}

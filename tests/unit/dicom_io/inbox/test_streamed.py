@@ -116,7 +116,7 @@ class FullDisk(Spool):
         left = [2]
         write = draft.write
 
-        def full(parts: Sequence[bytes | memoryview]) -> None:
+        def full(parts: Sequence[bytes | memoryview | bytearray]) -> None:
             left[0] -= 1
             if left[0] < 0:
                 raise SpoolFull

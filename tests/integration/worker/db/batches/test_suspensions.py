@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicom_io.reasons import Reason
-from tests.support.database import BOTH, Site, fresh_site, refused, scored
+from tests.support.database import BOTH, MOVING, Site, fresh_site, refused, scored
 from tests.support.suspensions import (
     ADA,
     DISCARDED,
@@ -152,7 +152,7 @@ def test_other_models_go_on_saying_normal(site: Site) -> None:
 def test_release_shows_every_answer_as_it_was(site: Site) -> None:
     two_studies(site)
     judged(site, "1.3", scored(0.2, flags=(Reason.AGE_UNKNOWN,)))
-    still = set(site.entry("1.1")) - {"finished_at", "priority_rank"}
+    still = set(site.entry("1.1")) - MOVING
     before = [{name: row[name] for name in still} for row in site.worklist()]
     suspend(site)
     judged(site, "1.4", scored(0.1))

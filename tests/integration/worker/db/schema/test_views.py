@@ -13,7 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from dicom_io.inbox.journal import RefusalKind, RefusalRecord
 from dicom_io.reasons import Reason
-from tests.support.database import BOTH, any_film, fresh_site, refused, scored
+from tests.support.database import BOTH, MOVING, any_film, fresh_site, refused, scored
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.registry import add_refusals
@@ -26,9 +26,25 @@ from worker.errors import UsageError
 pytestmark = pytest.mark.integration
 
 CONTRACT = {
-    "worklist": "study_uid accession_number patient_id study_date ai_status label probability threshold reason flags "
-    "model_name model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band "
-    "side completeness n_expected",
+    **dict.fromkeys(
+        ("worklist", "worklist_v3"),
+        "study_uid accession_number patient_id study_date ai_status label probability threshold reason flags model_name "
+        "model_version revision n_images n_scored received_at finished_at waiting_s priority_rank notice band side "
+        "completeness n_expected finding finding_status n_failed last_received_at completed_at first_finished_at updated_at "
+        "turnaround_s change_id requested_priority previous_label read_at reader_label verdict manufacturer device_model "
+        "station_name institution calling_aet priority_reason",
+    ),
+    "worklist_names": "study_uid side accession_number patient_id issuer_of_patient_id patient_name patient_birth_date "
+    "patient_sex study_date study_description",
+    "changes": "change_id study_uid side changed_at is_shown",
+    "films": "study_uid side accession_number series_uid sop_uid outcome reason label probability threshold band flags "
+    "model_name model_version manufacturer device_model station_name institution calling_aet received_at judged_at result_id "
+    "notice",
+    "assessments": "assessment_id at study_uid side accession_number reader verdict label blinded airai_code is_latest "
+    "revision answer_state answer_label probability threshold band model_name model_version manufacturer device_model "
+    "station_name institution notice",
+    "agreement": "by_what model_name model_version day manufacturer device_model station_name band n n_agree share "
+    "share_low share_high n_pneumonia_denied n_normal_denied notice",
     "health": "source probe level value sentence at age_s",
     "conflicts": "conflict_id kind opened_at closed_at resolution who why sop_uid held_study_uid held_side held_patient_id "
     "held_issuer_of_patient_id held_accession_number held_ai_status held_label held_probability claim_study_uid claim_side "
@@ -38,7 +54,8 @@ CONTRACT = {
     "reason flags label probability logit threshold model_name model_version engine film_sha256 film_version attempts "
     "batch_id batch_who batch_why is_current supersedes_result_id previous_result_id previous_outcome previous_label "
     "previous_probability previous_model_name previous_model_version decode_ms inference_ms created_at "
-    "band unlikeness decoder is_in_doubt taken_from_result_id",
+    "band unlikeness decoder is_in_doubt taken_from_result_id side manufacturer device_model station_name institution "
+    "calling_aet",
     "refused": "source at kind reason study_uid sop_uid calling_aet called_aet peer times",
     "batch_progress": "batch_id who why selector model_name model_version keep_current created_at closed_at n_tasks "
     "n_done n_failed n_cancelled n_open kind",
@@ -60,17 +77,7 @@ CONTRACT = {
     "failed_24h open_studies failed_studies urgent_pending urgent_oldest_s rerun_pending rerun_oldest_s shadow_pending "
     "shadow_oldest_s timed_out_24h worker_lost_24h too_large_24h interrupted",
 }
-MOVING = {
-    "received_at",
-    "finished_at",
-    "created_at",
-    "closed_at",
-    "waiting_s",
-    "priority_rank",
-    "live_oldest_s",
-    "rerun_oldest_s",
-    "shadow_oldest_s",
-}
+MOVES = MOVING | {"created_at", "closed_at", "live_oldest_s", "rerun_oldest_s", "shadow_oldest_s", "at"}
 
 
 @pytest.fixture(params=BOTH)
@@ -128,7 +135,7 @@ def everything(site) -> dict[str, list[dict]]:
             ],
         }
     return {
-        view: [{name: value for name, value in row.items() if name not in MOVING | {"at"}} for row in rows]
+        view: [{name: value for name, value in row.items() if name not in MOVES} for row in rows]
         for view, rows in found.items()
     }
 
@@ -155,16 +162,15 @@ def test_the_worklist_reads_findings_first_then_what_was_not_judged_each_by_age(
     live_through(site)
     rows = site.worklist()
     assert [
-        (row["priority_rank"] // 10**14, row["study_uid"], row["ai_status"], row["label"], row["probability"])
-        for row in rows
+        (row["priority_reason"], row["study_uid"], row["ai_status"], row["label"], row["probability"]) for row in rows
     ] == [
-        (1, "1.1", "FINAL", "PNEUMONIA", 0.65),
-        (1, "1.2", "FINAL", "PNEUMONIA", 0.8),
-        (1, "1.3", "FINAL", "PNEUMONIA", 0.9),
-        (3, "1.5", "FAILED", None, None),
-        (4, "1.6", "PROVISIONAL", None, None),
-        (4, "1.7", "QUEUED", None, None),
-        (5, "1.4", "NOT_APPLICABLE", None, None),
+        ("PNEUMONIA: due 3600 s after it came", "1.1", "FINAL", "PNEUMONIA", 0.65),
+        ("PNEUMONIA: due 3600 s after it came", "1.2", "FINAL", "PNEUMONIA", 0.8),
+        ("PNEUMONIA: due 3600 s after it came", "1.3", "FINAL", "PNEUMONIA", 0.9),
+        ("failed: due 10800 s after it came", "1.5", "FAILED", None, None),
+        ("unfinished: due 14400 s after it came", "1.6", "PROVISIONAL", None, None),
+        ("unfinished: due 14400 s after it came", "1.7", "QUEUED", None, None),
+        ("not applicable: due 28800 s after it came", "1.4", "NOT_APPLICABLE", None, None),
     ]
     assert {row["notice"] for row in rows} == {"Not a medical device. Not for diagnosis."}
     assert all((row["waiting_s"] is None) == (row["finished_at"] is not None) for row in rows)
@@ -180,11 +186,13 @@ def test_urgent_studies_come_first_in_their_band_and_go_back_when_the_order_is_t
     assert [row["study_uid"] for row in site.worklist()] == ["1.1", "1.2", "1.0"]
 
 
-def test_the_rank_of_a_study_is_the_moment_it_came_in_milliseconds(site):
+def test_the_rank_of_a_study_is_the_moment_it_is_due_in_milliseconds(site):
     site.receive(received_at=datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC))
-    assert site.entry()["priority_rank"] == 4 * 10**14 + 10**13 + 1_767_323_045_678
+    assert site.entry()["priority_rank"] == 1_767_323_045_678 + 14_400_000
     site.change("UPDATE study SET priority = -1")
-    assert site.entry()["priority_rank"] == 4 * 10**14 + 1_767_323_045_678
+    assert site.entry()["priority_rank"] == 1_767_323_045_678 + 12_600_000
+    site.change("INSERT INTO assessments (study_uid, reader) VALUES ('1.2.3', 'lee')")
+    assert site.entry()["priority_rank"] == 10**14 + 1_767_323_045_678 + 12_600_000
 
 
 def test_pages_of_the_worklist_are_the_whole_of_it(site):

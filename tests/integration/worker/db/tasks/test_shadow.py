@@ -6,7 +6,7 @@ import pytest
 
 from dicom_io.reasons import Reason
 from model.labels import Band
-from tests.support.database import BOTH, MAX_ATTEMPTS, fresh_site, refused, scored
+from tests.support.database import BOTH, MAX_ATTEMPTS, MOVING, fresh_site, refused, scored
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.models import bundles
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.integration
 ADA = Order("ada", "a newer network")
 #: What depends on the moment and on nothing else.
 #: The rank has the moment of arrival in it; the rows come in its order.
-MOVING = {"received_at", "finished_at", "waiting_s", "priority_rank"}
 
 
 @pytest.fixture(params=BOTH)
