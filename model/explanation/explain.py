@@ -90,6 +90,18 @@ class Explanation:
         return Explanation(self.method, maps, slope * self.logit + intercept, slope * self.bias + intercept)
 
 
+def method_by_litert(bundle: Bundle) -> Method:
+    """The method by which LiteRT alone can explain a bundle: its own one, else occlusion.
+
+    Raises
+    ------
+    EngineError
+        If LiteRT cannot open the network.
+    """
+    is_able = bundle.explained_by is Method.OCCLUSION or LiteRtEngine(bundle).has_terms
+    return bundle.explained_by if is_able else Method.OCCLUSION
+
+
 def full_evidence(bundle: Bundle, method: Method) -> float:
     """How much evidence counts as full on a bundle's pictures: one scale for all films, so that films can be compared.
 

@@ -27,7 +27,14 @@ from worker.db.schema.sql import chunks, fitted, insert_unless_there
 from worker.db.schema.states import OPEN_STATES, StudyState
 from worker.db.schema.study import Image, Receipt, Refusal, Study
 from worker.db.schema.types import now_ms
-from worker.db.tasks.create import ImageTasks, insert_tasks, lacked_original, live_task, retry_failed
+from worker.db.tasks.create import (
+    ImageTasks,
+    insert_tasks,
+    lacked_original,
+    live_task,
+    retry_failed,
+    settle_own_result,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -122,11 +129,16 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
         at=received_at or moment,
     )
     locked = lock_rows(session, arrival, rows_named(session, rejection))
+    if arrival.is_own_result:
+        arrival = arrival.within(locked.own)
     assignment = assign(session, arrival, locked)
     study = assignment.study
     study.first_rx_at = min(study.first_rx_at, arrival.at)
     study.last_rx_at = max(study.last_rx_at, arrival.at)
-    if assignment.is_changed and (study.state.is_terminal or assignment.is_displacing):
+    if arrival.is_own_result:
+        # It says nothing new, so no revision begins, and a study that is open does not wait for it.
+        pass
+    elif assignment.is_changed and (study.state.is_terminal or assignment.is_displacing):
         _begin_revision(study, arrival)
     elif assignment.is_changed or not study.state.is_terminal:
         # The same bytes again: an open study waits for its quiet time from now on, a finished one stays as it is.
@@ -159,6 +171,8 @@ def _tasks_of(session: Session, assignment: Assignment, arrival: Arrival) -> Ima
     study, image_id = assignment.study, assignment.image_id
     if study.revision != assignment.revision:
         session.execute(update(Image).where(Image.id == image_id).values(revision=study.revision))
+    if arrival.is_own_result:
+        return ImageTasks(settle_own_result(session, study, image_id))
     priority = arrival.priority or priority_of(study.requested_priority)
     return insert_tasks(session, study, image_id, priority, has_versions=assignment.has_versions)
 
