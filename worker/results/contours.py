@@ -25,6 +25,8 @@ COLOURS = ((255, 226, 122), (255, 160, 40), (255, 84, 48))
 WIDTHS_PX = (2.0, 3.0, 4.5)
 #: A dark seam on both sides keeps a line visible on a white lung.
 SEAM_PX = 1.5
+#: How much of a level's colour lies on the places within it, which tells inside from outside; anatomy stays visible.
+TINTS = (0.08, 0.13, 0.18)
 SEAM = (12, 12, 14)
 
 
@@ -51,15 +53,15 @@ def levels_of(explanation: Explanation) -> tuple[Level, ...]:
             for left, words in ((3 / 4, "by a quarter"), (1 / 2, "by half"), (1 / 4, "by three quarters"))
         )
     return tuple(
-        Level(math.log(score / (1 - score)) - explanation.bias, f"{score:.2f}") for score in (0.5, 0.9, 0.99)
+        Level(math.log(score / (1 - score)) - explanation.bias, f"over {score:.2f}") for score in (0.5, 0.9, 0.99)
     )
 
 
 def sentence_of(explanation: Explanation) -> str:
     """What the words of the levels complete."""
     if explanation.method is Method.OCCLUSION:
-        return "With this place covered, the odds of pneumonia fall"
-    return "Score of a film that looked everywhere as it does here"
+        return "Covering the place lowers the odds of pneumonia"
+    return "A film that looked like the place everywhere scores"
 
 
 def nothing_of(explanation: Explanation) -> str:
@@ -84,10 +86,14 @@ def drawn(grey: NDArray[np.uint8], evidence: NDArray[np.float32], levels: tuple[
     Returns
     -------
     ndarray of uint8, shape (rows, columns, 3)
-        sRGB; nothing but the lines and their seams differs from the film.
+        sRGB; where the map stays below the weakest level, it is the film.
     """
     picture = np.repeat(grey[..., np.newaxis], 3, axis=2).astype(np.float32)
     steep = np.hypot(*np.gradient(evidence))
+    for level, colour, tint in zip(levels, COLOURS, TINTS, strict=False):
+        within = (evidence >= level.value)[..., np.newaxis]
+        tinted = np.repeat(grey[..., np.newaxis], 3, axis=2) * (1 - tint) + np.asarray(colour, np.float32) * tint
+        picture = np.where(within, tinted, picture)
     for level, colour, width in zip(levels, COLOURS, WIDTHS_PX, strict=False):
         distance = _distance(evidence, steep, level.value)
         for reach, paint in ((width / 2 + SEAM_PX, SEAM), (width / 2, colour)):

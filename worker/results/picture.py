@@ -51,7 +51,7 @@ def heat_map_picture(film: NDArray[np.uint8], explanation: Explanation, result: 
     zoom = SIDE_PX / max(film.shape)
     size = (max(round(film.shape[1] * zoom), 1), max(round(film.shape[0] * zoom), 1))
     shown = Image.fromarray(np.ascontiguousarray(film)).resize(size, Image.Resampling.LANCZOS)
-    evidence, levels = explanation.over((size[1], size[0])), levels_of(explanation)
+    evidence, levels = explanation.over((size[1], size[0]), smooth=True), levels_of(explanation)
     width = max(size[0], WIDTH_PX)
     sheet = Image.new("RGB", (width, HEADER_PX + size[1] + FOOTER_PX), GROUND)
     sheet.paste(Image.fromarray(drawn(np.asarray(shown), evidence, levels)), ((width - size[0]) // 2, HEADER_PX))
@@ -59,7 +59,7 @@ def heat_map_picture(film: NDArray[np.uint8], explanation: Explanation, result: 
     _header(pen, width, result)
     top = HEADER_PX + size[1]
     if has_lines(evidence, levels):
-        _legend(pen, (MARGIN_PX, top + 40), explanation)
+        _legend(pen, (MARGIN_PX, top + 42), width - 2 * MARGIN_PX, explanation)
     else:
         words = nothing_of(explanation)
         pen.text((MARGIN_PX, top + 44), words, TEXT, _fitting(pen, words, 23, width - 2 * MARGIN_PX), anchor="ls")
@@ -80,19 +80,22 @@ def _header(pen: ImageDraw.ImageDraw, width: int, result: StudyResult) -> None:
     ]
     line = ",   ".join(part for part in parts if part)
     pen.text((MARGIN_PX, 86), line, TEXT, _fitting(pen, line, 25, room), anchor="ls")
-    where = "The lines show where the model looks. They are no outline of a finding."
+    where = "The lines show where the model looks. They do not outline a finding."
     pen.text((MARGIN_PX, 117), where, FAINT, _fitting(pen, where, 21, room), anchor="ls")
 
 
-def _legend(pen: ImageDraw.ImageDraw, corner: tuple[int, int], explanation: Explanation) -> None:
-    x, y = corner
+def _legend(pen: ImageDraw.ImageDraw, corner: tuple[int, int], room: int, explanation: Explanation) -> None:
+    (x, y), levels = corner, levels_of(explanation)
     words = f"{sentence_of(explanation)}:"
-    pen.text((x, y), words, TEXT, _font(23), anchor="ls")
-    x += round(pen.textlength(words, _font(23))) + 22
-    for level, colour, line in zip(levels_of(explanation), COLOURS, WIDTHS_PX, strict=True):
-        pen.line((x, y - 8, x + 44, y - 8), colour, round(line + 1))
-        pen.text((x + 54, y), level.words, TEXT, _font(23), anchor="ls")
-        x += 54 + round(pen.textlength(level.words, _font(23))) + 26
+    stroke, gap = 40, 22
+    taken = len(levels) * (stroke + 10) + (len(levels) + 1) * gap
+    font = _fitting(pen, words + "".join(level.words for level in levels), 24, room - taken)
+    pen.text((x, y), words, TEXT, font, anchor="ls")
+    x += round(pen.textlength(words, font)) + gap
+    for level, colour, line in zip(levels, COLOURS, WIDTHS_PX, strict=True):
+        pen.line((x, y - 8, x + stroke, y - 8), colour, round(line + 1))
+        pen.text((x + stroke + 10, y), level.words, TEXT, font, anchor="ls")
+        x += stroke + 10 + round(pen.textlength(level.words, font)) + gap
 
 
 def _foot(
