@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 SERIES_NUMBER = 9902
 
 
-def make_capture(
-    picture: NDArray[np.uint8], result: StudyResult, source: SourceHeader, derivation: str
-) -> Dataset:
+def make_capture(picture: NDArray[np.uint8], result: StudyResult, source: SourceHeader, derivation: str) -> Dataset:
     """Wrap a picture as a Secondary Capture.
 
     Parameters

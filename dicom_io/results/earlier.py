@@ -13,7 +13,13 @@ from dicom_io.results.result import Predecessor
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID, _INSTANCE_NUMBER = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00200013
+_SOP_CLASS, _SOP_UID, _STUDY_UID, _SERIES_UID, _INSTANCE_NUMBER = (
+    0x00080016,
+    0x00080018,
+    0x0020000D,
+    0x0020000E,
+    0x00200013,
+)
 
 
 def read_predecessor(path: Path, study_uid: str) -> Predecessor | None:

@@ -56,7 +56,11 @@ _ALWAYS = frozenset(
     }
 )
 _ACCESSION_ISSUER = 0x00080051
-_ISSUER_PARTS = {"LocalNamespaceEntityID": 0x00400031, "UniversalEntityID": 0x00400032, "UniversalEntityIDType": 0x00400033}
+_ISSUER_PARTS = {
+    "LocalNamespaceEntityID": 0x00400031,
+    "UniversalEntityID": 0x00400032,
+    "UniversalEntityIDType": 0x00400033,
+}
 _CHARACTER_SET = 0x00080005
 _WANTED = UID_TAGS | {
     *(tag for tag, _ in (*_TEXTS.values(), *_EQUIPMENT.values(), *_FORMS.values())),

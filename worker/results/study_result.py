@@ -68,7 +68,11 @@ def _judged(film: AnsweredFilm) -> JudgedFilm:
 
 def _model(settings: Settings, model: AnsweringModel) -> ResultModel:
     return ResultModel(
-        model.name, model.version, model.weights_sha256, model.digest, is_site_calibrated=_is_calibrated(settings, model)
+        model.name,
+        model.version,
+        model.weights_sha256,
+        model.digest,
+        is_site_calibrated=_is_calibrated(settings, model),
     )
 
 
