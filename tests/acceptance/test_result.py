@@ -182,7 +182,9 @@ def test_a_result_that_names_another_patient_by_now_opens_no_conflict(
     push([changed], stack.port)
     wait_until(lambda: images(site, film) == 2, 60, "the object to be registered")
     after = row_of(site, film)
-    assert {name: after[name] for name in (*ANSWER, "patient_id")} == {name: before[name] for name in (*ANSWER, "patient_id")}
+    assert {name: after[name] for name in (*ANSWER, "patient_id")} == {
+        name: before[name] for name in (*ANSWER, "patient_id")
+    }
     assert not site.query("SELECT conflict_id FROM conflicts WHERE held_study_uid = :uid", uid=film.StudyInstanceUID)
     assert not [row for row in site.json("correction", "list") if row["study_uid"] == film.StudyInstanceUID]
 

@@ -67,9 +67,7 @@ KNOWN_WARNINGS = (
 
 @pytest.mark.parametrize("result", RESULTS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_report_has_no_error(
-    dicom3tools: Peers, dsrdump: Peers, tmp_path: Path, result: str, source: str
-) -> None:
+def test_the_report_has_no_error(dicom3tools: Peers, dsrdump: Peers, tmp_path: Path, result: str, source: str) -> None:
     path = saved(make_report(a_result(**RESULTS[result]), a_source(**SOURCES[source])), tmp_path / "sr.dcm")
     assert errors_of(dicom3tools, path) == []
     tree = tree_of(dsrdump, path)

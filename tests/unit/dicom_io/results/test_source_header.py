@@ -55,7 +55,9 @@ def test_plain_ascii_needs_no_character_set() -> None:
 
 
 def test_values_that_an_attribute_may_not_have_are_left_empty() -> None:
-    source = a_source(StudyDate="2026.11.28", StudyTime="noon", PatientSex="male", PatientAge="3", PatientBirthDate=None)
+    source = a_source(
+        StudyDate="2026.11.28", StudyTime="noon", PatientSex="male", PatientAge="3", PatientBirthDate=None
+    )
     made = source.patient_and_study
     assert (made.StudyDate, made.StudyTime, made.PatientSex, made.PatientBirthDate) == ("", "", "", "")
     assert "PatientAge" not in made

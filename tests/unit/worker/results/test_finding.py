@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import TYPE_CHECKING
 
 import pytest
 
-from dicom_io.reasons import Reason
 from dicom_io.results.result import FindingStatus
 from model.labels import Band, Label
 from worker.db.schema.states import StudyState
 from worker.results.finding import SILENCING, finding_status
+
+if TYPE_CHECKING:
+    from dicom_io.reasons import Reason
 
 PRESENT, ABSENT, INDETERMINATE = FindingStatus.PRESENT, FindingStatus.ABSENT, FindingStatus.INDETERMINATE
 FINAL = StudyState.FINAL
