@@ -23,7 +23,7 @@ from dicom_io.results.objects import (
 from dicom_io.results.result import as_written
 
 if TYPE_CHECKING:
-    from highdicom.sr import CodedConcept, MeasurementReport
+    from highdicom.sr import CodedConcept, Measurement, MeasurementReport
 
     from dicom_io.results.codes import ResultCode
     from dicom_io.results.result import JudgedFilm, StudyResult
@@ -146,7 +146,7 @@ def _parameters(result: StudyResult) -> list[str]:
     return [line for line in lines if line]
 
 
-def _certainty(result: StudyResult) -> list[object] | None:
+def _certainty(result: StudyResult) -> list[Measurement] | None:
     """Certainty of Finding in percent; only a score that was calibrated on films of the site is one."""
     if not result.model.is_site_calibrated:
         return None

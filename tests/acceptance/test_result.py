@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import UID
 
 from dicom_io.client.send import send
 from model.notice import NOTICE
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.peers import Peers
     from tests.support.running import Running, Site
 
-pytest_plugins = ["tests.support.peers", "tests.support.results"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
 #: What stays as it was when an object of our own comes back.
@@ -195,7 +196,7 @@ def test_a_result_that_comes_before_its_film_leaves_the_answer_to_the_film(
     report, _ = result_of(stack.site, film, tmp_path)
     moved, later = dcmread(report), chest_film(0.3, PatientID="0817")
     moved.StudyInstanceUID, moved.PatientID = later.StudyInstanceUID, "0817"
-    moved.SOPInstanceUID = moved.file_meta.MediaStorageSOPInstanceUID = new_uid()
+    moved.SOPInstanceUID = moved.file_meta.MediaStorageSOPInstanceUID = UID(new_uid())
     push([moved], stack.port)
     wait_until(lambda: images(stack.site, later) == 1, 60, "the object to be registered")
     push([later], stack.port)

@@ -7,13 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from pydicom.dataset import Dataset
 
 from dicom_io.results.objects import file_bytes
 from dicom_io.results.result import FindingStatus, JudgedFilm, ResultModel, StudyResult
 from dicom_io.results.source_header import source_header_of
-from tests.support.peers import provided
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,18 +76,6 @@ def saved(ds: Dataset, path: Path) -> Path:
     """Write a made object as a file."""
     path.write_bytes(file_bytes(ds))
     return path
-
-
-@pytest.fixture(scope="session")
-def dicom3tools() -> Peers:
-    """David Clunie's validator."""
-    return provided(("dciodvfy",), ("dicom3tools",))
-
-
-@pytest.fixture(scope="session")
-def dsrdump() -> Peers:
-    """dcmtk's reader of structured reports."""
-    return provided(("dsrdump",), ("dcmtk",))
 
 
 def errors_of(dicom3tools: Peers, path: Path) -> list[str]:

@@ -50,9 +50,16 @@ def audit_objects(database: Database, study: tuple[str, int], sop_uid: str, kind
     study_uid, side = study
     with database.sessions.begin() as session:
         key = patient_of(session, study_uid, side)
-        detail = {"kinds": list(kinds)}
-        named = {"study_uid": study_uid, "side": side, "patient_key": key, "sop_uid": sop_uid}
-        record(session, Act.RESULT_OBJECTS_EXPORTED, Actor.user(), detail=detail, **named)
+        record(
+            session,
+            Act.RESULT_OBJECTS_EXPORTED,
+            Actor.user(),
+            study_uid=study_uid,
+            side=side,
+            patient_key=key,
+            sop_uid=sop_uid,
+            detail={"kinds": list(kinds)},
+        )
 
 
 def audit_bundle(settings: Settings, act: Act, label: str) -> None:

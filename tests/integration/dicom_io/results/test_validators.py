@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.support.peers import Peers
 
-pytest_plugins = ["tests.support.results"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = pytest.mark.integration
 
 AT_SITE = ResultModel("auscult", "2.1", "ab" * 32, "cd" * 32, is_site_calibrated=True)
