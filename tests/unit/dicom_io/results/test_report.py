@@ -144,11 +144,10 @@ def test_a_score_is_never_written_as_certain() -> None:
     assert any("above 0.999" in str(line) for line in values(made, "111002"))
 
 
-def test_films_of_the_answer_are_sources_and_current_evidence_and_others_are_other_evidence() -> None:
+def test_films_of_the_answer_are_its_sources_and_every_judged_film_is_evidence() -> None:
     ds = make_report(a_result(other_films=(OTHER_FILM,)), a_source())
     assert values(a_result(other_films=(OTHER_FILM,)), "121112") == [FILM.sop_uid]
-    assert evidence(ds, "CurrentRequestedProcedureEvidenceSequence") == [FILM.sop_uid]
-    assert evidence(ds, "PertinentOtherEvidenceSequence") == [OTHER_FILM.sop_uid]
+    assert evidence(ds, "CurrentRequestedProcedureEvidenceSequence") == [FILM.sop_uid, OTHER_FILM.sop_uid]
     both = make_report(a_result(status=FindingStatus.ABSENT, films=(FILM, OTHER_FILM)), a_source())
     assert evidence(both, "CurrentRequestedProcedureEvidenceSequence") == [FILM.sop_uid, OTHER_FILM.sop_uid]
 
