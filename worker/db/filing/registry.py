@@ -132,23 +132,29 @@ def register(  # noqa: PLR0913 - one named value each for what an object is, who
     if arrival.is_own_result:
         arrival = arrival.within(locked.own)
     assignment = assign(session, arrival, locked)
-    study = assignment.study
-    study.first_rx_at = min(study.first_rx_at, arrival.at)
-    study.last_rx_at = max(study.last_rx_at, arrival.at)
-    if arrival.is_own_result:
-        # It says nothing new, so no revision begins, and a study that is open does not wait for it.
-        pass
-    elif assignment.is_changed and (study.state.is_terminal or assignment.is_displacing):
-        _begin_revision(study, arrival)
-    elif assignment.is_changed or not study.state.is_terminal:
-        # The same bytes again: an open study waits for its quiet time from now on, a finished one stays as it is.
-        _push(study, arrival)
+    if not arrival.is_own_result:
+        _note_arrival(assignment, arrival)
     tasks = _tasks_of(session, assignment, arrival)
     if assignment.is_new:
         _audit(session, assignment, arrival)
     session.flush()
     withdrawn = follow_notes(session, arrival, assignment.image_id, rejection, policy)
     return _settled(session, assignment, arrival, tasks, withdrawn)
+
+
+def _note_arrival(assignment: Assignment, arrival: Arrival) -> None:
+    """Let the study wait for what may follow, as part of a new revision if it was finished.
+
+    A result of our own says nothing new: with it no revision begins, and a study that is open does not wait longer.
+    """
+    study = assignment.study
+    study.first_rx_at = min(study.first_rx_at, arrival.at)
+    study.last_rx_at = max(study.last_rx_at, arrival.at)
+    if assignment.is_changed and (study.state.is_terminal or assignment.is_displacing):
+        _begin_revision(study, arrival)
+    elif assignment.is_changed or not study.state.is_terminal:
+        # The same bytes again: an open study waits for its quiet time from now on, a finished one stays as it is.
+        _push(study, arrival)
 
 
 def _begin_revision(study: Study, arrival: Arrival) -> None:
