@@ -46,6 +46,8 @@ class Reason(StrEnum):
     VIEW_UNKNOWN = "VIEW_UNKNOWN"
     AGE_UNKNOWN = "AGE_UNKNOWN"
     UNLIKE_TRAINING = "UNLIKE_TRAINING"
+    # Said at registration, and never asked of the gate: what Auscult made of a result came back.
+    OWN_RESULT = "OWN_RESULT"
     # Damaged or unreadable input.
     NO_PIXEL_DATA = "NO_PIXEL_DATA"
     UNSUPPORTED_TRANSFER_SYNTAX = "UNSUPPORTED_TRANSFER_SYNTAX"
@@ -163,6 +165,11 @@ _REFUSALS = {
 _DEFINITIONS: dict[Reason, _Definition] = {
     Reason.NOT_A_RADIOGRAPH: _Definition(
         Outcome.NOT_APPLICABLE, 10, "The object is not a plain radiograph (CR, DX or RG). Nothing needs to be done."
+    ),
+    Reason.OWN_RESULT: _Definition(
+        Outcome.NOT_APPLICABLE,
+        5,
+        "The object is a result of Auscult that came back. It is kept, is not judged, and changes no answer.",
     ),
     Reason.NOT_HUMAN: _Definition(
         Outcome.NOT_APPLICABLE,

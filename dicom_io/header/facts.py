@@ -94,6 +94,8 @@ class Facts(GateFacts):
         AE title and address of the sender, as the listener wrote them into the file meta information.
     certificate : str
         SHA-256 of the certificate that the sender showed in TLS, from there too; "" without TLS.
+    is_own_result : bool
+        Whether Auscult made the object of a result, and it came back.
     """
 
     study_uid: str = ""
@@ -115,6 +117,7 @@ class Facts(GateFacts):
     calling_aet: str = ""
     peer: str = ""
     certificate: str = ""
+    is_own_result: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,26 +68,40 @@ class Explanation:
     logit: float
     bias: float
 
-    def over(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+    def over(self, shape: tuple[int, int], *, smooth: bool = False) -> NDArray[np.float32]:
         """Lay the sum of the maps over a film.
 
         Parameters
         ----------
         shape : tuple of int
             Rows and columns of the film. The network saw it squashed to a square, so the maps are stretched back.
+        smooth : bool, optional
+            Whether to go from place to place without kinks (bicubic), as lines need it.
 
         Returns
         -------
         ndarray of float32, shape ``shape``
-            Evidence in logits, bilinear between the grids' places.
+            Evidence in logits, bilinear between the grids' places unless ``smooth``.
         """
-        return np.asarray(sum(stretched(each, shape) for each in self.maps), dtype=np.float32)
+        return np.asarray(sum(stretched(each, shape, smooth=smooth) for each in self.maps), dtype=np.float32)
 
     def calibrated(self, calibration: Calibration) -> Explanation:
         """The same evidence in logits of the calibrated probability: the intercept belongs to no place."""
         slope, intercept = calibration.slope, calibration.intercept
         maps = tuple(slope * each for each in self.maps)
         return Explanation(self.method, maps, slope * self.logit + intercept, slope * self.bias + intercept)
+
+
+def method_by_litert(bundle: Bundle) -> Method:
+    """The method by which LiteRT alone can explain a bundle: its own one, else occlusion.
+
+    Raises
+    ------
+    EngineError
+        If LiteRT cannot open the network.
+    """
+    is_able = bundle.explained_by is Method.OCCLUSION or LiteRtEngine(bundle).has_terms
+    return bundle.explained_by if is_able else Method.OCCLUSION
 
 
 def full_evidence(bundle: Bundle, method: Method) -> float:
@@ -114,8 +128,8 @@ def full_evidence(bundle: Bundle, method: Method) -> float:
     return max(1.0, float(f"{size:.0e}"))
 
 
-def stretched(grid: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize a map, bilinear, its corners on the film's corners.
+def stretched(grid: NDArray[np.float64], shape: tuple[int, int], *, smooth: bool = False) -> NDArray[np.float32]:
+    """Resize a map, its corners on the film's corners.
 
     Parameters
     ----------
@@ -123,13 +137,16 @@ def stretched(grid: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.f
         Any values.
     shape : tuple of int
         Rows and columns wanted.
+    smooth : bool, optional
+        Bicubic and not bilinear.
 
     Returns
     -------
     ndarray of float32, shape ``shape``
     """
+    resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.BILINEAR
     picture = Image.fromarray(np.ascontiguousarray(grid, dtype=np.float32))
-    return np.asarray(picture.resize(shape[::-1], Image.Resampling.BILINEAR), dtype=np.float32)
+    return np.asarray(picture.resize(shape[::-1], resample), dtype=np.float32)
 
 
 class Explainer:

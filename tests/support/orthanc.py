@@ -101,6 +101,12 @@ class Orthanc(OwnServer):
             raise AssertionError(msg) from error
         return json.loads(text) if text else None
 
+    def file(self, instance: str) -> bytes:
+        """An instance of Orthanc's own name, as the DICOM file that it keeps."""
+        url = f"http://{LOCAL}:{self.http_port}/instances/{instance}/file"
+        with _DIRECT.open(url, timeout=REST_TIMEOUT_S) as answer:
+            return bytes(answer.read())
+
     def knows(self, port: int, **options: Any) -> None:
         """Tell Orthanc where Auscult listens."""
         modality = {"AET": "AUSCULT", "Host": LOCAL, "Port": port, **options}

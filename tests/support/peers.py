@@ -68,6 +68,18 @@ def orthanc_program() -> Peers:
     return provided(("Orthanc",), ("orthanc",))
 
 
+@pytest.fixture(scope="session")
+def dicom3tools() -> Peers:
+    """The validator dciodvfy."""
+    return provided(("dciodvfy",), ("dicom3tools",))
+
+
+@pytest.fixture(scope="session")
+def dsrdump() -> Peers:
+    """dcmtk's reader of structured reports."""
+    return provided(("dsrdump",), ("dcmtk",))
+
+
 def provided(programs: Sequence[str], packages: Sequence[str]) -> Peers:
     """Find programs, or unpack the Debian packages that hold them; without both the test is skipped by name."""
     peers = _found_in(_path(), dict(os.environ), programs) or _unpacked(programs, packages)

@@ -25,8 +25,9 @@ def test_every_reason_says_what_is_wrong_and_then_what_to_do(reason: Reason) -> 
     assert reason.sentence.count(". ") == 1
 
 
-def test_the_gate_refuses_as_not_applicable() -> None:
-    assert {reason for reason in Reason if reason.outcome is Outcome.NOT_APPLICABLE} == GATE
+def test_the_gate_refuses_as_not_applicable_and_so_does_registration_for_a_result_of_our_own() -> None:
+    not_applicable = {reason for reason in Reason if reason.outcome is Outcome.NOT_APPLICABLE}
+    assert not_applicable == GATE | {Reason.OWN_RESULT}
 
 
 def test_no_reason_goes_with_an_answer() -> None:

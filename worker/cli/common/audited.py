@@ -45,6 +45,23 @@ def audit_picture(database: Database, study_uid: str, sop_uid: str) -> None:
         record(session, Act.PICTURE_EXPORTED, Actor.user(), study_uid=study_uid, sop_uid=sop_uid)
 
 
+def audit_objects(database: Database, study: tuple[str, int], sop_uid: str, kinds: Sequence[str]) -> None:
+    """Record that objects of a study's result are written into files; `sop_uid`: of the report."""
+    study_uid, side = study
+    with database.sessions.begin() as session:
+        key = patient_of(session, study_uid, side)
+        record(
+            session,
+            Act.RESULT_OBJECTS_EXPORTED,
+            Actor.user(),
+            study_uid=study_uid,
+            side=side,
+            patient_key=key,
+            sop_uid=sop_uid,
+            detail={"kinds": list(kinds)},
+        )
+
+
 def audit_bundle(settings: Settings, act: Act, label: str) -> None:
     """Record that a bundle came or is written out; before the first start there is no database, and nothing to record in."""
     with readable_database(settings) as database:

@@ -98,6 +98,7 @@ def _homes(
         own = homes[facts.study_uid]
         is_plain = (
             item.rejection is None
+            and not facts.is_own_result
             and facts.sop_uid not in touched
             and len(own) == 1
             and own[0].id not in in_conflict

@@ -25,7 +25,14 @@ from worker.db.schema.sql import chunks, insert_unless_there
 from worker.db.schema.states import OPEN_STATES, StudyState
 from worker.db.schema.study import Image, Receipt, Refusal, Study
 from worker.db.schema.types import now_ms
-from worker.db.tasks.create import ImageTasks, insert_tasks, lacked_original, live_task, retry_failed
+from worker.db.tasks.create import (
+    ImageTasks,
+    insert_tasks,
+    lacked_original,
+    live_task,
+    retry_failed,
+    settle_own_result,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +87,24 @@ def register(session: Session, received: Received) -> Registration:
     arrival = received.arrival(aliases, clock, moment)
     rejection, policy = received.rejection, received.policy
     locked = lock_rows(session, [arrival], rows_named(session, rejection)).of(arrival.facts.study_uid)
+    if arrival.is_own_result:
+        arrival = arrival.within(locked.own)
     assignment = assign(session, arrival, locked)
+    if not arrival.is_own_result:
+        _follow_arrival(assignment, arrival)
+    tasks = _tasks_of(session, assignment, arrival)
+    if assignment.is_new:
+        _audit(session, assignment, arrival)
+    session.flush()
+    withdrawn = follow_notes(session, arrival, assignment.image_id, rejection, policy)
+    return _settled(session, assignment, arrival, tasks, withdrawn)
+
+
+def _follow_arrival(assignment: Assignment, arrival: Arrival) -> None:
+    """Let the study wait for what may follow, as part of a new revision if it was finished.
+
+    A result of our own says nothing new: with it no revision begins, and a study that is open does not wait longer.
+    """
     study = assignment.study
     note_arrival(study, arrival)
     if assignment.is_changed and (study.state.is_terminal or assignment.is_displacing):
@@ -88,12 +112,6 @@ def register(session: Session, received: Received) -> Registration:
     elif assignment.is_changed or not study.state.is_terminal:
         # The same bytes again: an open study waits for its quiet time from now on, a finished one stays as it is.
         push(study, arrival)
-    tasks = _tasks_of(session, assignment, arrival)
-    if assignment.is_new:
-        _audit(session, assignment, arrival)
-    session.flush()
-    withdrawn = follow_notes(session, arrival, assignment.image_id, rejection, policy)
-    return _settled(session, assignment, arrival, tasks, withdrawn)
 
 
 def note_arrival(study: Study, arrival: Arrival) -> None:
@@ -124,6 +142,8 @@ def _tasks_of(session: Session, assignment: Assignment, arrival: Arrival) -> Ima
     study, image_id = assignment.study, assignment.image_id
     if study.revision != assignment.revision:
         session.execute(update(Image).where(Image.id == image_id).values(revision=study.revision))
+    if arrival.is_own_result:
+        return ImageTasks(settle_own_result(session, study, image_id))
     return insert_tasks(session, study, image_id, task_priority(study, arrival), has_versions=assignment.has_versions)
 
 

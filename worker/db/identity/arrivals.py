@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.db.identity.rejections import RejectionPolicy
@@ -11,6 +11,7 @@ from worker.db.schema.sql import fitted
 from worker.db.schema.study import Receipt, Study
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from dicom_io.header.facts import Facts
@@ -105,6 +106,22 @@ class Arrival:
     def patient(self) -> Patient:
         """Who the patient that its header names is by now: merges are followed."""
         return self.aliases.of(self.named)
+
+    @property
+    def is_own_result(self) -> bool:
+        """Whether Auscult made the object of a result, and it came back."""
+        return self.facts.is_own_result
+
+    def within(self, rows: Sequence[Study]) -> Arrival:
+        """A result of our own, as an object of the patient of one of these rows, or unchanged where it names one of them.
+
+        It repeats what a film said of its patient when it was made, which is no evidence of who the patient is.
+        """
+        if not rows or any(self.patient.is_same(Patient.of(row.patient_id, row.issuer_of_patient_id)) for row in rows):
+            return self
+        first = min(rows, key=lambda row: row.side)
+        patient = {"patient_id": first.patient_id, "issuer_of_patient_id": first.issuer_of_patient_id}
+        return replace(self, facts=replace(self.facts, **patient), named=Patient.of(*patient.values()))
 
     @property
     def pixels(self) -> str:

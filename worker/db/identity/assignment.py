@@ -120,7 +120,7 @@ class _Assigner:
             film.versions.append(new)
         if not (was_rejected and known):
             self._count(film, assignment, was_rejected=was_rejected)
-        if assignment.is_new:
+        if assignment.is_new and not arrival.is_own_result:
             self._contradict(assignment)
         assignment.touched |= conflicts.review(self._session, assignment.study.id, self._sop_uid)
         return assignment
@@ -177,7 +177,8 @@ class _Assigner:
             )
         if winner.sha256 == self._arrival.sha256:
             keep_header(self._session, assignment.study, self._arrival, assignment.image_id)
-            update_columns(self._session, assignment.study, self._arrival, assignment.image_id)
+            if not self._arrival.is_own_result:
+                update_columns(self._session, assignment.study, self._arrival, assignment.image_id)
         self._session.flush()
 
     def _winner(self, film: _FilmVersions, *, was_rejected: bool) -> Version:

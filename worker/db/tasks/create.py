@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from dicom_io.reasons import Outcome, Reason
 from worker.db.answers.recompute import recompute
+from worker.db.answers.results import Judgement, TaskReference, record
 from worker.db.models.bundles import InUse, in_use
 from worker.db.schema.sql import table_of
 from worker.db.schema.states import OPEN_TASK_STATES, TaskState
@@ -85,6 +86,24 @@ def _insert_new(session: Session, models: InUse, images: Sequence[NewImage]) -> 
         ],
     )
     return [ImageTasks(live_id, shadow_id) for live_id, shadow_id in zip(live, shadow, strict=True)]
+
+
+def settle_own_result(session: Session, study: Study, image_id: int) -> int:
+    """Add the task of a result of our own that came back, ended at once: it is never judged, and no answer waits for it.
+
+    The caller holds the study's lock; raises `NoActiveModel`.
+    """
+    model_id = in_use(session).active_id
+    task_id = _insert(session, study, image_id, model_id, BATCH_PRIORITY)
+    session.execute(
+        update(Task)
+        .where(Task.id == task_id)
+        .values(state=TaskState.DONE, finished_at=now_utc())
+        .execution_options(synchronize_session=False)
+    )
+    reference = TaskReference(task_id, image_id, model_id, None, keep_current=False)
+    record(session, reference, Judgement(Reason.OWN_RESULT))
+    return task_id
 
 
 def live_task(session: Session, image_id: int) -> int | None:

@@ -1,0 +1,127 @@
+"""The objects of a study's result: what a delivery sends, and what `auscult result` writes.
+
+`result_objects` is the one place where they are made, so that a file and a delivery are the same object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dicom_io.errors import DicomIoError
+from dicom_io.results.earlier import read_predecessor
+from dicom_io.results.report import make_report
+from dicom_io.results.source_header import read_source_header
+from worker.db.read.answers import answered_studies
+from worker.errors import UsageError
+from worker.results.study_result import study_result
+from worker.stores import store_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset
+
+    from dicom_io.results.result import Predecessor, StudyResult
+    from dicom_io.results.source_header import SourceHeader
+    from worker.database import Database
+    from worker.db.read.answers import AnsweredStudy
+    from worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRequest:
+    """Of which study, and which objects.
+
+    Attributes
+    ----------
+    study : str
+        Study Instance UID or accession number.
+    side : int or None
+        The row of the study where several patients have one.
+    with_heat_map : bool
+        Whether a heat map is wanted beside the report.
+    replaces : pathlib.Path or None
+        A file with the report that this one takes the place of.
+    """
+
+    study: str
+    side: int | None = None
+    with_heat_map: bool = False
+    replaces: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultObjects:
+    """What is said of a study, and the objects that say it."""
+
+    result: StudyResult
+    report: Dataset
+    heat_map: Dataset | None = None
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """The objects to be stored in a PACS, in the order in which they are to be sent: the report last."""
+        return [self.report] if self.heat_map is None else [self.heat_map, self.report]
+
+
+def result_objects(settings: Settings, database: Database, request: ResultRequest) -> ResultObjects:
+    """Make the objects of a study's result.
+
+    The same answer and the same header give the same objects with the same UIDs, whoever makes them and how often.
+
+    Raises
+    ------
+    NothingToReport
+        If the study has no answer that may be repeated.
+    UsageError
+        If no study or several match, or the original of the film that decides is not there.
+    """
+    answered = _answered(database, request)
+    result = study_result(settings, answered, _replaced(request, answered))
+    source = _source(settings, answered)
+    heat_map = None
+    if request.with_heat_map:
+        from worker.results.heat_map import make_heat_map  # loads the network and what draws
+
+        heat_map = make_heat_map(settings, database, result, source)
+    return ResultObjects(result, make_report(result, source), heat_map)
+
+
+def _answered(database: Database, request: ResultRequest) -> AnsweredStudy:
+    with database.reads() as session:
+        found = answered_studies(session, request.study, request.side)
+    if not found:
+        msg = f"no study matches {request.study}: give a Study Instance UID or an accession number of the worklist"
+        raise UsageError(msg)
+    if len(found) > 1:
+        of_one = len({study.study_uid for study in found}) == 1
+        how = "say --side, as the worklist numbers its patients" if of_one else "give a Study Instance UID"
+        msg = f"{len(found)} studies match {request.study}: {how}"
+        raise UsageError(msg)
+    return found[0]
+
+
+def _replaced(request: ResultRequest, answered: AnsweredStudy) -> Predecessor | None:
+    if request.replaces is None:
+        return None
+    found = read_predecessor(request.replaces, answered.study_uid)
+    if found is None:
+        msg = f"{request.replaces} is not a report that Auscult made of the study {answered.study_uid}"
+        raise UsageError(msg)
+    return found
+
+
+def _source(settings: Settings, answered: AnsweredStudy) -> SourceHeader:
+    """The header of the film that decides, from its original."""
+    assert answered.deciding is not None
+    store = store_of(settings, known=True)
+    try:
+        return read_source_header(store.path(answered.deciding.store_key))
+    except (OSError, DicomIoError):
+        store.check()
+        msg = (
+            f"the original of the film {answered.deciding.sop_uid} is not there or cannot be read, and a result object "
+            "repeats its patient and study: send the film again"
+        )
+        raise UsageError(msg) from None
