@@ -54,13 +54,13 @@ TUNED = (
 )
 DURABLE = Variant(
     "tuned-durable",
-    "the same, synced",
+    "Orthanc, tuned, synced",
     f"Files and rows are synced, names and index are not. No queue of record. {_LOST}",
     processes=2,
 )
 REDUCED = Variant(
     "tuned-reduced",
-    "the same, at a lower resolution",
+    "Orthanc, tuned, lower resolution",
     f"{_UNSYNCED} JPEG 2000 is decoded at an eighth of its sides, whatever it shows: no bound on how far the score moves.",
     processes=2,
     syncs=False,

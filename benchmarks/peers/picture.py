@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.peers.verdict import OURS, line_of, rate, senders_of, short
+from benchmarks.peers.verdict import OURS, RECEIVER, line_of, rate, senders_of, short
 from benchmarks.soak.picture import FAINT, GRID, INK
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def _panel(pen: ImageDraw.ImageDraw, corner: tuple[int, int], report: dict[str, 
         for count in senders
         if (line := line_of(report, system["key"], kind["key"], count))
     }
-    highest, left = max(each.most for each in found.values()), x + NAMES
-    across = (PANEL - NAMES - 60) / highest
+    # Receiving alone can be so much faster that all others would be too short to see.
+    highest, left = max(each.most for (system, _), each in found.items() if system != RECEIVER), x + NAMES
+    across = (PANEL - NAMES - 90) / highest
     for place, system in enumerate(report["systems"]):
         top = y + 32 + place * ROW
         pen.line([(left, top - 5), (x + PANEL, top - 5)], GRID)
@@ -53,9 +54,12 @@ def _panel(pen: ImageDraw.ImageDraw, corner: tuple[int, int], report: dict[str, 
             if each := found.get((system["key"], count)):
                 colour = (OUR_COLOURS if system["key"] == OURS else THEIR_COLOURS)[number]
                 bar = top + number * (BAR + 1)
-                pen.rectangle([left, bar, left + across * each.median, bar + BAR - 2], colour)
+                least, median, most = (across * min(value, highest) for value in (each.least, each.median, each.most))
+                pen.rectangle([left, bar, left + median, bar + BAR - 2], colour)
                 middle = bar + BAR // 2 - 1
-                pen.line([(left + across * each.least, middle), (left + across * each.most, middle)], INK, 2)
-                pen.text((left + across * each.most + 8, middle), short(each.median), INK, small, anchor="lm")
+                if each.median <= highest:
+                    pen.line([(left + least, middle), (left + most, middle)], INK, 2)
+                beyond = "" if each.median <= highest else ", beyond"
+                pen.text((left + most + 8, middle), short(each.median) + beyond, INK, small, anchor="lm")
         if not any(key == system["key"] for key, _ in found):
             pen.text((left + 8, top + BAR), "not sent", FAINT, small, anchor="lm")

@@ -44,7 +44,7 @@ def tables(report: dict[str, Any]) -> str:
         "### What each guarantees",
         _guarantees(report),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def about(report: dict[str, Any]) -> str:
@@ -52,7 +52,7 @@ def about(report: dict[str, Any]) -> str:
     named = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     return (
         f"{report['date']}, commit {report['commit']}, {report['machine']}; {named}; model {report['model']}; "
-        f"{report['rounds']} rounds"
+        f"{report['rounds']} round{'s' if report['rounds'] > 1 else ''}"
     )
 
 
@@ -179,7 +179,13 @@ def _alone(report: dict[str, Any]) -> str:
         if alone := report["alone"].get(system["key"]):
             times = [alone["latency_ms"][kind["key"]]["last"] for kind in report["kinds"]]
             cells = [f"{short(statistics.median(each))}, {short(max(each))}" for each in times]
-            rows.append([system["title"], *cells, f"{alone['pss_mb']:.0f} MB, {alone['processes']} processes"])
+            rows.append(
+                [
+                    system["title"],
+                    *cells,
+                    f"{alone['pss_mb']:.0f} MB, {alone['processes']} process{'es' if alone['processes'] > 1 else ''}",
+                ]
+            )
     return markdown(["system", *(kind["title"] for kind in report["kinds"]), "memory"], rows)
 
 
