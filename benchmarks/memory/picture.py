@@ -55,7 +55,7 @@ def draw(path: Path, report: dict[str, Any]) -> None:
 
 
 def _median(report: dict[str, Any], workers: int, part: str) -> float:
-    return statistics.median(sum(one.get(part, [])) for one in report["workers"][str(workers)])
+    return float(statistics.median(sum(one.get(part, [])) for one in report["workers"][str(workers)]))
 
 
 def _round_up(value: float) -> float:

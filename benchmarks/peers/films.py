@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+T = TypeVar("T")
 CACHE = Path(__file__).resolve().parents[2] / "build" / "bench-films"
 EXPLICIT, JPEG_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90"
 #: So little that a burst of it does not end before it has begun, and each film of it still differs in greys.
@@ -131,6 +132,6 @@ def _code(pixels: NDArray[np.uint16], kind: Kind) -> bytes:
     return encapsulate([bytes(code)])
 
 
-def shares(films: Sequence[Film], senders: int) -> list[Sequence[Film]]:
+def shares(films: Sequence[T], senders: int) -> list[Sequence[T]]:
     """Deal a burst out to so many senders."""
     return [films[sender::senders] for sender in range(senders)]

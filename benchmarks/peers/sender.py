@@ -58,7 +58,7 @@ class Sent:
 def framed(film: Film, max_pdu: int) -> Framed:
     """Make the P-DATA-TF PDUs (PS3.8 9.3.5) of a C-STORE-RQ (PS3.7 9.3.1.1)."""
     command = _command(film)
-    parts = [_pdu(command, COMMAND | LAST)]
+    parts: list[bytes | memoryview] = [_head(len(command), COMMAND | LAST), command]
     room = (max_pdu or MOST_PDU) - 6
     view = memoryview(film.data)
     for start in range(0, len(view), room):
@@ -209,7 +209,3 @@ def _command(film: Film) -> bytes:
 
 def _head(length: int, control: int) -> bytes:
     return struct.pack(">BxIIBB", 4, length + 6, length + 2, CONTEXT, control)
-
-
-def _pdu(part: bytes, control: int) -> bytes:
-    return _head(len(part), control) + part

@@ -94,7 +94,7 @@ def compared(report: dict[str, Any], before: dict[str, Any]) -> str:
 
 def _change(now: Verdict, old: Verdict) -> str:
     return (
-        f"{now.kind:6} {now.senders} senders: {short(old.ours.median)} -> {short(now.ours.median)} studies/s, "
+        f"{now.kind:6} {now.senders} sender{'s' if now.senders > 1 else ''}: {short(old.ours.median)} -> {short(now.ours.median)} studies/s, "
         f"{short(old.ours.cpu_ms)} -> {short(now.ours.cpu_ms)} CPU ms; against the obvious way "
         f"{short(old.against_obvious)} -> {short(now.against_obvious)}, against the tuned one "
         f"{short(old.against_tuned)} -> {short(now.against_tuned)}"

@@ -102,7 +102,7 @@ def verdicts(report: dict[str, Any], senders: int) -> list[Verdict]:
 
 def network_ceiling(report: dict[str, Any]) -> float:
     """Studies a second of all cores, if they did nothing but run the network."""
-    return 1000 * int(report["cores"]) / statistics.median(report["network_ms"])
+    return float(1000 * report["cores"] / statistics.median(report["network_ms"]))
 
 
 def _verdict(report: dict[str, Any], kind: str, senders: int) -> Verdict:

@@ -15,7 +15,8 @@ TARGETS = {"auscult --help": 25, "auscult worklist": 45, "auscult status": 45}
 
 def ratio(report: dict[str, Any], command: str) -> float:
     """The ratio of the medians of CPU time."""
-    return statistics.median(report["cpu_ms"][command]) / statistics.median(report["cpu_ms"][NOTHING])
+    taken: dict[str, list[float]] = report["cpu_ms"]
+    return statistics.median(taken[command]) / statistics.median(taken[NOTHING])
 
 
 def tables(report: dict[str, Any]) -> str:

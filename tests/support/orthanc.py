@@ -36,7 +36,7 @@ class Orthanc(OwnServer):
     stop_signal = signal.SIGTERM
     kill_signal = signal.SIGKILL
     #: How much it logs.
-    options: ClassVar = ("--verbose-dicom", "--verbose-jobs")
+    options: ClassVar[tuple[str, ...]] = ("--verbose-dicom", "--verbose-jobs")
 
     def __init__(self, program: Peers, folder: Path, **configuration: Any) -> None:
         super().__init__("auscult-orthanc-", environment={**program.environment, "LC_ALL": "C.UTF-8"})

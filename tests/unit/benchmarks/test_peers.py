@@ -124,4 +124,4 @@ def test_a_film_is_sent_as_pdus_of_the_length_that_the_peer_takes(small: Films) 
 
 
 def test_a_burst_is_dealt_out_whole() -> None:
-    assert [list(part) for part in shares([*"abcde"], 2)] == [["a", "c", "e"], ["b", "d"]]  # type: ignore[list-item]
+    assert [list(part) for part in shares([*"abcde"], 2)] == [["a", "c", "e"], ["b", "d"]]
