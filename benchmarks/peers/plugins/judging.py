@@ -74,10 +74,10 @@ def _film(path: str, *, reduces: bool) -> tuple[str, NDArray[np.uint8]]:
             small, scale = _at_lower_resolution(frame, shrink, ds.BitsStored)
         else:
             decode = imagecodecs.jpeg2k_decode if syntax == JPEG_2000 else imagecodecs.jpeg8_decode
-            small, scale = _means(decode(frame), shrink)
+            small, scale = _means(decode(frame), shrink, ds.BitsStored)
     else:
         kind = np.uint16 if ds.BitsAllocated == 16 else np.uint8
-        small, scale = _means(np.memmap(path, kind, "r", offset=place + 12, shape=shape), shrink)
+        small, scale = _means(np.memmap(path, kind, "r", offset=place + 12, shape=shape), shrink, ds.BitsStored)
     centre, width = float(ds.WindowCenter), float(ds.WindowWidth)
     # PS3.3 C.11.2.1.2.1
     grey = ((small * np.float32(1 / scale) - (centre - 0.5)) / (width - 1) + 0.5) * 255
@@ -85,11 +85,14 @@ def _film(path: str, *, reduces: bool) -> tuple[str, NDArray[np.uint8]]:
     return str(ds.SOPInstanceUID), 255 - film if ds.PhotometricInterpretation == "MONOCHROME1" else film
 
 
-def _means(pixels: NDArray[Any], shrink: int) -> tuple[NDArray[Any], int]:
+def _means(pixels: NDArray[Any], shrink: int, bits: int) -> tuple[NDArray[Any], int]:
     """Sums of blocks, and how many pixels each is the sum of."""
     rows, columns = (side // shrink for side in pixels.shape)
-    lines = pixels[: rows * shrink, : columns * shrink].reshape(rows, shrink, columns * shrink)
-    return lines.sum(1, dtype=np.uint32).reshape(rows, columns, shrink).sum(2), shrink * shrink
+    # Half the memory to go through where the sums of columns fit.
+    narrow = np.uint16 if shrink << bits <= 1 << 16 else np.uint32
+    lines = np.add.reduce(pixels[: rows * shrink].reshape(rows, shrink, -1), axis=1, dtype=narrow)
+    starts = np.arange(0, columns * shrink, shrink)
+    return np.add.reduceat(lines[:, : columns * shrink], starts, axis=1, dtype=np.uint32), shrink * shrink
 
 
 def _at_lower_resolution(code: bytes, shrink: int, bits: int) -> tuple[NDArray[Any], int]:
