@@ -1,7 +1,7 @@
-"""``python3 dev.py bench [film] [network] [registration] [throughput] [memory]``: print the figures, all of these by default.
+"""``python3 dev.py bench [film] [network] [registration] [throughput]``: print the figures, all of these by default.
 
-``python3 dev.py bench soak`` runs an hour alone (`benchmarks.soak.run`), ``python3 dev.py bench ingest``, ``bench
-migrations`` and ``bench sql`` some minutes (`benchmarks.ingest.run`, `benchmarks.migrations`, `benchmarks.sql.run`).
+Others run alone, with options of their own: ``python3 dev.py bench soak`` an hour (`benchmarks.soak.run`), ``peers``
+a quarter of one (`benchmarks.peers.run`), ``ingest``, ``migrations``, ``sql``, ``memory`` and ``start`` minutes.
 
 Timings on a shared machine are noisy, so two ways are timed in turns within one run and only their ratio is worth
 quoting; the medians beside it say what machine it was.
@@ -10,6 +10,7 @@ quoting; the medians beside it say what machine it was.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,28 +24,23 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "network": network.compare,
     "registration": registration.compare,
     "throughput": serving.throughput,
-    "memory": serving.memory,
+}
+#: Programs with options of their own; their servers come from the tests' packages, so they are imported when asked for.
+PROGRAMS = {
+    "ingest": "benchmarks.ingest.run",
+    "memory": "benchmarks.memory.run",
+    "migrations": "benchmarks.migrations",
+    "peers": "benchmarks.peers.run",
+    "soak": "benchmarks.soak.run",
+    "sql": "benchmarks.sql.run",
+    "start": "benchmarks.start.run",
 }
 
 
 def main() -> None:
     """Run the sections named on the command line."""
-    if sys.argv[1:2] == ["soak"]:
-        from benchmarks.soak import run  # its servers come from the tests' packages
-
-        sys.exit(run.main(sys.argv[2:]))
-    if sys.argv[1:2] == ["sql"]:
-        from benchmarks.sql import run as sql  # as above
-
-        sys.exit(sql.main(sys.argv[2:]))
-    if sys.argv[1:2] == ["ingest"]:
-        from benchmarks.ingest import run as ingest  # as above
-
-        sys.exit(ingest.main(sys.argv[2:]))
-    if sys.argv[1:2] == ["migrations"]:
-        from benchmarks import migrations  # as above
-
-        sys.exit(migrations.main(sys.argv[2:]))
+    if sys.argv[1:2] and sys.argv[1] in PROGRAMS:
+        sys.exit(importlib.import_module(PROGRAMS[sys.argv[1]]).main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="dev.py bench", description="Figures of the main path.")
     parser.add_argument("section", nargs="*", metavar="{" + ",".join(SECTIONS) + "}", help="default: all")
     chosen = parser.parse_args().section or list(SECTIONS)

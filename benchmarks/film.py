@@ -48,6 +48,7 @@ ROUNDS = 7
 LARGE, SMALL = (2500, 2048), (512, 512)
 HTJ2K = "1.2.840.10008.1.2.4.201"
 FOLDER = Path(__file__).parent / "film"
+TITLE = "Film to score: CPU of the obvious way / Auscult (mark: target)"
 INK, OURS, FAINT = (34, 34, 34), (0, 90, 160), (190, 190, 190)
 
 
@@ -90,7 +91,7 @@ def compare() -> None:
     draw(FOLDER / "film.png", report)
 
 
-def drawn(size: tuple[int, int], *, letters: bool) -> NDArray[np.uint16]:
+def drawn(size: tuple[int, int], *, letters: bool, seed: int = 1) -> NDArray[np.uint16]:
     """A drawn chest of 12 bits with the noise of a detector, and burned-in letters if they are asked for."""
     small = next(iter(demo_studies())).dataset.pixel_array.astype(np.float32)
     rows, columns = size
@@ -98,7 +99,7 @@ def drawn(size: tuple[int, int], *, letters: bool) -> NDArray[np.uint16]:
     if letters:
         pen = ImageDraw.Draw(picture)
         pen.text((columns // 12, rows // 12), "R 1", 4095, ImageFont.load_default(rows // 16))
-    noise = np.random.default_rng(1).normal(0, 8, size)
+    noise = np.random.default_rng(seed).normal(0, 8, size)
     return np.clip(np.asarray(picture) + noise, 0, 4095).astype(np.uint16)
 
 
@@ -214,14 +215,12 @@ def _print(report: dict[str, Any]) -> None:
     write(f"{stored['kilobytes']} kB\n")
 
 
-def draw(path: Path, report: dict[str, Any]) -> None:
+def draw(path: Path, report: dict[str, Any], title: str = TITLE) -> None:
     """Draw the ratios as bars, with a mark at each target."""
     rows, left, width, line = report["rows"], 380, 560, 26
     sheet = Image.new("RGB", (left + width + 90, 70 + line * len(rows)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    pen.text(
-        (16, 14), "Film to score: CPU of the obvious way / Auscult (mark: target)", INK, ImageFont.load_default(18)
-    )
+    pen.text((16, 14), title, INK, ImageFont.load_default(18))
     most = max(max(row["ratio"], row["target"] or 0) for row in rows)
     for number, row in enumerate(rows):
         top = 52 + line * number

@@ -1,9 +1,8 @@
-"""From C-STORE to the committed row: images a second, and what listener and worker weigh after 200 films."""
+"""From C-STORE to the committed row: images a second."""
 
 from __future__ import annotations
 
 import copy
-import re
 import sqlite3
 import subprocess
 import sys
@@ -78,19 +77,6 @@ def throughput() -> None:
     sys.stdout.write(f"{FILMS} films of {size:.1f} MB, one association, one worker\n")
     sys.stdout.write(f"acknowledged  {FILMS / (sent - began):6.1f} images a second\n")
     sys.stdout.write(f"committed     {FILMS / (done - began):6.1f} images a second, from C-STORE to the row\n")
-
-
-def memory() -> None:
-    """Proportional set size of every process after 200 films, and whether a TensorFlow library is mapped."""
-    with serving() as served:
-        _push(served, films(FILMS))
-        _wait_for(served.home, FILMS)
-        for process in [served.process, *served.process.children(recursive=True)]:
-            mapped = [entry.path for entry in process.memory_maps()]
-            tensorflow = any(re.search(r"tensorflow|keras", path) for path in mapped)
-            name = " ".join(process.cmdline()[-2:])[:60]
-            pss = process.memory_full_info().pss / 1e6
-            sys.stdout.write(f"{pss:7.1f} MB PSS  TensorFlow mapped: {'yes' if tensorflow else 'no'}  {name}\n")
 
 
 def _renamed(base: Dataset) -> Dataset:

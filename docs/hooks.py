@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import typer
 from mkdocs.structure.files import File
 
+from benchmarks.memory import tables as memory
+from benchmarks.peers import tables as peers
+from benchmarks.start import tables as start
 from dicom_io.gate.rules import RULES, Policy
 from dicom_io.inbox.status import StoreStatus
 from dicom_io.reasons import STUDY_REASONS, Outcome, Reason
@@ -44,6 +47,12 @@ SQL_TABLES = "<!-- sql tables -->"
 #: The last run of `python3 dev.py bench ingest`, with a picture.
 INGEST_RUN = ROOT / "benchmarks" / "ingest"
 INGEST_TABLE = "<!-- ingest table -->"
+#: The last runs of `python3 dev.py bench` whose tables are on the page of performance, with a picture each.
+BENCHES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "peers": peers.tables,
+    "memory": memory.tables,
+    "start": start.tables,
+}
 #: Documents at the root of the repository that are also pages.
 DOCUMENTS = ("ARCHITECTURE.md", "CONFORMANCE.md", "HAZARDS.md", "CONTRIBUTING.md", "CHANGELOG.md")
 _VIEW_VERSION = re.compile(r"_(\d+)$")
@@ -57,6 +66,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"scale-{picture.name}", abs_src_path=str(picture)))
     for picture in sorted(INGEST_RUN.glob("*.png")):
         files.append(File.generated(config, picture.name, abs_src_path=str(picture)))
+    for name in BENCHES:
+        picture = ROOT / "benchmarks" / name / f"{name}.png"
+        if picture.exists():
+            files.append(File.generated(config, f"performance-{name}.png", abs_src_path=str(picture)))
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, name.lower(), content=for_markdown(text)))
@@ -67,6 +80,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Change links to documents of the root into links to their pages, and remove links to other files of the root."""
     markdown = markdown.replace(FAULT_TABLES, fault_tables()).replace(SQL_TABLES, sql_tables())
     markdown = markdown.replace(INGEST_TABLE, ingest_tables())
+    for name, tables in BENCHES.items():
+        markdown = markdown.replace(f"<!-- {name} tables -->", bench_tables(name, tables))
     up = "../" * page.file.src_uri.count("/")
     for name in DOCUMENTS:
         markdown = re.sub(rf"\]\((?:\.\./)*{re.escape(name)}(#[^)]*)?\)", rf"]({up}{name.lower()}\1)", markdown)
@@ -162,6 +177,14 @@ def ingest_tables() -> str:
             f"{table(head, rows)}\n\n![Objects a second]({path.stem}.png)"
         )
     return "\n\n".join(parts)
+
+
+def bench_tables(name: str, tables: Callable[[dict[str, Any]], str]) -> str:
+    """The picture and the tables of the last run of a benchmark."""
+    path = ROOT / "benchmarks" / name / f"{name}.json"
+    if not path.exists():
+        return "No run is on record yet."
+    return f"![{name}](performance-{name}.png)\n\n{tables(json.loads(path.read_text(encoding='utf-8')))}"
 
 
 def for_markdown(text: str) -> str:

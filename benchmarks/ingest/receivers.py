@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
+from benchmarks.durable import durable_library
 from tests.support.peers import provided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 START_S = 30.0
 
@@ -62,12 +62,9 @@ def storescp(root: Path) -> Iterator[Receiver]:
     """dcmtk's storescp: bit preserving (+B), PDUs of 128 KiB, no delays of TCP, each file synced before it is closed."""
     peers, folder, port = provided(("storescp",), ("dcmtk",)), root / "storescp", _free_port()
     folder.mkdir()
-    library = root / "durable.so"
-    compiler = shutil.which("cc")
-    if compiler is None:
+    library = durable_library(root)
+    if library is None:
         raise FileNotFoundError("cc: a C compiler makes storescp durable")
-    source = Path(__file__).with_name("durable.c")
-    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     environment = {**peers.environment, "TCP_NODELAY": "1", "LD_PRELOAD": str(library)}
     options = ["--fork", "+B", "+xa", "--max-pdu", "131072", "-od", folder]
     command = [peers.programs["storescp"], *options, str(port)]

@@ -7,7 +7,7 @@ import signal
 import urllib.error
 import urllib.request
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.support.servers import OwnServer, free_port
 from tests.support.waiting import wait_until
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tests.support.peers import Peers
+    from tests.support.debian import Peers
 
 LOCAL = "127.0.0.1"
 AET = "ORTHANC"
@@ -35,6 +35,8 @@ class Orthanc(OwnServer):
     name = "Orthanc"
     stop_signal = signal.SIGTERM
     kill_signal = signal.SIGKILL
+    #: How much it logs.
+    options: ClassVar[tuple[str, ...]] = ("--verbose-dicom", "--verbose-jobs")
 
     def __init__(self, program: Peers, folder: Path, **configuration: Any) -> None:
         super().__init__("auscult-orthanc-", environment={**program.environment, "LC_ALL": "C.UTF-8"})
@@ -58,7 +60,7 @@ class Orthanc(OwnServer):
         self.port, self.http_port = free_port(), free_port()
         path = self.root / "orthanc.json"
         path.write_text(json.dumps(self._settings()), encoding="utf-8")
-        return [self._program, "--verbose-dicom", "--verbose-jobs", str(path)]
+        return [self._program, *self.options, str(path)]
 
     def _settings(self) -> dict[str, Any]:
         return {

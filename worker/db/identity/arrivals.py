@@ -120,8 +120,9 @@ class Arrival:
         if not rows or any(self.patient.is_same(Patient.of(row.patient_id, row.issuer_of_patient_id)) for row in rows):
             return self
         first = min(rows, key=lambda row: row.side)
-        patient = {"patient_id": first.patient_id, "issuer_of_patient_id": first.issuer_of_patient_id}
-        return replace(self, facts=replace(self.facts, **patient), named=Patient.of(*patient.values()))
+        patient_id, issuer = first.patient_id, first.issuer_of_patient_id
+        facts = replace(self.facts, patient_id=patient_id, issuer_of_patient_id=issuer)
+        return replace(self, facts=facts, named=Patient.of(patient_id, issuer))
 
     @property
     def pixels(self) -> str:

@@ -1,0 +1,1 @@
+"""What the processes of Auscult weigh, by the number of workers, and a listener with large films on their way."""

@@ -1,0 +1,77 @@
+"""The figures of memory as tables in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.peers.tables import markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: MB: the whole system with 2 workers, the process of a worker that judges films, a listener with films on their way.
+WHOLE_MB, WHOLE_WORKERS, CHILD_MB, LISTENER_MB = 350, 2, 90, 150
+#: What the roles of processes are called, in the order of the tables.
+PARTS = {
+    "supervisor": "supervisor",
+    "fork server": "fork server",
+    "listen": "listener",
+    "work": "workers, parents",
+    "child": "workers, judging",
+    "broker": "broker",
+}
+
+
+def tables(report: dict[str, Any]) -> str:
+    """Everything that a run found."""
+    counts = list(report["workers"])
+    head = ["PSS, MB", *(f"{count} worker{'s' if count != '1' else ''}" for count in counts)]
+    rows = [
+        [
+            PARTS.get(part, part),
+            *(spread([sum(one.get(part, [])) for one in report["workers"][count]]) for count in counts),
+        ]
+        for part in parts_of(report)
+    ]
+    rows.append(["**all processes**", *(spread(totals(report, count)) for count in counts)])
+    held = report["listener"]
+    targets = [
+        ["all processes, 2 workers", spread(totals(report, str(WHOLE_WORKERS))), f"{WHOLE_MB}"],
+        ["a worker's judging process", spread(_children(report)), f"{CHILD_MB}"],
+        [
+            f"listener, {held['associations']} films of {held['megabytes']:.0f} MB on their way",
+            spread(held["busy_mb"]),
+            f"{LISTENER_MB}",
+        ],
+        ["listener before, after as many films", spread(held["idle_mb"]), "-"],
+    ]
+    return (
+        f"{report['date']}, commit {report['commit']}, {report['machine']}; {report['rounds']} rounds, medians (least to "
+        f"most). Idle, after {report['films']} films for each worker, of each kind.\n\n"
+        + markdown(head, rows)
+        + "\n"
+        + markdown(["PSS, MB", "measured", "at most"], targets)
+    )
+
+
+def parts_of(report: dict[str, Any]) -> list[str]:
+    """The roles that occur, in order."""
+    seen = {part for rounds in report["workers"].values() for one in rounds for part in one}
+    return sorted(seen, key=lambda part: [*PARTS, part].index(part))
+
+
+def totals(report: dict[str, Any], workers: str) -> list[float]:
+    """MB of all processes, by round."""
+    return [sum(sum(values) for values in one.values()) for one in report["workers"][workers]]
+
+
+def _children(report: dict[str, Any]) -> list[float]:
+    return [value for one in report["workers"][str(WHOLE_WORKERS)] for value in one.get("child", [])]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, least and most, as text."""
+    if not values:
+        return "-"
+    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"

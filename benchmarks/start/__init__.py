@@ -1,0 +1,1 @@
+"""What it costs to start a command, against an interpreter that does nothing."""
