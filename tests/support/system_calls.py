@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ _UNREADABLE = {
     "copy_file_range",
     "sendfile",
     "fallocate",
+    "pwritev2",
     "truncate",
     "symlink",
     "symlinkat",
@@ -151,15 +152,16 @@ def _open(began: int, ended: int, arguments: str, result: str) -> Iterator[Event
 
 
 def _write(began: int, ended: int, arguments: str, result: str) -> Iterator[Event]:
+    """A write where the last one ended: `write` and `writev`, whose last number is that of its parts."""
     if path := _file_of(arguments):
         data = b"".join(_texts(arguments))[: int(result.split(maxsplit=1)[0])]
-        at = arguments.rpartition(",")[2].strip()
-        yield Event("write", began, ended, path, data=data, at=int(at) if _has_offset(arguments) else None)
+        yield Event("write", began, ended, path, data=data)
 
 
-def _has_offset(arguments: str) -> bool:
-    """Whether a write names its place: `pwrite64(fd, "...", size, offset)` has one number more than `write`."""
-    return arguments.rpartition('"')[2].count(",") == 2
+def _write_at(began: int, ended: int, arguments: str, result: str) -> Iterator[Event]:
+    """A write that names its place last: `pwrite64` and `pwritev`."""
+    for event in _write(began, ended, arguments, result):
+        yield replace(event, at=int(arguments.rpartition(",")[2]))
 
 
 def _seek(began: int, ended: int, arguments: str, result: str) -> Iterator[Event]:
@@ -191,7 +193,8 @@ def _named(kind: str):
 
 _MAKERS = {
     "openat": _open,
-    **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), _write),
+    **dict.fromkeys(("write", "writev"), _write),
+    **dict.fromkeys(("pwrite64", "pwritev"), _write_at),
     "lseek": _seek,
     "ftruncate": _resize,
     **dict.fromkeys(("fsync", "fdatasync"), _sync),
