@@ -72,6 +72,18 @@ def test_a_merge_ends_the_conflict_of_two_ids_and_its_end_brings_all_back(any_si
     assert ended(site) == ["SAME", None]
 
 
+def test_the_row_of_another_patient_that_the_end_of_a_merge_makes_was_read_by_nobody(any_site):
+    site = any_site
+    merge(site, "OLD", "NEW")
+    take(site, "NEW", ILL, sop="1.1")
+    take(site, "OLD", ILL, sop="1.2")
+    site.settle()
+    site.change("INSERT INTO assessments (study_uid, reader, verdict) SELECT study_uid, 'lee', 'AGREE' FROM worklist")
+    unmerge(site, "OLD")
+    site.settle()
+    assert [(row["read_at"], row["reader_label"], row["verdict"]) for row in site.worklist()] == [(None, None, None)] * 2
+
+
 def test_each_act_is_one_event_and_one_correction_with_both_ids(site):
     take(site, "OLD", WELL)
     merge(site, "OLD", "NEW", issuer="H")
