@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dicom_io.header.terms import is_filler, words
 from dicom_io.header.vocabulary import fold, fold_keeping_digits
+from dicom_io.own_device import MANUFACTURER, device_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ __all__ = [
     "Derivation",
     "Species",
     "derivation_of",
+    "is_own_result",
     "is_polarity_in_doubt",
     "is_test_object",
     "species_of",
@@ -39,6 +41,10 @@ _SPECIES, _SPECIES_CODES, _NEUTERED, _ROLE = 0x00102201, 0x00102202, 0x00102203,
 _BREED, _BREED_CODES, _BREED_REGISTRATION = 0x00102292, 0x00102293, 0x00102294
 _PHOTOMETRIC, _SIGN, _SHAPE, _SLOPE = 0x00280004, 0x00281041, 0x20500020, 0x00281053
 _CODE_VALUE = 0x00080100
+_EQUIPMENT, _MANUFACTURER, _MODEL_NAME = 0x0018A001, 0x00080070, 0x00081090
+_SOFTWARE_VERSIONS, _DEVICE_UID = 0x00181020, 0x00181002
+#: The longest text of the equipment, and more equipment than has ever touched an object.
+_EQUIPMENT_LIMIT, _MOST_EQUIPMENT = 64, 100
 
 #: The elements that the functions of this module read.
 EVIDENCE_TAGS = frozenset(
@@ -46,7 +52,7 @@ EVIDENCE_TAGS = frozenset(
         *(_SOP_CLASS, _IMAGE_TYPE, _CONVERSION, _DERIVATION, _DERIVATION_CODES, _SOURCE_IMAGES),
         *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME, _BODY_PART, _NAME, _QC_SUBJECT, _QC_IMAGE),
         *(_SPECIES, _SPECIES_CODES, _NEUTERED, _ROLE, _BREED, _BREED_CODES, _BREED_REGISTRATION),
-        *(_PHOTOMETRIC, _SIGN, _SHAPE, _SLOPE),
+        *(_PHOTOMETRIC, _SIGN, _SHAPE, _SLOPE, _EQUIPMENT),
     }
 )
 
@@ -216,6 +222,30 @@ def derivation_of(elements: Elements) -> Derivation:
         Derivation.COPY if is_capture and any(elements.items(_SOURCE_IMAGES)) else Derivation.NONE,
     )
     return next((derivation for derivation in found if derivation is not Derivation.NONE), Derivation.NONE)
+
+
+def is_own_result(elements: Elements) -> bool:
+    """Whether Auscult made an object of a result: it names a Device UID of ours as Contributing Equipment (PS3.3 C.12.1).
+
+    Parameters
+    ----------
+    elements : Elements
+        The header.
+
+    Returns
+    -------
+    bool
+        What an archive has changed of patient and study does not matter.
+    """
+    return any(_is_our_device(item) for item in elements.items(_EQUIPMENT, _MOST_EQUIPMENT))
+
+
+def _is_our_device(item: Elements) -> bool:
+    uid = item.uid(_DEVICE_UID)
+    if not uid or item.text(_MANUFACTURER, _EQUIPMENT_LIMIT) != MANUFACTURER:
+        return False
+    name, versions = (item.text(tag, _EQUIPMENT_LIMIT) for tag in (_MODEL_NAME, _SOFTWARE_VERSIONS))
+    return uid == device_uid(name, versions)
 
 
 def is_polarity_in_doubt(elements: Elements) -> bool:

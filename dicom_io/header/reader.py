@@ -20,10 +20,16 @@ from dicom_io.errors import NotDicom
 from dicom_io.header.ages import age_at, age_in_months, is_placeholder, may_follow_from
 from dicom_io.header.digests import Digests, digests_at, film_header_sha256
 from dicom_io.header.elements import Elements
-from dicom_io.header.evidence import EVIDENCE_TAGS, derivation_of, is_polarity_in_doubt, is_test_object, species_of
+from dicom_io.header.evidence import (
+    EVIDENCE_TAGS,
+    derivation_of,
+    is_own_result,
+    is_polarity_in_doubt,
+    is_test_object,
+    species_of,
+)
 from dicom_io.header.facts import Facts, Identity
 from dicom_io.header.file_meta import certificate_in
-from dicom_io.header.own_results import OWN_RESULT_TAGS, is_own_result
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
 from dicom_io.header.terms import (
     Region,
@@ -72,7 +78,6 @@ _FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
 _FACT_TAGS = (
     UID_TAGS
     | EVIDENCE_TAGS
-    | OWN_RESULT_TAGS
     | frozenset(
         {
             *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dicom_io.header.elements import Elements
-from dicom_io.header.own_results import OWN_RESULT_TAGS, is_own_result
+from dicom_io.header.evidence import EVIDENCE_TAGS, is_own_result
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, parse, read_preface
 from dicom_io.results.report import REPORT_CLASS_UID
 from dicom_io.results.result import Predecessor
@@ -42,7 +42,7 @@ def read_predecessor(path: Path, study_uid: str) -> Predecessor | None:
     NotDicom, HeaderUnreadable, OSError
         As `dicom_io.header.reader.read_facts`.
     """
-    wanted = UID_TAGS | OWN_RESULT_TAGS | {_INSTANCE_NUMBER}
+    wanted = UID_TAGS | EVIDENCE_TAGS | {_INSTANCE_NUMBER}
     with path.open("rb") as fp:
         syntax = read_preface(fp).transfer_syntax_uid
         found = Elements(parse(fp, syntax, stop_when=lambda tag, _vr, _n: tag in PIXEL_TAGS, wanted=wanted))

@@ -14,7 +14,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_io.header.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_io.header.own_results import MANUFACTURER, uid_of
+from dicom_io.own_device import MANUFACTURER, uid_of
 from dicom_io.results.codes import PROCESSING_EQUIPMENT, code_item
 
 if TYPE_CHECKING:

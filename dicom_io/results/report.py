@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
-from dicom_io.header.own_results import MANUFACTURER
+from dicom_io.own_device import MANUFACTURER
 from dicom_io.quiet import quiet_libraries
 from dicom_io.results.codes import CERTAINTY, CHEST_X_RAY, LUNG, PERCENT, PNEUMONIA, STATUS
 from dicom_io.results.objects import (

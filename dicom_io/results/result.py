@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dicom_io.header.own_results import device_uid, uid_of
+from dicom_io.own_device import device_uid, uid_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -60,7 +60,7 @@ VERBS = {
     "rerun": Place("worker.cli.rerun", "rerun"),
     "worklist": Place("worker.cli.worklist", "worklist"),
     "show": Place("worker.cli.show", "show"),
-    "result": Place("worker.cli.result", "result"),
+    "result": Place("worker.cli.results.result", "result"),
     "status": Place("worker.cli.status", "status"),
     "assess": Place("worker.cli.reading.assess", "assess"),
     "agreement": Place("worker.cli.reading.agreement", "app"),

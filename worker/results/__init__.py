@@ -1,5 +1,5 @@
 """The result of a study as objects for the PACS.
 
-In: a study of the worklist. Out: data sets of `dicom_io.results`, ready to be stored, and files of them. May import
-`batches`, `db`, `models`, `stores`; nothing is sent from here.
+In: a study of the worklist. Out: data sets of `dicom_io.results`, ready to be stored. Nothing is sent from
+here. May import: `batches`, `models`, `db`, `stores`.
 """

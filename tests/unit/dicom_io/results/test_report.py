@@ -213,9 +213,7 @@ def test_it_is_known_again_as_our_own() -> None:
 
 
 def test_neither_listener_worker_nor_the_builders_load_highdicom_before_a_report_is_made() -> None:
-    modules = (
-        "worker.processes.listen, worker.processes.tasks, worker.intake.filing, worker.results.make, worker.cli.result"
-    )
+    modules = "worker.processes.listen, worker.processes.tasks, worker.intake.filing, worker.results.make, worker.cli.results.result"
     done = subprocess.run(
         [sys.executable, "-c", f"import {modules}, sys; sys.exit('highdicom' in sys.modules)"],
         check=False,
