@@ -13,7 +13,7 @@ from dicom_io.upper_layer.transport import BUFFER_BYTES
 from tests.support.documents import ROOT
 from worker.auditing import forward
 from worker.db.schema.engine import make_engine
-from worker.intake import commitment, registrar
+from worker.intake import commitment, filing, registrar
 from worker.judging import lanes, take_size, task_worker
 from worker.processes.app import make_app
 from worker.processes.broker import BROKER_MEMORY, broker_command
@@ -55,6 +55,7 @@ def of_the_code() -> dict[str, object]:
         "requests for storage commitment that wait": commitment.MAX_WAITING,
         "digests of received objects that wait for the registrar": receipts.MOST,
         "objects of one turn of the registrar": registrar.TAKE,
+        "objects registered in one transaction": filing.AT_ONCE,
         "studies settled in one transaction": dispatcher.SETTLE_LIMIT,
         "films that a worker claims at once": take_size.MOST,
         "time of what a worker claims at once, s": take_size.TAKE_S,
