@@ -17,7 +17,7 @@ import psutil
 from tests.support.peers import provided
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 START_S = 30.0
 
@@ -87,7 +87,7 @@ def auscult(root: Path, name: str, *options: str) -> Iterator[Receiver]:
 
 
 @contextmanager
-def _running(command: list[object], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: Sequence[object], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([str(part) for part in command], env=environment)
     try:
         yield process
