@@ -35,7 +35,7 @@ class DigestsBehind:
         """Whether the last bytes are still being hashed."""
         return self._hashing is not None and not self._hashing.done()
 
-    def update(self, parts: Sequence[bytes | memoryview | bytearray]) -> None:
+    def update(self, parts: Sequence[bytes | memoryview]) -> None:
         """Hash the next bytes, large ones on another thread: then they must not change before the next call returns."""
         self.wait()
         if sum(map(len, parts)) < LEAST_BYTES:
@@ -54,7 +54,7 @@ class DigestsBehind:
         self.wait()
         return self._running.result()
 
-    def _hash(self, parts: Sequence[bytes | memoryview | bytearray]) -> None:
+    def _hash(self, parts: Sequence[bytes | memoryview]) -> None:
         for part in parts:
             self._running.update(part)
 

@@ -127,9 +127,9 @@ class StreamedObject:
             self._refusal = refusal
         except SpoolError as exc:
             self._refuse(exc)
-        self._store((self._head,))
+        self._store((memoryview(self._head),))
 
-    def _store(self, parts: Sequence[bytes | memoryview | bytearray]) -> None:
+    def _store(self, parts: Sequence[bytes | memoryview]) -> None:
         if self._draft is None:
             return
         try:

@@ -137,9 +137,8 @@ def _play(stack: Running, props: Path, played: Scene) -> None:
     boss, _ = _workers(stack)
     boss.suspend()
     played.statuses = [result.status for result in send(first, LOCAL, stack.port)]
-    played.messages += wait_until(
-        lambda: _queued(site, 3), 60, "the hints of four films, of which the worker may hold one"
-    )
+    wait_until(lambda: site.query("SELECT count(*) AS n FROM task")[0]["n"] >= 4, 60, "a task for every film")
+    played.messages += wait_until(lambda: _messages(site), 60, "a hint")
     boss.resume()
     site.wait_terminal(4)
     _, child = _workers(stack)
@@ -181,12 +180,6 @@ def _is_held(process: psutil.Process, site: Site) -> bool:
             return False
         connection.execute("ROLLBACK")
     return True
-
-
-def _queued(site: Site, messages: int) -> list[bytes] | None:
-    """What the broker holds, once it is that much."""
-    found = _messages(site)
-    return found if len(found) >= messages else None
 
 
 def _client(site: Site) -> redis.Redis:

@@ -89,7 +89,7 @@ def freeze_worker(turn: Turn) -> None:
 def _stopped_outside_a_transaction(turn: Turn) -> int | None:
     """Stop a child with a claimed film, but not inside a transaction, which on SQLite would stop every writer."""
     for _ in range(5):
-        pid = turn.at_seam(("after a task is claimed", "while a film is decoded"), "stop", most=2)
+        pid = turn.at_seam(("after tasks are claimed", "while a film is decoded"), "stop", most=2)
         if pid is None or _is_writable(turn.stack):
             return pid
         signal_all([pid], signal.SIGCONT)

@@ -66,12 +66,13 @@ DISPATCH = {
     "while complete studies are settled": _after("worker.db.tasks.queue", "settle_studies"),
 }
 WORK = {
-    "before a task is claimed": _before("worker.db.tasks.claims", "claim"),
-    "after a task is claimed": _after("worker.db.tasks.claims", "claim"),
+    "before tasks are claimed": _before("worker.judging.lanes", "claim_due"),
+    "after tasks are claimed": _before("worker.judging.lanes", "score_claims"),
     "while a film is decoded": _before("worker.judging.pipeline", "film_of_dicom"),
     "after the film is saved": _after("dicom_io.film.store", "FilmStore.save"),
-    "before the commit of a result": _after("worker.db.tasks.claims", "record"),
-    "after the commit of a result": _after("worker.db.tasks.claims", "finish"),
+    "between two films that are recorded together": _before("worker.judging.pipeline", "_attempt"),
+    "before the commit of results": _after("worker.db.tasks.claims", "record_all"),
+    "after the commit of results": _after("worker.db.tasks.claims", "finish"),
 }
 RERUN = {
     "while a re-run is written": _after("worker.db.batches.reruns", "_add_tasks"),
