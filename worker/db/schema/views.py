@@ -15,6 +15,7 @@ from worker.db.contract.views import VIEWS
 from worker.db.schema.types import NOW_MS, CodeList, UtcDateTime
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -123,7 +124,7 @@ def _is_settled(change: str, dialect: str) -> str:
 
 
 #: What stands in braces in the text of a view, with what is written for it.
-_PLACEHOLDERS = (
+_PLACEHOLDERS: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
     (re.compile(r"\{now_ms\}"), lambda dialect: _NOW_MS[dialect]),
     (re.compile(r"\{day_ago\}"), lambda dialect: _DAY_AGO[dialect]),
     (re.compile(r"\{seconds_since (.+?)\}"), seconds_since),
@@ -138,9 +139,13 @@ _PLACEHOLDERS = (
 
 def render(text: str, dialect: str) -> str:
     """Replace what stands in braces in the text of a view: {now_ms}, {seconds_since MOMENT}, {codes TEXT} and others."""
-    for pattern, written in _PLACEHOLDERS:
-        text = pattern.sub(lambda found, written=written: written(*found.groups(), dialect), text)
+    for pattern, write in _PLACEHOLDERS:
+        text = pattern.sub(_written(write, dialect), text)
     return text
+
+
+def _written(write: Callable[..., str], dialect: str) -> Callable[[re.Match[str]], str]:
+    return lambda found: write(*found.groups(), dialect)
 
 
 def create_view(connection: Connection, folder: Path, name: str, version: int) -> None:
