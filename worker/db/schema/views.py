@@ -140,6 +140,7 @@ _PLACEHOLDERS: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
 
 def render(text: str, dialect: str) -> str:
     """Replace what stands in braces in the text of a view: {now_ms}, {seconds_since MOMENT}, {codes TEXT} and others."""
+<<<<<<< HEAD
     for pattern, written in _PLACEHOLDERS:
         text = pattern.sub(partial(_written, written, dialect), text)
     return text
@@ -147,6 +148,15 @@ def render(text: str, dialect: str) -> str:
 
 def _written(written: Callable[..., str], dialect: str, found: re.Match[str]) -> str:
     return written(*found.groups(), dialect)
+=======
+    for pattern, write in _PLACEHOLDERS:
+        text = pattern.sub(_written(write, dialect), text)
+    return text
+
+
+def _written(write: Callable[..., str], dialect: str) -> Callable[[re.Match[str]], str]:
+    return lambda found: write(*found.groups(), dialect)
+>>>>>>> sqlc
 
 
 def create_view(connection: Connection, folder: Path, name: str, version: int) -> None:
