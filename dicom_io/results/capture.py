@@ -48,7 +48,8 @@ def make_capture(picture: NDArray[np.uint8], result: StudyResult, source: Source
     Returns
     -------
     pydicom.dataset.Dataset
-        With file meta information, Explicit VR Little Endian; the same arguments always give the same bytes.
+        With file meta information, Explicit VR Little Endian; the same arguments always give the same bytes, and the
+        SOP Instance UID does not depend on the pixels.
     """
     quiet_libraries()
     ds = Dataset()

@@ -1,4 +1,4 @@
-"""What the objects of a result have in common: who made them, for whom, and a UID that follows from their content."""
+"""What the objects of a result have in common: who made them, for whom, and a UID that follows from their header."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def stamp(moment: datetime) -> str:
 
 
 def sealed(ds: Dataset) -> Dataset:
-    """Give an object the SOP Instance UID that follows from the rest of its content, and file meta information.
+    """Give an object the SOP Instance UID that follows from the rest of its header, and file meta information.
 
-    Equal content has an equal UID, so that to make and to send a result again changes nothing in the PACS; other content,
-    even a corrected name of the patient, has another one.
+    An equal header has an equal UID, so that to make and to send a result again changes nothing in the PACS; another one,
+    even with a corrected name of the patient, has another UID. Pixels do not count: they are drawn from what the header
+    names, and a network's evidence may differ by rounding when it is computed again.
     """
-    if "SOPInstanceUID" in ds:
-        del ds.SOPInstanceUID
-    ds.SOPInstanceUID = UID(uid_of("object", hashlib.sha256(_encoded(ds)).hexdigest()))
+    header = Dataset({element.tag: element for element in ds if element.keyword not in ("SOPInstanceUID", "PixelData")})
+    ds.SOPInstanceUID = UID(uid_of("object", hashlib.sha256(_encoded(header)).hexdigest()))
     ds.file_meta = FileMetaDataset()
     ds.file_meta.FileMetaInformationVersion = b"\0\1"
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID

@@ -76,7 +76,7 @@ class Explanation:
         shape : tuple of int
             Rows and columns of the film. The network saw it squashed to a square, so the maps are stretched back.
         smooth : bool, optional
-            Whether to go from place to place without kinks (bicubic), as lines need it.
+            Whether to go from place to place without kinks, as lines need it; no value exceeds those of the places around it.
 
         Returns
         -------
@@ -138,13 +138,13 @@ def stretched(grid: NDArray[np.float64], shape: tuple[int, int], *, smooth: bool
     shape : tuple of int
         Rows and columns wanted.
     smooth : bool, optional
-        Bicubic and not bilinear.
+        Without kinks at the places, and like the bilinear map without overshoot, which would claim more than was found.
 
     Returns
     -------
     ndarray of float32, shape ``shape``
     """
-    resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.BILINEAR
+    resample = Image.Resampling.HAMMING if smooth else Image.Resampling.BILINEAR
     picture = Image.fromarray(np.ascontiguousarray(grid, dtype=np.float32))
     return np.asarray(picture.resize(shape[::-1], resample), dtype=np.float32)
 

@@ -36,7 +36,7 @@ class ResultRequest:
     Attributes
     ----------
     study : str
-        Study Instance UID or accession number.
+        Study Instance UID, accession number or Patient ID.
     side : int or None
         The row of the study where several patients have one.
     with_heat_map : bool
@@ -68,7 +68,8 @@ class ResultObjects:
 def result_objects(settings: Settings, database: Database, request: ResultRequest) -> ResultObjects:
     """Make the objects of a study's result.
 
-    The same answer and the same header give the same objects with the same UIDs, whoever makes them and how often.
+    The same answer and the same header give the same report, byte for byte, and a heat map of the same UID, whoever makes
+    them and how often.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def _answered(database: Database, request: ResultRequest) -> AnsweredStudy:
     with database.reads() as session:
         found = answered_studies(session, request.study, request.side)
     if not found:
-        msg = f"no study matches {request.study}: give a Study Instance UID or an accession number of the worklist"
+        msg = f"no study matches {request.study}: give a Study Instance UID, an accession number or a Patient ID"
         raise UsageError(msg)
     if len(found) > 1:
         of_one = len({study.study_uid for study in found}) == 1

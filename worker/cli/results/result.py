@@ -15,7 +15,7 @@ from worker.errors import UsageError
 
 
 def result(
-    study: Annotated[str, typer.Argument(help="Study Instance UID or accession number.")],
+    study: Annotated[str, typer.Argument(help="Study Instance UID, accession number or Patient ID.")],
     out: Annotated[Path, typer.Option(help="File for the structured report; it must not exist yet.")],
     heat_map: Annotated[Path | None, typer.Option(help="File for a picture of the evidence on the film.")] = None,
     replaces: Annotated[

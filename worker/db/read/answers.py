@@ -78,11 +78,14 @@ class AnsweredStudy:
 
 
 def answered_studies(session: Session, key: str, side: int | None = None) -> list[AnsweredStudy]:
-    """The studies of this Study Instance UID or accession number, the oldest first; `side`: only that row of each."""
+    """The studies of this Study Instance UID, accession number or Patient ID, the oldest first; `side`: only that row of each."""
     named = (
         select(Study, Model)
         .outerjoin(Model, Model.id == Study.model_id)
-        .where(or_(Study.study_uid == key, Study.accession_number == key), Study.merged_into_id.is_(None))
+        .where(
+            or_(*(column == key for column in (Study.study_uid, Study.accession_number, Study.patient_id))),
+            Study.merged_into_id.is_(None),
+        )
         .order_by(Study.first_rx_at, Study.side)
     )
     if side is not None:

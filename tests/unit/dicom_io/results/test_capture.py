@@ -44,6 +44,15 @@ def test_it_has_a_series_of_its_own_in_the_study_of_the_film() -> None:
     assert bytes(file_bytes(ds)) == bytes(file_bytes(make_capture(PICTURE, a_result(), a_source(), "how")))
 
 
+def test_its_uid_follows_from_the_header_and_not_from_pixels_that_may_differ_by_rounding() -> None:
+    first, rounded = (
+        make_capture(PICTURE + step, a_result(), a_source(), "how") for step in (np.uint8(0), np.uint8(1))
+    )
+    assert first.SOPInstanceUID == rounded.SOPInstanceUID
+    other = make_capture(PICTURE, a_result(threshold=0.6), a_source(PatientName="Meyer^J"), "how")
+    assert other.SOPInstanceUID != first.SOPInstanceUID
+
+
 @pytest.mark.parametrize("policy", list(Policy))
 def test_no_policy_of_a_site_lets_it_or_the_report_be_judged(policy: Policy) -> None:
     changed = Policies(tuple((rule.reason, policy) for rule in RULES if rule.is_changeable))
