@@ -49,8 +49,9 @@ def draw(path: Path, report: dict[str, Any]) -> None:
         pen.text((x, at(count, below[count])[1] - 8), f"{below[count]:.0f} MB", INK, small, anchor="mb")
     if WHOLE_WORKERS in counts:
         x, y = at(WHOLE_WORKERS, WHOLE_MB)
-        pen.line([(x - 30, y), (x + 30, y)], INK, 3)
-        pen.text((x + 36, y), f"target {WHOLE_MB} MB", INK, small, anchor="lm")
+        colour = "white" if below[WHOLE_WORKERS] > WHOLE_MB else INK
+        pen.line([(x - 30, y), (x + 30, y)], colour, 3)
+        pen.text((x + 36, y), f"target {WHOLE_MB} MB", colour, small, anchor="lm")
     sheet.quantize(64).save(path, "PNG", optimize=True)
 
 

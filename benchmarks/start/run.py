@@ -83,9 +83,8 @@ def _measured(rounds: int, environment: Mapping[str, str]) -> tuple[dict[str, li
 def _cost_ms(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
     """CPU and wall milliseconds of a command and whatever it starts."""
     began = time.monotonic()
-    with subprocess.Popen(
-        command, env=dict(environment), stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    ) as process:
+    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    with subprocess.Popen(command, env=dict(environment), **silent) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in GOOD:
