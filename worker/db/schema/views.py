@@ -6,7 +6,6 @@ What a column means is said in `worker.db.contract`.
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Integer, MetaData, SmallInteger, String, Table
@@ -140,15 +139,6 @@ _PLACEHOLDERS: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
 
 def render(text: str, dialect: str) -> str:
     """Replace what stands in braces in the text of a view: {now_ms}, {seconds_since MOMENT}, {codes TEXT} and others."""
-<<<<<<< HEAD
-    for pattern, written in _PLACEHOLDERS:
-        text = pattern.sub(partial(_written, written, dialect), text)
-    return text
-
-
-def _written(written: Callable[..., str], dialect: str, found: re.Match[str]) -> str:
-    return written(*found.groups(), dialect)
-=======
     for pattern, write in _PLACEHOLDERS:
         text = pattern.sub(_written(write, dialect), text)
     return text
@@ -156,7 +146,6 @@ def _written(written: Callable[..., str], dialect: str, found: re.Match[str]) ->
 
 def _written(write: Callable[..., str], dialect: str) -> Callable[[re.Match[str]], str]:
     return lambda found: write(*found.groups(), dialect)
->>>>>>> sqlc
 
 
 def create_view(connection: Connection, folder: Path, name: str, version: int) -> None:
