@@ -215,10 +215,15 @@ def install_by_pip(level: str) -> None:
     make_venv()
     env = {name: value for name, value in os.environ.items() if name not in ("PIP_TARGET", "PIP_PREFIX", "PIP_USER")}
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-q", "--progress-bar", "off"]
+    # pip compiles ten thousand files one after the other; below every CPU takes its share.
+    pip.append("--no-compile")
     say(f"installing {REQUIREMENTS[level]} with pip (about 700 MB to fetch: minutes when nothing is cached)")
     failed = call([*pip, "--no-deps", "--require-hashes", "--only-binary=:all:", "-r", REQUIREMENTS[level]], env=env)
     # The requirements hold hatchling: nothing unlocked is fetched to build with.
     failed = failed or call([*pip, "--no-deps", "--no-build-isolation", "--editable", "."], env=env)
+    if not failed:
+        # What does not compile, as some packages' tests and templates, is nothing that is imported.
+        call([PYTHON, "-m", "compileall", "-qq", "-j", "0", str(VENV / "lib")], env=env)
     if failed:
         raise DevError(
             f"pip failed (exit code {failed}), its own words are above; Auscult's dependencies have wheels for glibc "

@@ -247,14 +247,11 @@ def test_no_command_says_the_patient_s_name_beside_its_answer(scene: Scene, verb
     assert [line for line in scene.outputs[verb].splitlines() if marked(line)] == []
 
 
-def test_broker_messages_hold_task_ids_and_nothing_else(scene: Scene) -> None:
+def test_broker_messages_say_that_work_waits_and_nothing_else(scene: Scene) -> None:
     bodies = [json.loads(base64.b64decode(_envelope(message)["body"])) for message in scene.messages]
-    known = {row["id"] for row in scene.rows["task"]}
-    assert len(bodies) >= 4
+    assert len(bodies) >= 2
     for arguments, keywords, embedded in bodies:
-        (task_ids,) = arguments
-        assert set(task_ids) <= known
-        assert keywords == {}
+        assert (arguments, keywords) == (["work"], {})
         assert set(embedded.values()) == {None}
     assert not any(marked(message) for message in scene.messages)
 
