@@ -16,6 +16,7 @@ from mkdocs.structure.files import File
 
 from benchmarks.memory import tables as memory
 from benchmarks.peers import tables as peers
+from benchmarks.stages import tables as stages
 from benchmarks.start import tables as start
 from dicom_io.gate.rules import RULES, Policy
 from dicom_io.inbox.status import StoreStatus
@@ -52,6 +53,7 @@ BENCHES: dict[str, Callable[[dict[str, Any]], str]] = {
     "peers": peers.tables,
     "memory": memory.tables,
     "start": start.tables,
+    "stages": stages.tables,
 }
 #: Documents at the root of the repository that are also pages.
 DOCUMENTS = ("ARCHITECTURE.md", "CONFORMANCE.md", "HAZARDS.md", "CONTRIBUTING.md", "CHANGELOG.md")

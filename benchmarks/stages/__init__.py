@@ -1,0 +1,1 @@
+"""Where the CPU of a study goes, stage by stage."""
