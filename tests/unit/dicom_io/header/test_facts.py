@@ -226,7 +226,7 @@ def test_the_priority_of_the_order_is_read_where_modalities_and_archives_put_it(
 
 
 def test_the_device_and_its_institution_are_kept_as_sent_and_within_bounds(tmp_path: Path) -> None:
-    elements = {
+    elements: dict[str, Any] = {
         "Manufacturer": "ACME",
         "ManufacturerModelName": "DR 500",
         "StationName": "ROOM1",

@@ -81,7 +81,9 @@ def test_the_row_of_another_patient_that_the_end_of_a_merge_makes_was_read_by_no
     site.change("INSERT INTO assessments (study_uid, reader, verdict) SELECT study_uid, 'lee', 'AGREE' FROM worklist")
     unmerge(site, "OLD")
     site.settle()
-    assert [(row["read_at"], row["reader_label"], row["verdict"]) for row in site.worklist()] == [(None, None, None)] * 2
+    assert [(row["read_at"], row["reader_label"], row["verdict"]) for row in site.worklist()] == [
+        (None, None, None)
+    ] * 2
 
 
 def test_each_act_is_one_event_and_one_correction_with_both_ids(site):

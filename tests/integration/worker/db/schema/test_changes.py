@@ -140,7 +140,12 @@ def test_no_change_is_missed_while_writers_run_side_by_side(site):
                     connection.commit()
 
     threads = [threading.Thread(target=write, args=(seed,)) for seed in range(writers)]
-    reader = threading.Thread(target=lambda: [look() for _ in iter(done.is_set, True)])
+
+    def read() -> None:
+        while not done.is_set():
+            look()
+
+    reader = threading.Thread(target=read)
     for thread in (*threads, reader):
         thread.start()
     for thread in threads:

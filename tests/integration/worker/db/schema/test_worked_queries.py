@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -97,7 +98,7 @@ def test_turnaround_by_hour_is_of_the_first_answer(site):
 
 
 def test_per_device_and_day(site):
-    device = {"manufacturer": "ACME", "device_model": "DR"}
+    device: dict[str, Any] = {"manufacturer": "ACME", "device_model": "DR"}
     film(site, "1", scored(0.9), **device)
     film(site, "2", scored(0.1), **device)
     film(site, "3", refused(Reason.LATERAL_VIEW), **device, received_at=MORNING + timedelta(days=1))
