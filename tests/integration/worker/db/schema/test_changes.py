@@ -111,6 +111,19 @@ def test_a_change_that_is_rolled_back_holds_nothing_up(site):
     assert poller.poll() == ["1.2"]
 
 
+def write(site, seed: int, studies: int, rounds: int) -> None:
+    """Change random rows in transactions of random length, some of which are rolled back."""
+    chance = random.Random(seed)
+    change = text("UPDATE study SET revision = revision + 1 WHERE study_uid = :uid")
+    for _ in range(rounds):
+        with site.engine.connect() as connection:
+            # In the order of ids, as all code locks studies.
+            for number in sorted(chance.sample(range(studies), chance.randint(1, 3))):
+                connection.execute(change, {"uid": f"1.{number}"})
+            if chance.random() >= 0.2:
+                connection.commit()
+
+
 def test_no_change_is_missed_while_writers_run_side_by_side(site):
     """Writers change rows in transactions of random length; what a poller saw last of each row is what the row says."""
     studies, writers, rounds = 6, 4, 25
@@ -123,23 +136,6 @@ def test_no_change_is_missed_while_writers_run_side_by_side(site):
     def look() -> None:
         for uid in poller.poll():
             seen[uid] = site.value(f"SELECT revision FROM study WHERE study_uid = '{uid}'")
-
-    def write(seed: int) -> None:
-        chance = random.Random(seed)
-        for _ in range(rounds):
-            # In the order of ids, as all code locks studies.
-            wanted = sorted(chance.sample(range(studies), chance.randint(1, 3)))
-            with site.engine.connect() as connection:
-                for number in wanted:
-                    connection.execute(
-                        text("UPDATE study SET revision = revision + 1 WHERE study_uid = :uid"), {"uid": f"1.{number}"}
-                    )
-                if chance.random() < 0.2:
-                    connection.rollback()
-                else:
-                    connection.commit()
-
-    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(writers)]
 
     def read() -> None:
         while not done.is_set():
