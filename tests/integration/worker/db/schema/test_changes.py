@@ -142,6 +142,7 @@ def test_no_change_is_missed_while_writers_run_side_by_side(site):
             look()
 
     reader = threading.Thread(target=read)
+    threads = [threading.Thread(target=write, args=(site, seed, studies, rounds)) for seed in range(writers)]
     for thread in (*threads, reader):
         thread.start()
     for thread in threads:
