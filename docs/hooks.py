@@ -186,7 +186,8 @@ def bench_tables(name: str, tables: Callable[[dict[str, Any]], str]) -> str:
     path = ROOT / "benchmarks" / name / f"{name}.json"
     if not path.exists():
         return "No run is on record yet."
-    return f"![{name}](performance-{name}.png)\n\n{tables(json.loads(path.read_text(encoding='utf-8')))}"
+    text = tables(json.loads(path.read_text(encoding="utf-8")))
+    return f"![{name}](performance-{name}.png)\n\n{text}" if path.with_suffix(".png").exists() else text
 
 
 def for_markdown(text: str) -> str:

@@ -109,9 +109,6 @@ def test_a_change_that_is_rolled_back_holds_nothing_up(site):
     assert poller.poll() == ["1.2"]
 
 
-<<<<<<< HEAD
-def test_no_change_is_missed_while_writers_run_side_by_side(site):  # noqa: C901 - three threads' work in one place
-=======
 def write(site, seed: int, studies: int, rounds: int) -> None:
     """Change random rows in transactions of random length, some of which are rolled back."""
     chance = random.Random(seed)
@@ -126,7 +123,6 @@ def write(site, seed: int, studies: int, rounds: int) -> None:
 
 
 def test_no_change_is_missed_while_writers_run_side_by_side(site):
->>>>>>> sqlc
     """Writers change rows in transactions of random length; what a poller saw last of each row is what the row says."""
     studies, writers, rounds = 6, 4, 25
     for number in range(studies):
@@ -139,36 +135,12 @@ def test_no_change_is_missed_while_writers_run_side_by_side(site):
         for uid in poller.poll():
             seen[uid] = site.value(f"SELECT revision FROM study WHERE study_uid = '{uid}'")
 
-<<<<<<< HEAD
-    def look_on() -> None:
-        while not done.is_set():
-            look()
-
-    def write(seed: int) -> None:
-        chance = random.Random(seed)
-        for _ in range(rounds):
-            # In the order of ids, as all code locks studies.
-            wanted = sorted(chance.sample(range(studies), chance.randint(1, 3)))
-            with site.engine.connect() as connection:
-                for number in wanted:
-                    connection.execute(
-                        text("UPDATE study SET revision = revision + 1 WHERE study_uid = :uid"), {"uid": f"1.{number}"}
-                    )
-                if chance.random() < 0.2:
-                    connection.rollback()
-                else:
-                    connection.commit()
-
-    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(writers)]
-    reader = threading.Thread(target=look_on)
-=======
     def read() -> None:
         while not done.is_set():
             look()
 
     reader = threading.Thread(target=read)
     threads = [threading.Thread(target=write, args=(site, seed, studies, rounds)) for seed in range(writers)]
->>>>>>> sqlc
     for thread in (*threads, reader):
         thread.start()
     for thread in threads:
