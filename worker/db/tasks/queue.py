@@ -5,18 +5,19 @@ Several dispatchers may run at once: each step is a conditional UPDATE under row
 
 from __future__ import annotations
 
+import functools
 import logging
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, Select, TextClause, and_, bindparam, case, or_, select, text, update
 
 from dicom_io.reasons import Reason
 from worker.db.answers import inboxes
 from worker.db.answers.recompute import has_open_task, lock_study_of_image, recompute, recompute_all
 from worker.db.answers.results import TaskReference, failed, record
-from worker.db.schema.sql import IS_OPEN
+from worker.db.schema.sql import IS_OPEN, table_of
 from worker.db.schema.states import BatchKind, StudyState, TaskState
 from worker.db.schema.study import Batch, Image, Study, Task
 from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
@@ -36,6 +37,8 @@ _LOST_LIMIT = 500
 LONGEST_BACKOFF_MS = 900_000
 #: The command that watches a batch closes it; until then the same command would resume it.
 FORGOTTEN_AFTER = timedelta(hours=1)
+#: Later than any moment of a study.
+_FOR_EVER_MS = 2**62
 
 
 def fail_lost_tasks(session: Session, max_attempts: int) -> int:
@@ -95,39 +98,55 @@ def settle_studies(session: Session, limit: int) -> int:
     """
     _close_forgotten_batches(session)
     watermarks = inboxes.watermarks(session)
-    is_settled = and_(
+    found = session.execute(_settled(), _until(watermarks.live_until_ms, limit)).all()
+    changed = _decide_again(session, dict(found), watermarks)
+    found = session.execute(_free(), _until(watermarks.silent_until_ms, limit)).all()
+    return changed + _decide_again(session, dict(found), watermarks)
+
+
+def _until(moment_ms: int | None, limit: int) -> dict[str, int]:
+    return {"until": _FOR_EVER_MS if moment_ms is None else moment_ms, "most": limit}
+
+
+# Built once: a dispatcher executes these in each of its turns, and to build them takes longer than to execute them.
+@functools.cache
+def _settled() -> Select[int, StudyState]:
+    """The open studies whose wait is over."""
+    return _waiting(
         text("study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
         Study.ready_at_ms <= now_ms(),
         or_(Study.state == StudyState.RECEIVING, ~_has_open_work()),
     )
-    if watermarks.live_until_ms is not None:
-        is_settled = and_(is_settled, Study.ready_at_ms <= watermarks.live_until_ms)
-    changed = _decide_again(session, is_settled, limit, watermarks)
-    is_free: ColumnElement[bool] = and_(text("study.flags LIKE '%LISTENER_SILENT%'"))
-    if watermarks.silent_until_ms is not None:
-        is_free = and_(is_free, Study.ready_at_ms <= watermarks.silent_until_ms)
-    return changed + _decide_again(session, is_free, limit, watermarks)
 
 
-def _decide_again(session: Session, which: ColumnElement[bool], limit: int, watermarks: Watermarks) -> int:
-    candidates = session.execute(
+@functools.cache
+def _free() -> Select[int, StudyState]:
+    """The studies whose answers were withheld because of a silent listener that holds no film of theirs any more."""
+    return _waiting(text("study.flags LIKE '%LISTENER_SILENT%'"))
+
+
+def _waiting(*conditions: ColumnElement[bool] | TextClause) -> Select[int, StudyState]:
+    """Studies of which every listener has registered what came until their time, those first that wait longest."""
+    return (
         select(Study.id, Study.state)
-        .where(which)
+        .where(*conditions, Study.ready_at_ms <= bindparam("until"))
         .order_by(Study.ready_at_ms)
-        .limit(limit)
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True, key_share=True, of=Study)
-    ).all()
+    )
 
+
+def _decide_again(session: Session, candidates: Mapping[int, StudyState], watermarks: Watermarks) -> int:
     if not candidates:
         return 0
-    together = partial(_decide_all, session, dict(candidates), watermarks)
+    together = partial(_decide_all, session, candidates, watermarks)
     changed = _attempt(session, together, "studies cannot be decided together", action="undecided_together")
     if changed is not None:
         return changed
     # There is one among them whose answer cannot be computed: it is told apart.
     return sum(
         _one_of_many(session, study_id, partial(_decide_one, session, study_id, state, watermarks))
-        for study_id, state in candidates
+        for study_id, state in candidates.items()
     )
 
 
@@ -163,10 +182,18 @@ def rewind(session: Session, lease_ms: int) -> int:
 
     They were written before the database's clock was set back, and would hold up tasks and studies for as long.
     """
+    parameters: tuple[dict[str, int], ...] = ({}, {"lease": lease_ms}, {})
+    found = (session.execute(*each) for each in zip(_rewinding(), parameters, strict=True))
+    return sum(len(rows.all()) for rows in found)
+
+
+@functools.cache
+def _rewinding() -> tuple[Any, ...]:
     clock = now_ms()
+    study, task = table_of(Study), table_of(Task)
     ready = case((Study.quiet_ms < Study.max_wait_ms, clock + Study.quiet_ms), else_=clock + Study.max_wait_ms)
-    statements = (
-        update(Study)
+    return (
+        update(study)
         .where(
             text("study.state IN ('RECEIVING', 'QUEUED', 'PROVISIONAL')"),
             or_(
@@ -178,18 +205,20 @@ def rewind(session: Session, lease_ms: int) -> int:
             ready_at_ms=case((Study.ready_at_ms < ready, Study.ready_at_ms), else_=ready),
             force_at_ms=clock + Study.max_wait_ms,
         )
-        .returning(Study.id),
-        update(Task)
-        .where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms > clock + 2 * lease_ms + CLOCK_SLACK_MS)
-        .values(lease_until_ms=clock + lease_ms)
-        .returning(Task.id),
-        update(Task)
+        .returning(study.c.id),
+        update(task)
+        .where(
+            IS_OPEN,
+            Task.state == TaskState.CLAIMED,
+            Task.lease_until_ms > clock + 2 * bindparam("lease", type_=BigInteger) + CLOCK_SLACK_MS,
+        )
+        .values(lease_until_ms=clock + bindparam("lease", type_=BigInteger))
+        .returning(task.c.id),
+        update(task)
         .where(IS_OPEN, Task.not_before_ms > clock + LONGEST_BACKOFF_MS)
         .values(not_before_ms=0)
-        .returning(Task.id),
+        .returning(task.c.id),
     )
-    found = (session.execute(each.execution_options(synchronize_session=False)) for each in statements)
-    return sum(len(rows.all()) for rows in found)
 
 
 def _has_open_work() -> ColumnElement[bool]:
@@ -197,12 +226,20 @@ def _has_open_work() -> ColumnElement[bool]:
 
 
 def _close_forgotten_batches(session: Session) -> None:
-    long_ago = session.execute(select(now_utc())).scalar_one() - FORGOTTEN_AFTER
+    long_ago = session.execute(_NOW).scalar_one() - FORGOTTEN_AFTER
+    session.execute(_close_forgotten(), {"long_ago": long_ago})
+
+
+_NOW = select(now_utc())
+
+
+@functools.cache
+def _close_forgotten() -> Any:
+    long_ago = bindparam("long_ago", type_=Task.finished_at.type)
     is_recent = or_(Task.finished_at.is_(None), Task.finished_at > long_ago)
     in_use = select(Task.id).where(Task.batch_id == Batch.id, is_recent).exists()
-    session.execute(
-        update(Batch)
+    return (
+        update(table_of(Batch))
         .where(Batch.kind == BatchKind.RERUN, Batch.closed_at.is_(None), Batch.created_at < long_ago, ~in_use)
         .values(closed_at=now_utc())
-        .execution_options(synchronize_session=False)
     )
