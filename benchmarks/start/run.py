@@ -83,8 +83,8 @@ def _measured(rounds: int, environment: Mapping[str, str]) -> tuple[dict[str, li
 def _cost_ms(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
     """CPU and wall milliseconds of a command and whatever it starts."""
     began = time.monotonic()
-    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    with subprocess.Popen(command, env=dict(environment), **silent) as process:
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(command, env=dict(environment), stdin=nothing, stdout=nothing, stderr=nothing) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in GOOD:
