@@ -25,7 +25,8 @@ def written(text: str) -> str:
     _, ended, after = rest.partition(END)
     if not (found and ended):
         raise ValueError(f"{README.name} has no line {BEGIN.strip()} or no {END.strip()}")
-    return f"{before}{BEGIN}{readme(json.loads(RESULT.read_text(encoding='utf-8')))}{END}{after}"
+    table = readme(json.loads(RESULT.read_text(encoding="utf-8"))) if RESULT.exists() else "No run is on record yet.\n"
+    return f"{before}{BEGIN}{table}{END}{after}"
 
 
 def write() -> None:

@@ -41,6 +41,8 @@ def tables(report: dict[str, Any]) -> str:
         _variants(report),
         alone,
         _alone(report),
+        "### What falls short",
+        _missed(report),
         "### What each guarantees",
         _guarantees(report),
     ]
@@ -143,6 +145,21 @@ def _judged(found: Verdict) -> str:
     return f"{asked}: missed"
 
 
+def _missed(report: dict[str, Any]) -> str:
+    """The rows whose targets are missed, with the ratios that were reached."""
+    found = (found for senders in reversed(senders_of(report)) for found in verdicts(report, senders))
+    return "\n".join(_miss(report, each) for each in found if not each.is_met) or "Every target is met."
+
+
+def _miss(report: dict[str, Any], found: Verdict) -> str:
+    of_ceiling = f"{found.ours.median / found.ceiling:.2f} of the ceiling" if found.ceiling else "no ceiling measured"
+    return (
+        f"- {_kind(report, found.kind)['title']}, {found.senders} sender{'s' if found.senders > 1 else ''}: "
+        f"{short(found.against_obvious)} of {found.target.obvious:g} times the obvious way, "
+        f"{short(found.against_tuned)} of {found.target.tuned:g} times the tuned one, {of_ceiling}"
+    )
+
+
 def _cpu(report: dict[str, Any], senders: int) -> str:
     kinds = [kind["key"] for kind in report["kinds"]]
     rows = []
@@ -194,5 +211,10 @@ def _guarantees(report: dict[str, Any]) -> str:
 
 
 def _title(report: dict[str, Any], key: str) -> str:
-    kind = next(kind for kind in report["kinds"] if kind["key"] == key)
+    kind = _kind(report, key)
     return f"{kind['title']}, {short(kind['megabytes'])} MB"
+
+
+def _kind(report: dict[str, Any], key: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(kind for kind in report["kinds"] if kind["key"] == key)
+    return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
 import pytest
@@ -86,13 +86,22 @@ def test_the_tables_name_every_system_and_what_it_guarantees() -> None:
     assert "uncompressed, 10.2 MB" in text
     assert all(f"| {system['title']} | some |" in text for system in now["systems"])
     assert "10x / 2x: met" in text
+    assert "Every target is met." in text
     assert "-> 20.0 studies/s" in compared(now, report([10, 10, 10], [2, 1, 2], [10, 5, 10], [90, 90, 90]))
+
+
+def test_what_falls_short_is_said_with_its_ratio() -> None:
+    text = tables(report([20, 10, 20], [4, 2, 4], [40, 20, 40], [90, 90, 90]))
+    assert (
+        "- uncompressed, 4 senders: 5.0 of 10 times the obvious way, 0.50 of 2 times the tuned one, 0.22 of the" in text
+    )
 
 
 def test_readme_has_the_table_of_the_committed_result_and_no_other() -> None:
     text = readme.README.read_text(encoding="utf-8")
     assert text == readme.written(text), "run `python3 dev.py bench peers --readme`"
-    assert json.loads(readme.RESULT.read_text(encoding="utf-8"))["rounds"] >= 7
+    if readme.RESULT.exists():
+        assert json.loads(readme.RESULT.read_text(encoding="utf-8"))["rounds"] >= 7
 
 
 def test_no_two_films_become_the_same_picture(small: Films, tmp_path) -> None:
@@ -118,7 +127,7 @@ def test_a_film_is_sent_as_pdus_of_the_length_that_the_peer_takes(small: Films) 
         pdus = pdus[6 + length :]
     assert lasts == [3, 2]
     assert parts[0] == film.data
-    command = decode(BytesIO(parts[1]), is_implicit_vr=True, is_little_endian=True)
+    command = decode(io.BytesIO(parts[1]), is_implicit_vr=True, is_little_endian=True)
     assert (command.CommandField, command.AffectedSOPInstanceUID) == (1, film.sop_uid)
     assert command.CommandGroupLength == len(parts[1]) - 12
 
