@@ -13,7 +13,18 @@ from dicom_io.gate.rules import RULES, AgeRange, GateInput, Policy, RuleStage
 from dicom_io.header.facts import GateFacts
 from dicom_io.reasons import Reason
 
-__all__ = ["DEFAULT_POLICIES", "AgeRange", "GateFacts", "GateInput", "Policies", "RuleSaid", "RuleStage", "Verdict", "each_rule", "judge"]
+__all__ = [
+    "DEFAULT_POLICIES",
+    "AgeRange",
+    "GateFacts",
+    "GateInput",
+    "Policies",
+    "RuleSaid",
+    "RuleStage",
+    "Verdict",
+    "each_rule",
+    "judge",
+]
 
 _DEFAULTS = {rule.reason: rule.policy for rule in RULES}
 _CHANGEABLE = {rule.reason for rule in RULES if rule.is_changeable}

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+import numpy as np
+
 from dicom_io.errors import FilmError, SpoolError
 from dicom_io.film.grey_chain import film_with_chain
 from dicom_io.film.store import FilmStore
 from dicom_io.header.digests import dataset_sha256
 from model.errors import ModelError
 from model.serving.classifier import Classifier
+from model.serving.difference import engine_difference
 from model.serving.engine import EngineKind, open_engine
 from worker.judging.memory import within_memory
 from worker.models.active import bundle_of
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from dicom_io.film.film import Film
     from dicom_io.film.grey_chain import GreyChain
     from model.serving.bundle import Bundle
+    from model.serving.classifier import Score
     from worker.db.read.trace import TracedResult
     from worker.settings import Settings
 
@@ -103,14 +107,16 @@ class Kept:
     def scored_again(self, traced: TracedResult) -> dict[str, Any]:
         """Score the original and the film that was judged by the same bundle, and compare with what is recorded.
 
-        `reproduced` is True where one of them gives every recorded value of the score exactly, False where none does, and
-        None where the network never saw the film or nothing is left to score; then `why_not` says which.
+        `reproduced` is True where one of them gives every recorded value of the score to the last bit, False where none
+        does, and None where the network never saw the film or nothing is left to score; then `why_not` says which.
+        `is_within_rounding` is the same by the bound that `auscult model verify` holds two engines to: another processor
+        may round otherwise.
         """
         if not traced.was_scored:
-            return {"reproduced": None, "why_not": Missing.NOT_SCORED, "engine": None}
+            return _not_scored(Missing.NOT_SCORED)
         bundle = self.bundle(traced)
         if bundle is None:
-            return {"reproduced": None, "why_not": Missing.BUNDLE_UNAVAILABLE, "engine": None}
+            return _not_scored(Missing.BUNDLE_UNAVAILABLE)
         engine = traced.engine or self._settings.engine
         classifier = self._classifier(bundle.label, engine)
         original, judged = self.original(traced), self.judged(traced)
@@ -118,9 +124,14 @@ class Kept:
             "from_original": _compared(traced, classifier, original.film, original.why_not),
             "from_film": _compared(traced, classifier, judged.film, judged.why_not),
         }
-        equal = [one["equal"] for one in tried.values() if one["equal"] is not None]
-        why_not = None if equal else Missing.MISSING
-        return {"reproduced": any(equal) if equal else None, "why_not": why_not, "engine": engine, **tried}
+        scored = [one for one in tried.values() if one["equal"] is not None]
+        return {
+            "reproduced": any(one["equal"] for one in scored) if scored else None,
+            "is_within_rounding": any(one["is_within_rounding"] for one in scored) if scored else None,
+            "why_not": None if scored else Missing.MISSING,
+            "engine": engine,
+            **tried,
+        }
 
     def _find_bundle(self, label: str, weights_sha256: str, digest: str) -> Bundle | None:
         try:
@@ -153,23 +164,37 @@ class Kept:
         return Original(is_unaltered=True, film=film, chain=chain)
 
 
+def _not_scored(why_not: Missing) -> dict[str, Any]:
+    nothing = dict.fromkeys(("reproduced", "is_within_rounding", "engine", "from_original", "from_film"))
+    return {**nothing, "why_not": why_not}
+
+
 def _compared(traced: TracedResult, classifier: Classifier, film: Film | None, why_not: str | None) -> dict[str, Any]:
     if film is None:
-        return {"equal": None, "why_not": why_not}
-    score = classifier.score(film.pixels)
+        return {"equal": None, "is_within_rounding": None, "why_not": why_not}
+    score, members = classifier.score(film.pixels), classifier.members(film.pixels)
     # Of a film outside the network's scope only that is recorded.
     names = ("logit", "probability", "label", "band", "unlikeness") if traced.logit is not None else ("unlikeness",)
+    is_equal = all(getattr(score, name) == getattr(traced, name) for name in names)
     return {
-        "equal": all(getattr(score, name) == getattr(traced, name) for name in names),
+        "equal": is_equal,
+        "is_within_rounding": is_equal or _is_rounded(traced, score),
         "why_not": None,
         "film_sha256": film.sha256,
         "film_version": film.version,
         "is_the_judged_film": film.sha256 == traced.film_sha256,
         "logit": score.logit,
         "logit_difference": None if traced.logit is None else score.logit - traced.logit,
-        "members": members if (members := classifier.members(film.pixels)) is None else list(members),
+        "members": None if members is None else list(members),
         "probability": score.probability,
         "label": score.label,
         "band": score.band,
         "unlikeness": score.unlikeness,
     }
+
+
+def _is_rounded(traced: TracedResult, score: Score) -> bool:
+    """Whether a score differs from the recorded one by the rounding of float32 alone."""
+    if traced.logit is None or (score.label, score.band) != (traced.label, traced.band):
+        return False
+    return engine_difference(np.array([traced.logit]), np.array([score.logit])).is_small

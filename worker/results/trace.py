@@ -196,7 +196,7 @@ def _members(again: dict[str, Any] | None) -> list[float] | None:
     """The members' logits for the film that was judged; they are not recorded, so only a second run has them."""
     for source in ("from_film", "from_original"):
         tried = (again or {}).get(source) or {}
-        if tried.get("equal"):
+        if tried.get("is_within_rounding"):
             members: list[float] | None = tried["members"]
             return members
     return None

@@ -14,15 +14,18 @@ from worker.database import open_database
 def trace(
     study: Annotated[str, typer.Argument(help="Study Instance UID or accession number.")],
     side: Annotated[int | None, typer.Option(help="Which patient, where a study has several.", min=0)] = None,
-    every: Annotated[bool, typer.Option("--all", help="All results there ever were, not only those that count.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All results there ever were, not only those that count.")
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Compute each score once more by the same bundle, and compare.")
     ] = False,
 ) -> None:
     """Print what made each result of a study, as one JSON document a result in a list.
 
-    Nobody's name is in it. With --again the exit code is 1 where a score is not what was recorded.
+    No name is in it. With --again the exit code is 1 where a score is not what was recorded, or cannot be computed.
     """
+    from worker.results.again import Missing
     from worker.results.trace import TraceRequest, trace_study  # loads decoders and the network
 
     settings = opened_once()
@@ -33,10 +36,10 @@ def trace(
     if not again:
         return
     unlike = [
-        document["result"]["result_id"]
+        str(document["result"]["result_id"])
         for document in traced.documents
-        if document["result"]["outcome"] == "OK" and document["again"]["reproduced"] is not True
+        if document["again"]["why_not"] != Missing.NOT_SCORED and not document["again"]["is_within_rounding"]
     ]
     if unlike:
-        complain(f"of these results the score was not reproduced: {', '.join(map(str, unlike))}; `again` says why")
+        complain(f"the score of result {', '.join(unlike)} was not reproduced: `again` in its document says why")
         raise typer.Exit(1)
