@@ -36,7 +36,7 @@ _LIBRARIES = ("ai-edge-litert", "imagecodecs", "numpy", "pillow", "pydicom", "sq
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """Of which study: Study Instance UID or accession number; and how much.
+    """Of which studies, and how much.
 
     Attributes
     ----------
@@ -79,7 +79,9 @@ def trace_study(settings: Settings, database: Database, request: TraceRequest) -
         schema = current_revision(session.connection())
     if not studies:
         of_side = "" if request.side is None else f" with side {request.side}"
-        msg = f"no study matches {request.study}{of_side}: give a Study Instance UID or an accession number"
+        msg = (
+            f"no study matches {request.study}{of_side}: give a Study Instance UID, an accession number or a Patient ID"
+        )
         raise UsageError(msg)
     kept, today = Kept(settings), _today(schema)
     documents = [_document(settings, kept, traced, today, again=request.again) for traced in found]

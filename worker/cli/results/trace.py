@@ -12,7 +12,7 @@ from worker.database import open_database
 
 
 def trace(
-    study: Annotated[str, typer.Argument(help="Study Instance UID or accession number.")],
+    study: Annotated[str, typer.Argument(help="Study Instance UID, accession number or Patient ID.")],
     side: Annotated[int | None, typer.Option(help="Which patient, where a study has several.", min=0)] = None,
     every: Annotated[
         bool, typer.Option("--all", help="All results there ever were, not only those that count.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import or_, select
 
 from worker.db.answers.results import in_doubt
+from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
 from worker.db.models.bundles import label_of
 from worker.db.schema.sql import chunks
@@ -62,13 +63,14 @@ class TracedResult:
 def traced_results(
     session: Session, key: str, side: int | None = None, *, every: bool = False
 ) -> tuple[list[Row], list[TracedResult]]:
-    """The studies of a Study Instance UID or accession number (`study_uid`, `side`), and their results, the oldest first.
+    """The studies of a key (`study_uid`, `side`), and their results, the oldest first.
 
+    The key is a Study Instance UID, an accession number or a Patient ID; one that was merged stands for the other one.
     By default the results that count: the current ones of the versions that count. `every`: all there ever were.
     """
-    named = select(Study).where(
-        or_(Study.study_uid == key, Study.accession_number == key), Study.merged_into_id.is_(None)
-    )
+    keys = (Study.study_uid, Study.accession_number, Study.patient_id)
+    is_named = or_(*(column == key for column in keys), Study.patient_id == surviving_id(session, key))
+    named = select(Study).where(is_named, Study.merged_into_id.is_(None))
     if side is not None:
         named = named.where(Study.side == side)
     studies = list(session.scalars(named.order_by(Study.first_rx_at, Study.side)))
