@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from sqlalchemy import text
 
 from dicom_io.create.wrap import wrap_picture
 from dicom_io.film.film import FILM_VERSION, Film
 from dicom_io.film.store import FilmStore
+from dicom_io.gate.rules import RULES
 from model.notice import NOTICE
 from worker.batches.ingest import ingest
 from worker.batches.rerun import RerunRequest, rerun
@@ -199,6 +201,39 @@ def test_a_film_of_an_older_version_gives_its_score_again_and_the_original_anoth
     first, second = site.documents(every=True, again=True)
     assert (first["again"]["reproduced"], second["again"]["reproduced"]) == (True, True)
     assert first["again"]["from_film"]["film_version"] == FILM_VERSION
+
+
+def test_films_of_devices_give_their_scores_again(
+    database: Database, migrated_url: str, tmp_path: Path, test_data: Path
+) -> None:
+    """JPEG baseline, JPEG 2000 with and without loss and uncompressed, of both polarities, as they came from devices."""
+    rules = [rule.reason for rule in RULES if rule.is_changeable]
+    lenient = ",".join(f"{reason}=flag" for reason in dict.fromkeys(rules))
+    settings = load_settings(home=tmp_path / "home", database_url=migrated_url, quiet_s=0, gate_policy=lenient)
+    ingest(settings, database, [test_data / "dicom" / "chest_xray"])
+    with database.engine.connect() as connection:
+        studies = connection.execute(text("SELECT DISTINCT study_uid FROM study")).scalars().all()
+    site = Traced(settings, database)
+    told = [document for study in studies for document in site.documents(study, again=True)]
+    scored = [document for document in told if document["result"]["outcome"] == "OK"]
+    assert [document["again"]["reproduced"] for document in scored] == [True] * len(scored)
+    assert len({document["object"]["transfer_syntax_uid"] for document in scored}) >= 3
+    assert {document["grey_chain"]["makes_the_judged_film"] for document in scored} == {True}
+    assert ["MONOCHROME1"] in [document["grey_chain"]["applied"]["inverted_by"] for document in scored]
+
+
+def test_a_corrected_film_tells_whose_result_it_repeats_and_what_took_its_place(site: Traced, tmp_path: Path) -> None:
+    ds = dcmread(tmp_path / "chest.dcm")
+    ds.PatientName = "Right^Name"
+    ds.save_as(tmp_path / "corrected.dcm")
+    ingest(site.settings, site.database, [tmp_path / "corrected.dcm"])
+    (current,) = site.documents()
+    old, new = site.documents(every=True, again=True)
+    assert new["result"]["result_id"] == current["result"]["result_id"]
+    assert new["result"]["taken_from_result_id"] == old["result"]["result_id"]
+    assert (old["object"]["is_current"], new["object_superseded_by"]) == (False, None)
+    assert old["object_superseded_by"]["sha256"] == new["object"]["sha256"] != old["object"]["sha256"]
+    assert [document["again"]["reproduced"] for document in (old, new)] == [True, True]
 
 
 def test_a_rerun_takes_the_place_of_a_result_and_both_are_told(site: Traced) -> None:

@@ -72,17 +72,23 @@ def test_a_colour_picture_has_no_grey_chain(tmp_path: Path) -> None:
 
 def test_a_shutter_is_told_with_the_part_that_it_leaves(tmp_path: Path) -> None:
     edges = {"LeftVertical": 33, "RightVertical": 224, "UpperHorizontal": 1, "LowerHorizontal": 160}
-    shutter = {"ShutterShape": "RECTANGULAR"} | {f"Shutter{name}Edge": edge for name, edge in edges.items()}
+    shutter: dict[str, Any] = {"ShutterShape": "RECTANGULAR"} | {
+        f"Shutter{name}Edge": edge for name, edge in edges.items()
+    }
     chain = chain_of(tmp_path, **WINDOW, **shutter)
     assert (chain.hidden_by, chain.box, chain.is_masked) == (("SHUTTER",), (0, 32, 160, 192), False)
     # One that hides nothing is named, and nothing is cut off.
-    whole = shutter | {"ShutterLeftVerticalEdge": 1, "ShutterRightVerticalEdge": 256}
+    whole: dict[str, Any] = shutter | {"ShutterLeftVerticalEdge": 1, "ShutterRightVerticalEdge": 256}
     chain = chain_of(tmp_path, **WINDOW, **whole)
     assert (chain.hidden_by, chain.box, chain.is_masked) == (("SHUTTER",), None, False)
 
 
 def test_a_round_opening_hides_corners_of_what_is_left(tmp_path: Path) -> None:
-    circle = {"CollimatorShape": "CIRCULAR", "CenterOfCircularCollimator": [80, 128], "RadiusOfCircularCollimator": 70}
+    circle: dict[str, Any] = {
+        "CollimatorShape": "CIRCULAR",
+        "CenterOfCircularCollimator": [80, 128],
+        "RadiusOfCircularCollimator": 70,
+    }
     chain = chain_of(tmp_path, **WINDOW, **circle)
     assert chain.hidden_by == ("COLLIMATOR",)
     assert chain.box is not None
