@@ -16,6 +16,7 @@ from dicom_io.gate.picture_statistics import picture_statistics
 from dicom_io.gate.rules import Policy
 from model.notice import NOTICE
 from model.preprocess import PREPROCESS_VERSION
+from model.serving.manifest import read_manifest
 from worker.db.read.trace import traced_results
 from worker.db.schema.revision import current_revision
 from worker.errors import UsageError
@@ -109,7 +110,7 @@ def _document(
         },
         "grey_chain": _grey_chain(traced, original),
         "gate": _gate(settings, traced, judged),
-        "model": sections["model"] | {"operating_point": _operating_point(bundle)},
+        "model": sections["model"] | {"operating_point": _operating_point(bundle), "bundle": _digests(bundle)},
         "members": _members(computed),
         "work": sections["work"],
         "times": sections["times"],
@@ -192,6 +193,17 @@ def _operating_point(bundle: Bundle | None) -> dict[str, Any] | None:
         "derived_from": bundle.derived_from,
         "is_of_this_site": bundle.site is not None,
     }
+
+
+def _digests(bundle: Bundle | None) -> dict[str, Any] | None:
+    """SHA-256 of the bundle's description and of its files, which were checked when it was opened; None where it is gone.
+
+    SQL keeps that of the trained network; LiteRT runs the file that was made of it.
+    """
+    if bundle is None:
+        return None
+    manifest = read_manifest(bundle.path)
+    return {"manifest_sha256": manifest["manifest_sha256"], "files": manifest["files"]}
 
 
 def _members(again: dict[str, Any] | None) -> list[float] | None:

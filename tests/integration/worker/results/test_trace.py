@@ -104,6 +104,9 @@ def test_a_trace_tells_everything_that_made_the_result(site: Traced) -> None:
     assert chain["applied"]["decoder"] == told["film"]["decoder"]
     assert told["model"]["operating_point"]["threshold"] == told["model"]["threshold"] == told["result"]["threshold"]
     assert told["model"]["operating_point"]["calibration"]["slope"] > 0
+    files = told["model"]["bundle"]["files"]
+    assert files["model.keras"] == told["model"]["weights_sha256"]
+    assert len(files["model.tflite"]) == len(told["model"]["bundle"]["manifest_sha256"]) == 64
     assert (told["work"]["attempts"], told["work"]["batch"], told["superseded_by"]) == (1, None, None)
     assert told["times"]["received_at"] <= told["times"]["judged_at"]
     # What no row holds is not made up.
@@ -280,7 +283,7 @@ def test_what_is_gone_or_altered_is_said_and_the_rest_is_told(site: Traced) -> N
 def test_a_bundle_of_the_same_name_with_other_contents_is_not_taken_for_it(site: Traced) -> None:
     site.change("UPDATE model SET digest = :digest", digest="0" * 64)
     told = site.document(again=True)
-    assert told["model"]["operating_point"] is None
+    assert (told["model"]["operating_point"], told["model"]["bundle"]) == (None, None)
     assert (told["again"]["reproduced"], told["again"]["why_not"]) == (None, "BUNDLE_UNAVAILABLE")
 
 
