@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 __all__ = [
     "FILM_VERSION",
     "Film",
+    "Making",
     "film_of_dicom",
+    "film_of_frame",
     "film_of_picture",
     "grey_of_picture",
 ]
@@ -62,6 +64,31 @@ _AS_THEY_ARE = np.arange(256, dtype=np.float64)
 Grey = NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """By which way the film of a DICOM file was made.
+
+    Attributes
+    ----------
+    route : Route
+        Whether all pixels were decoded.
+    block : int
+        The side, in pixels of the picture, of the block that became one pixel of the film.
+    curve : int or None
+        Which of ``grey_curves`` shows the film, 0 the first; None for a colour picture.
+    box : tuple of int, or None
+        First row and column, from 0, and rows and columns of the part of the picture that is shown; None: all of it.
+    is_masked : bool
+        Whether pixels within the box are hidden, that is shown black.
+    """
+
+    route: Route
+    block: int
+    curve: int | None
+    box: tuple[int, int, int, int] | None = None
+    is_masked: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Film:
     """A decoded film.
@@ -74,11 +101,14 @@ class Film:
         The ``FILM_VERSION`` of the code that made it.
     decoder : str
         The name of the ``Decoder`` that read the pixels of the original; "" if unknown.
+    making : Making or None
+        By which way it was made; None of a film that was read from its file, or made of a picture without a header.
     """
 
     pixels: Grey
     version: int = FILM_VERSION
     decoder: str = ""
+    making: Making | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -120,7 +150,11 @@ def film_of_dicom(path: Path) -> Film:
         If the file cannot be read.
     """
     quiet_libraries()
-    frame = read_frame(path)
+    return film_of_frame(read_frame(path))
+
+
+def film_of_frame(frame: Frame) -> Film:
+    """Make the film of the one frame of a DICOM file; the errors of decoding are those of ``film_of_dicom``."""
     film = _film_of_wavelet(frame) if route_of(frame) is Route.LEVELS else None
     return film or _film_of_stored(stored_pixels(frame))
 
@@ -206,16 +240,17 @@ def _film_of_wavelet(frame: Frame) -> Film | None:
         return None
     reduced = _measured(grey)
     # another curve may show more, and the automatic window needs all values
-    return None if reduced.span < _LEAST_SPAN else _film(reduced, wavelet.decoder)
+    return None if reduced.span < _LEAST_SPAN else _film(reduced, wavelet.decoder, Making(Route.LEVELS, block, 0))
 
 
 def _film_of_stored(stored: StoredPixels) -> Film:
     """Make the film by the first grey curve that shows something, else by the first curve."""
-    stored, visible = _cropped_to_visible(stored, visible_pixels(stored))
+    stored, visible, box = _cropped_to_visible(stored, visible_pixels(stored))
     _check_size(stored.pixels.shape)
     block = _block_of(stored.pixels.shape)
+    making = Making(Route.FULL, block, None, box, is_masked=visible is not None)
     if not stored.header.is_grey:
-        return _film(_reduced(grey_of_colour(stored), visible), stored.decoder)
+        return _film(_reduced(grey_of_colour(stored), visible), stored.decoder, making)
     if block > 1 and visible is None and not stored.header.is_signed:
         blocks = Blocks(stored.pixels, block)
         curves = grey_curves(stored, block, None, blocks.whole_means)
@@ -223,25 +258,34 @@ def _film_of_stored(stored: StoredPixels) -> Film:
     else:
         curves = grey_curves(stored, block, visible)
         pictures = (_reduced(table_of(curve)[stored.pixels], visible) for curve in curves)
-    first = next(pictures)
+    numbered = enumerate(pictures)
+    curve, first = next(numbered)
     if first.span < _LEAST_SPAN:
-        first = next((picture for picture in pictures if picture.span >= _LEAST_SPAN), first)
-    return _film(first, stored.decoder)
+        curve, first = next(((n, picture) for n, picture in numbered if picture.span >= _LEAST_SPAN), (curve, first))
+    return _film(first, stored.decoder, replace(making, curve=curve))
 
 
-def _cropped_to_visible(stored: StoredPixels, visible: Mask | None) -> tuple[StoredPixels, Mask | None]:
-    """Cut the picture to its visible rows and columns, because no training film has a black frame around it."""
+def _cropped_to_visible(
+    stored: StoredPixels, visible: Mask | None
+) -> tuple[StoredPixels, Mask | None, tuple[int, int, int, int] | None]:
+    """Cut the picture to its visible rows and columns, because no training film has a black frame around it.
+
+    Returns the part, what of it is visible where not all is, and the place of the part where it is not all of the picture.
+    """
     if visible is None:
-        return stored, None
+        return stored, None, None
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return replace(stored, pixels=stored.pixels[box]), None if visible[box].all() else visible[box]
+    part = replace(stored, pixels=stored.pixels[box])
+    is_all = part.pixels.shape == stored.pixels.shape
+    place = None if is_all else (int(rows[0]), int(columns[0]), *part.pixels.shape[:2])
+    return part, None if visible[box].all() else visible[box], place
 
 
-def _film(reduced: _Reduced, decoder: Decoder) -> Film:
+def _film(reduced: _Reduced, decoder: Decoder, making: Making | None = None) -> Film:
     if reduced.is_constant:
         raise FilmError(Reason.CONSTANT_PICTURE)
-    return Film(np.ascontiguousarray(reduced.pixels), decoder=decoder.value)
+    return Film(np.ascontiguousarray(reduced.pixels), decoder=decoder.value, making=making)
 
 
 def _reduced(grey: Grey, visible: Mask | None = None) -> _Reduced:

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
     Described = StoredPixels | Frame
 
-_RESCALE_INTERCEPT, _RESCALE_SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
-_WINDOW_CENTER, _WINDOW_WIDTH, _VOI_FUNCTION, _VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
+_RESCALE_INTERCEPT, _RESCALE_SLOPE, MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
+_WINDOW_CENTER, _WINDOW_WIDTH, _VOI_FUNCTION, VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
 _RELATIONSHIP, _RELATIONSHIP_SIGN = 0x00281040, 0x00281041
-_PRESENTATION_LUT, _PRESENTATION_SHAPE = 0x20500010, 0x20500020
+PRESENTATION_LUT, _PRESENTATION_SHAPE = 0x20500010, 0x20500020
 
 #: The ends of the automatic window, as percentiles of the pixels of the film.
 PERCENTILES = (0.5, 99.5)
@@ -133,13 +133,19 @@ def table_of(curve: Floats) -> Table:
 
 def _display(greys: Floats, described: Described) -> Floats:
     """Apply inversion and presentation LUT to VOI greys of 0 to 255."""
-    elements = described.elements
-    if described.header.photometric == "MONOCHROME1" or elements.code(_PRESENTATION_SHAPE) == "INVERSE":
+    if inverted_by(described):
         greys = 255 - greys
-    lut = first_lut(elements, _PRESENTATION_LUT)
+    lut = first_lut(described.elements, PRESENTATION_LUT)
     if lut is not None:
         greys = lut.of_shares(greys / 255) / lut.white * 255
     return greys.clip(0, 255)
+
+
+def inverted_by(described: Described) -> tuple[str, ...]:
+    """The elements of the header that ask for black and white to be exchanged; any of them inverts, and once only."""
+    is_monochrome1 = described.header.photometric == "MONOCHROME1"
+    is_inverse = described.elements.code(_PRESENTATION_SHAPE) == "INVERSE"
+    return ("MONOCHROME1",) * is_monochrome1 + ("INVERSE",) * is_inverse
 
 
 def stored_values(header: PixelHeader) -> Floats:
@@ -175,28 +181,38 @@ def modality_values(described: Described) -> Floats:
         Shape (2 ** BitsStored,), finite: the output for each index of ``grey_table``.
     """
     values, elements = stored_values(described.header), described.elements
-    lut = first_lut(elements, _MODALITY_LUT)
+    lut = first_lut(elements, MODALITY_LUT)
     if lut is not None:
         return lut.of(values)
+    slope, intercept = rescale_of(elements)
+    return values * slope + intercept
+
+
+def rescale_of(elements: Elements) -> tuple[float, float]:
+    """Rescale Slope and Rescale Intercept; 1 and 0 where they are missing or unusable."""
     slope = next(iter(elements.numbers(_RESCALE_SLOPE)), 1.0)
     intercept = next(iter(elements.numbers(_RESCALE_INTERCEPT)), 0.0)
-    if not _LEAST <= abs(slope) <= _MOST or abs(intercept) > _MOST:
-        return values
-    return values * slope + intercept
+    is_usable = _LEAST <= abs(slope) <= _MOST and abs(intercept) <= _MOST
+    return (slope, intercept) if is_usable else (1.0, 0.0)
 
 
 def _voi_greys(values: Floats, elements: Elements) -> Iterator[Floats]:
     """Iterate over the greys by VOI LUT (PS3.3 C.11.2), 0 to 255: by the first usable LUT, then by the first window."""
-    lut = first_lut(elements, _VOI_LUT)
+    lut = first_lut(elements, VOI_LUT)
     if lut is not None:
         yield lut.of(values) / lut.white * 255
-    window = _first_window(elements)
+    window = first_window(elements)
     if window is not None:
-        yield _windowed(values, *window, elements.code(_VOI_FUNCTION))
+        yield _windowed(values, *window, window_function(elements))
 
 
-def _first_window(elements: Elements) -> tuple[float, float] | None:
-    """Return the first usable pair of a center and a width."""
+def window_function(elements: Elements) -> str:
+    """VOI LUT Function as the header has it; empty where it has none, which means LINEAR."""
+    return elements.code(_VOI_FUNCTION)
+
+
+def first_window(elements: Elements) -> tuple[float, float] | None:
+    """The first usable pair of a Window Center and a Window Width; None without one."""
     pairs = zip(elements.numbers_by_place(_WINDOW_CENTER), elements.numbers_by_place(_WINDOW_WIDTH), strict=False)
     known = ((center, width) for center, width in pairs if center is not None and width is not None)
     return next((pair for pair in known if abs(pair[0]) <= _MOST and _LEAST <= pair[1] <= _MOST), None)
@@ -239,9 +255,14 @@ def _spanned(values: Floats, low: float, high: float) -> Floats:
     return (values - low) / (high - low) * 255 if high > low else np.zeros_like(values)
 
 
+def is_linear(elements: Elements) -> bool:
+    """Whether the values are linear in beam intensity, so that the automatic window takes their logarithm."""
+    return elements.code(_RELATIONSHIP) == "LIN"
+
+
 def _logarithmic(values: Floats, elements: Elements) -> Floats:
     """Take the logarithm of values that are linear in beam intensity (PS3.3 C.8.11.3.1.2), in the same order."""
-    if elements.code(_RELATIONSHIP) != "LIN":
+    if not is_linear(elements):
         return values
     is_negative = elements.integer(_RELATIONSHIP_SIGN) < 0
     logarithms: Floats = -np.log(values.max() - values + 1) if is_negative else np.log(values - values.min() + 1)

@@ -85,7 +85,13 @@ def hides_pixels(elements: Elements) -> bool:
     bool
         False if all pixels of the picture are visible.
     """
-    return any(elements.has(tag) for tag in (_COLLIMATOR.shape, _DISPLAY_SHUTTER.shape, _PADDING))
+    return bool(named_hiding(elements))
+
+
+def named_hiding(elements: Elements) -> tuple[str, ...]:
+    """What a header names that may hide pixels: COLLIMATOR, SHUTTER, PADDING, whether usable or not."""
+    named = {"COLLIMATOR": _COLLIMATOR.shape, "SHUTTER": _DISPLAY_SHUTTER.shape, "PADDING": _PADDING}
+    return tuple(name for name, tag in named.items() if elements.has(tag))
 
 
 def visible_pixels(stored: StoredPixels) -> Mask | None:

@@ -13,7 +13,18 @@ from dicom_io.gate.rules import RULES, AgeRange, GateInput, Policy, RuleStage
 from dicom_io.header.facts import GateFacts
 from dicom_io.reasons import Reason
 
-__all__ = ["DEFAULT_POLICIES", "AgeRange", "GateFacts", "GateInput", "Policies", "RuleStage", "Verdict", "judge"]
+__all__ = [
+    "DEFAULT_POLICIES",
+    "AgeRange",
+    "GateFacts",
+    "GateInput",
+    "Policies",
+    "RuleSaid",
+    "RuleStage",
+    "Verdict",
+    "each_rule",
+    "judge",
+]
 
 _DEFAULTS = {rule.reason: rule.policy for rule in RULES}
 _CHANGEABLE = {rule.reason for rule in RULES if rule.is_changeable}
@@ -112,6 +123,54 @@ def judge(given: GateInput, stage: RuleStage = RuleStage.HEADER, policies: Polic
             return Verdict(rule.reason)
         flags.append(rule.reason)
     return Verdict(None, tuple(flags))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSaid:
+    """One rule, asked by itself.
+
+    Attributes
+    ----------
+    reason : Reason
+        The name of the rule.
+    stage : RuleStage
+        When it is asked.
+    policy : Policy
+        The policy of the site for it.
+    applies : bool or None
+        Whether it applies to the film; None where its input is not known.
+    """
+
+    reason: Reason
+    stage: RuleStage
+    policy: Policy
+    applies: bool | None
+
+
+def each_rule(given: GateInput, policies: Policies = DEFAULT_POLICIES) -> tuple[RuleSaid, ...]:
+    """Ask every rule by itself, whatever the others say, to tell how a verdict came about.
+
+    Parameters
+    ----------
+    given : GateInput
+        What is known about the film; rules of the picture and of the network say None where their input is missing.
+    policies : Policies
+        The policies of the site.
+
+    Returns
+    -------
+    tuple of RuleSaid
+        In the order in which ``judge`` asks.
+    """
+    known = {
+        RuleStage.HEADER: True,
+        RuleStage.PICTURE: given.statistics is not None,
+        RuleStage.NETWORK: given.unlikeness is not None,
+    }
+    return tuple(
+        RuleSaid(rule.reason, rule.stage, policies.of(rule.reason), rule.applies(given) if known[rule.stage] else None)
+        for rule in RULES
+    )
 
 
 def _reason(code: str) -> Reason:

@@ -12,6 +12,7 @@ from model.errors import EngineError
 from model.labels import Label
 from model.operating.calibration import UNCALIBRATED
 from model.preprocess import to_input
+from model.serving.engine import LiteRtEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,6 +86,29 @@ class Classifier:
             return []
         logits = self._engine.logits(np.stack(inputs))
         return [self._scored(film, float(logit)) for film, logit in zip(shown, logits, strict=True)]
+
+    def members(self, film: NDArray[np.uint8]) -> tuple[float, ...] | None:
+        """The logit of each member of the network for one film; their mean is the logit of ``score``.
+
+        Parameters
+        ----------
+        film : ndarray of uint8, shape (rows, columns)
+            Grey film, MONOCHROME2.
+
+        Returns
+        -------
+        tuple of float or None
+            None for a network that was exported without the terms of its answer, and for the Keras engine.
+
+        Raises
+        ------
+        InputError
+            If the film is not a two-dimensional, non-empty uint8 array.
+        """
+        if not isinstance(self._engine, LiteRtEngine) or not self._engine.has_terms:
+            return None
+        (terms,) = self._engine.terms(to_input(film, self.bundle.input_size)[np.newaxis])
+        return terms.members
 
     def _scored(self, film: NDArray[np.uint8], logit: float) -> Score:
         if not math.isfinite(logit):

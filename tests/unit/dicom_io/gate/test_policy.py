@@ -9,7 +9,7 @@ import pytest
 
 from dicom_io.create.phantom import drawn_chests
 from dicom_io.film.film import Film
-from dicom_io.gate.judge import Policies
+from dicom_io.gate.judge import AgeRange, GateInput, Policies, RuleStage, each_rule, judge
 from dicom_io.header.facts import GateFacts
 from dicom_io.reasons import Outcome, Reason
 from model.labels import Band
@@ -176,3 +176,24 @@ def test_a_malformed_table_of_policies_stops_the_start_with_a_sentence(tmp_path)
     (tmp_path / "auscult.toml").write_text("[gate_policy]\nNOT_CHEST = 3\n")
     with pytest.raises(SettingsError, match="3 is not a policy for NOT_CHEST"):
         load_settings(home=tmp_path)
+
+
+@pytest.mark.parametrize("age_months", [None, 12, 36, 600])
+@pytest.mark.parametrize("body_part", ["CHEST", "HAND", ""])
+@pytest.mark.parametrize("policies", ["", "NOT_CHEST=flag,AGE_OUT_OF_RANGE=accept", "AGE_UNKNOWN=refuse"])
+def test_the_rules_by_themselves_give_the_verdict(age_months: int | None, body_part: str, policies: str) -> None:
+    chosen = Policies.parse(policies)
+    given = GateInput(dataclasses.replace(CHEST, age_months=age_months, body_part=body_part), AgeRange(1, 5))
+    said = [rule for rule in each_rule(given, chosen) if rule.applies]
+    refused = next((rule.reason for rule in said if rule.policy == "refuse"), None)
+    verdict = judge(given, RuleStage.HEADER, chosen)
+    assert verdict.reason == refused
+    if refused is None:
+        assert verdict.flags == tuple(rule.reason for rule in said if rule.policy == "flag")
+
+
+def test_a_rule_whose_input_is_not_known_says_nothing() -> None:
+    said = each_rule(GateInput(CHEST, AgeRange(1, 5)))
+    assert {rule.applies for rule in said if rule.stage is not RuleStage.HEADER} == {None}
+    out_of_scope = each_rule(GateInput(CHEST, AgeRange(1, 5), unlikeness=2.0))
+    assert [rule.reason for rule in out_of_scope if rule.applies] == [Reason.UNLIKE_TRAINING]

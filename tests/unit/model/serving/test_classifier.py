@@ -10,6 +10,7 @@ import pytest
 
 from model.errors import EngineError
 from model.labels import Label
+from model.serving.bundle import builtin_folder, load_bundle
 from model.serving.classifier import Classifier
 from model.serving.engine import open_engine
 from model.statistics.sigmoid import sigmoid
@@ -95,3 +96,19 @@ def test_a_film_at_the_threshold_is_pneumonia(classifier):
     bundle = dataclasses.replace(classifier.bundle, threshold=0.5)
     assert Classifier(bundle, FixedEngine(0.0)).score(films(1)[0]).label is Label.PNEUMONIA
     assert Classifier(bundle, FixedEngine(-1e-9)).score(films(1)[0]).label is Label.NORMAL
+
+
+def test_the_members_of_a_network_have_its_logit_as_their_mean() -> None:
+    bundle = load_bundle(builtin_folder() / "auscult-2")
+    classifier = Classifier(bundle, open_engine(bundle, "litert"))
+    for film in films(2):
+        members = classifier.members(film)
+        assert members
+        assert np.mean(members) == pytest.approx(classifier.score(film).logit, abs=1e-5)
+
+
+def test_a_network_without_terms_and_another_engine_tell_no_members() -> None:
+    bundle = shipped_bundle()
+    (film,) = films(1)
+    assert Classifier(bundle, open_engine(bundle, "litert")).members(film) is None
+    assert Classifier(bundle, FixedEngine(1.0)).members(film) is None
