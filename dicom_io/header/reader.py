@@ -31,19 +31,8 @@ from dicom_io.header.evidence import (
 from dicom_io.header.facts import Facts, Identity
 from dicom_io.header.file_meta import certificate_in
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
-from dicom_io.header.terms import (
-    Region,
-    View,
-    body_part_of,
-    modality_of,
-    region_of_body_part,
-    region_of_codes,
-    region_of_description,
-    view_of,
-    view_of_codes,
-    view_of_orientation,
-    view_of_words,
-)
+from dicom_io.header.place import PLACE_TAGS, body_part, view_position
+from dicom_io.header.terms import modality_of
 from dicom_io.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -69,22 +58,19 @@ _STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME = 0x00081030, 0x0008103E
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _AGE = 0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00101010
 _ISSUER = 0x00100021
 _MANUFACTURER, _INSTITUTION, _STATION, _DEVICE_MODEL = 0x00080070, 0x00080080, 0x00081010, 0x00081090
-_BODY_PART, _REGION_SEQUENCE = 0x00180015, 0x00082218
-_VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION = 0x00185101, 0x00540220, 0x00200020
-_VIEW_MODIFIERS, _BURNED_IN = 0x00540222, 0x00280301
-_CODE_VALUE, _LONG_CODE_VALUE, _CODE_MEANING = 0x00080100, 0x00080119, 0x00080104
+_BURNED_IN = 0x00280301
 _REQUESTED_PRIORITY, _REQUEST_ATTRIBUTES, _STUDY_PRIORITY = 0x00401003, 0x00400275, 0x0032000C
 _FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
 _FACT_TAGS = (
     UID_TAGS
     | EVIDENCE_TAGS
+    | PLACE_TAGS
     | frozenset(
         {
             *(_STUDY_DATE, _SERIES_DATE, _ACQUISITION_DATE, _CONTENT_DATE, _ACQUISITION_DATETIME),
             *(_ACCESSION, _MODALITY, _PRESENTATION_INTENT),
             *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _PROTOCOL_NAME),
             *(_PATIENT_NAME, _PATIENT_ID, _ISSUER, _BIRTH_DATE, _SEX, _AGE),
-            *(_BODY_PART, _REGION_SEQUENCE, _VIEW_POSITION, _VIEW_SEQUENCE, _ORIENTATION),
             *(_FRAMES, _ROWS, _COLUMNS, _BURNED_IN),
             *(_REQUESTED_PRIORITY, _REQUEST_ATTRIBUTES, _STUDY_PRIORITY),
             *(_MANUFACTURER, _INSTITUTION, _STATION, _DEVICE_MODEL),
@@ -273,8 +259,8 @@ def _facts(elements: Elements, meta: dict[int, bytes], syntax: str, *, has_pixel
         study_description=study,
         requested_priority=_requested_priority(elements),
         modality=modality_of(elements.code(_MODALITY)),
-        body_part=_body_part(elements, f"{series} {protocol}", study),
-        view_position=_view_position(elements, f"{series} {protocol}"),
+        body_part=body_part(elements, f"{series} {protocol}", study),
+        view_position=view_position(elements, f"{series} {protocol}"),
         presentation_intent=_intent(elements),
         rows=_within(elements.integer(_ROWS), 0xFFFF),
         columns=_within(elements.integer(_COLUMNS), 0xFFFF),
@@ -353,52 +339,6 @@ def _requested_priority(elements: Elements) -> str:
 def _intent(elements: Elements) -> str:
     intent = elements.code(_PRESENTATION_INTENT)
     return intent if intent in _INTENTS else ""
-
-
-def _body_part(elements: Elements, *descriptions: str) -> str:
-    """BodyPartExamined if it names a part, else "CHEST" or "OTHER" by the region's code or name or the descriptions.
-
-    The first description that names a part counts, because one study may hold a chest and a hand.
-    """
-    stated = elements.text(_BODY_PART, _DESCRIPTION_LIMIT)
-    if region_of_body_part(stated) is not Region.UNKNOWN:
-        return body_part_of(stated)
-    coded = region_of_codes(_codes(elements, _REGION_SEQUENCE))
-    named = region_of_description(_meanings(elements, _REGION_SEQUENCE))
-    if named is Region.CHEST or not coded:
-        coded = named
-    return str(coded or next(filter(None, map(region_of_description, descriptions)), Region.UNKNOWN))
-
-
-def _view_position(elements: Elements, descriptions: str) -> str:
-    """ViewPosition if it names a view, else what view code, orientation, description or body part ("CHEST LAT") say.
-
-    A frontal view that another of these elements calls lateral is kept as "FRONTAL LATERAL", which counts as unknown:
-    the technician may have taken the lateral film with the programme for the frontal one.
-    """
-    stated = elements.text(_VIEW_POSITION, _DESCRIPTION_LIMIT)
-    implied = (
-        view_of_codes(_codes(elements, _VIEW_SEQUENCE)),
-        view_of_words(_meanings(elements, _VIEW_SEQUENCE)),
-        view_of_orientation(elements.plain(_ORIENTATION)),
-        view_of_words(descriptions),
-        view_of_words(elements.text(_BODY_PART, _DESCRIPTION_LIMIT)),
-    )
-    view = view_of_words(stated) or next(filter(None, implied), View.UNKNOWN)
-    if view is View.FRONTAL and View.LATERAL in implied:
-        return f"{View.FRONTAL} {View.LATERAL}"
-    return view_of(stated) if view_of_words(stated) or not view else str(view)
-
-
-def _codes(elements: Elements, sequence: int) -> tuple[str, ...]:
-    found = (item.plain(_CODE_VALUE) or item.plain(_LONG_CODE_VALUE) for item in elements.items(sequence))
-    return tuple(code for code in found if code)
-
-
-def _meanings(elements: Elements, sequence: int) -> str:
-    """The code meanings of a sequence and of its view modifiers, for sites that use codes of their own."""
-    items = [item for code in elements.items(sequence) for item in (code, *code.items(_VIEW_MODIFIERS))]
-    return " ".join(item.text(_CODE_MEANING, _DESCRIPTION_LIMIT) for item in items)
 
 
 def _within(number: int, limit: int) -> int:

@@ -9,24 +9,25 @@ import functools
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Row, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, and_, bindparam, exists, func, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import aliased
 
 from dicom_io.reasons import Outcome, Reason
 from model.labels import Label
 from worker.db.answers import inboxes
+from worker.db.answers.conditions import has_live_task, was_pneumonia
 from worker.db.answers.decide import FAILURES, Answer, FilmResult, decide
 from worker.db.answers.inboxes import Watermarks
 from worker.db.answers.results import in_doubt
 from worker.db.identity.aliases import Aliases
 from worker.db.identity.conflicts import has_conflict
 from worker.db.identity.rules import Patient
-from worker.db.identity.withdrawals import is_withdrawn, withdrawn_in
+from worker.db.identity.withdrawals import withdrawn_in
 from worker.db.models.bundles import hold_models
 from worker.db.schema.sql import chunks
-from worker.db.schema.states import FILM, OPEN_TASK_STATES, NoteEffect
-from worker.db.schema.study import Batch, Correction, Image, Receipt, Result, Study, Task, Withdrawal
+from worker.db.schema.states import NoteEffect
+from worker.db.schema.study import Image, Receipt, Result, Study, Task, Withdrawal
 from worker.db.schema.types import now_ms, now_utc
 
 if TYPE_CHECKING:
@@ -202,17 +203,6 @@ def _decided(
     return answer
 
 
-def has_open_task() -> ColumnElement[bool]:
-    """SQL: whether live work on an image is still to be done on which an answer depends."""
-    return and_(_has_live_task(), ~is_withdrawn(effects=(NoteEffect.WITHDRAWS,)))
-
-
-def _has_live_task() -> ColumnElement[bool]:
-    task = aliased(Task)
-    is_live = task.batch_id.is_(None)
-    return exists().where(task.image_id == Image.id, is_live, task.state.in_(OPEN_TASK_STATES)).correlate(Image)
-
-
 @dataclass(frozen=True, slots=True)
 class _FilmsOfStudy:
     """The current films of a study as `decide` takes them."""
@@ -240,7 +230,7 @@ def _films() -> Select[*tuple[Any, ...]]:
             Result,
             Task.revision,
             in_doubt().label("doubted"),
-            _has_live_task().label("is_open"),
+            has_live_task().label("is_open"),
             # Most films have neither, and what these mean is asked for them alone.
             exists().where(Withdrawal.image_id == Image.id).correlate(Image).label("met_note"),
             _has_earlier().label("has_earlier"),
@@ -375,18 +365,6 @@ def _earlier_pneumonia(
     return {
         uid: replace(film, flags=(*film.flags, flag)) for uid, film in found.items() if film.label is Label.PNEUMONIA
     }
-
-
-def was_pneumonia(study_id: Any) -> ColumnElement[bool]:
-    """SQL: whether a result that counts or counted says PNEUMONIA, of any version of a film that is or was in the row."""
-    counts = or_(Result.batch_id.is_(None), Result.batch_id.in_(select(Batch.id).where(~Batch.keep_current)))
-    positive = select(Result.id).where(Result.label == Label.PNEUMONIA, counts)
-    # Asked apart: with both in one condition PostgreSQL reads every image.
-    there = positive.join(Image, Image.id == Result.image_id).where(Image.study_id == study_id)
-    gone = positive.join(Correction, Correction.image_id == Result.image_id).where(
-        Correction.study_id == study_id, Correction.column_name == FILM
-    )
-    return or_(there.exists(), gone.exists())
 
 
 def _film_result(result: Result | None, *, is_new: bool, in_doubt: bool) -> FilmResult:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, exists, func, select
 
 from dicom_io.reasons import Reason
+from worker.db.answers.conditions import has_open_task
 from worker.db.answers.inboxes import Watermarks
-from worker.db.answers.recompute import has_open_task, lock_study_of_image, recompute
+from worker.db.answers.recompute import lock_study_of_image, recompute
 from worker.db.identity.withdrawals import is_withdrawn
 from worker.db.schema.states import TERMINAL_STATES
 from worker.db.schema.study import Image, Result, Study

@@ -15,7 +15,8 @@ from sqlalchemy import BigInteger, ColumnElement, Select, TextClause, and_, bind
 
 from dicom_io.reasons import Reason
 from worker.db.answers import inboxes
-from worker.db.answers.recompute import has_open_task, lock_study_of_image, recompute, recompute_all
+from worker.db.answers.conditions import has_open_task
+from worker.db.answers.recompute import lock_study_of_image, recompute, recompute_all
 from worker.db.answers.results import TaskReference, failed, record
 from worker.db.schema.sql import IS_OPEN, table_of
 from worker.db.schema.states import BatchKind, StudyState, TaskState
