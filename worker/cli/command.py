@@ -61,6 +61,7 @@ VERBS = {
     "worklist": Place("worker.cli.worklist", "worklist"),
     "show": Place("worker.cli.show", "show"),
     "result": Place("worker.cli.results.result", "result"),
+    "report": Place("worker.cli.results.report", "report"),
     "status": Place("worker.cli.status", "status"),
     "assess": Place("worker.cli.reading.assess", "assess"),
     "agreement": Place("worker.cli.reading.agreement", "app"),
