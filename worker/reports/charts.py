@@ -31,7 +31,7 @@ def score_scale(probability: float, threshold: float, bands: tuple[float, float]
     bands : tuple of float or None
         Where LOW ends and HIGH begins; None where the model has no bands, or they are not known any more.
     """
-    shapes = [*_segments(bands), *_ends()]
+    shapes = [*_segments(bands, threshold), *_ends()]
     at = _place(threshold)
     bottom = _BAR_TOP + _BAR_HEIGHT
     shapes.append(tag("path", d=f"M{at:.1f} {_BAR_TOP - 6}V{bottom + 8}", class_="threshold", stroke="currentColor"))
@@ -51,7 +51,7 @@ def bands_in_words(bands: tuple[float, float]) -> str:
     return f"Bands: LOW below {low:.3f}, INTERMEDIATE from {low:.3f}, HIGH from {high:.3f} on."
 
 
-def _segments(bands: tuple[float, float] | None) -> list[Markup]:
+def _segments(bands: tuple[float, float] | None, threshold: float) -> list[Markup]:
     if bands is None:
         return [_bar(0, 1, "plain")]
     edges = (0.0, *bands, 1.0)
@@ -63,12 +63,19 @@ def _segments(bands: tuple[float, float] | None) -> list[Markup]:
         if end > start
     ]
     bars = [_bar(start, end, class_) for start, end, class_, _ in parts]
-    names = [
-        _text((_place(start) + _place(end)) / 2, _BAR_TOP + 14, name, "within")
-        for start, end, _, name in parts
-        if _place(end) - _place(start) >= _NAMED_FROM_PX
-    ]
+    names = []
+    for start, end, _, name in parts:
+        left, right = _free(_place(start), _place(end), _place(threshold))
+        if right - left >= _NAMED_FROM_PX:
+            names.append(_text((left + right) / 2, _BAR_TOP + 14, name, "within"))
     return [*bars, *names]
+
+
+def _free(left: float, right: float, at: float) -> tuple[float, float]:
+    """The part of a segment in which a name does not meet the line of the threshold: the larger side of it."""
+    if not left < at < right:
+        return left, right
+    return (left, at) if at - left >= right - at else (at, right)
 
 
 def _ends() -> list[Markup]:

@@ -73,7 +73,7 @@ def facts(pairs: Iterable[tuple[str, str | None]]) -> Markup:
     return tag("dl", *(tag("dt", name) + tag("dd", value) for name, value in pairs if value))
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> Markup:
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1, is_narrow: bool = False) -> Markup:
     """A table; the first cell of each row names the row.
 
     Parameters
@@ -86,6 +86,8 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, w
         Cells, as many as columns.
     words : int, optional
         How many of the first columns hold words; the others hold numbers and are set to the right.
+    is_narrow : bool, optional
+        Whether the table is too small to fill the page.
     """
 
     def class_of(number: int) -> str:
@@ -102,7 +104,12 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, w
     ]
     whole = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
     # A region with a name can be reached and scrolled by keyboard where the table is wider than the screen.
-    return tag("div", whole, class_="wide", role="region", aria_label=caption, tabindex="0")
+    return tag("div", whole, class_="wide narrow" if is_narrow else "wide", role="region", aria_label=caption, tabindex="0")
+
+
+def uid(value: str) -> Markup:
+    """A UID, which may be broken anywhere; codes may not, as a broken code reads as two."""
+    return tag("span", value, class_="uid")
 
 
 def paragraphs(sentences: Iterable[str], class_: str = "") -> Markup:

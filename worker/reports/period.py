@@ -12,7 +12,7 @@ from markupsafe import Markup
 from model.reports.svg import tag
 from worker.db.schema.states import StudyState
 from worker.reports.charts import histogram, share_bar
-from worker.reports.page import page, section, table
+from worker.reports.page import page, section, table, uid
 from worker.reports.words import NOTHING, device, duration, moment, sentence_of, share
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Period:
 def period_page(period: Period, made_at: datetime) -> str:
     """Write the page about a period."""
     count, name = period.count, f"{moment(period.since)} to {moment(period.until)}"
-    top = tag("section", tag("h1", f"{count.studies} studies"), tag("p", f"First received from {name}.", class_="lead"))
+    top = tag("section", tag("h1", f"{count.studies} {'study' if count.studies == 1 else 'studies'}"), tag("p", f"First received from {name}.", class_="lead"))
     return page(
         f"Studies from {name}",
         "report of a period",
@@ -161,14 +161,14 @@ def _tiles(count: PeriodCount) -> Markup:
 
 def _states(count: PeriodCount) -> Markup:
     rows = [
-        (state.value, meaning, str(count.states[state]), share(count.states[state], count.studies), _bar(count, state))
+        (state.value, meaning, str(count.states[state]), _share(count.states[state], count.studies))
         for state, meaning in _MEANINGS.items()
     ]
-    return section("States", table("Studies by state", ("State", "Meaning", "Studies", "Share", "Bar"), rows, words=2))
+    return section("States", table("Studies by state", ("State", "Meaning", "Studies", "Share"), rows, words=2))
 
 
-def _bar(count: PeriodCount, state: StudyState) -> Markup:
-    return share_bar(count.states[state] / count.studies if count.studies else 0.0)
+def _share(part: int, whole: int) -> Markup:
+    return tag("span", share_bar(part / whole if whole else 0.0), share(part, whole), class_="both")
 
 
 def _scores(count: PeriodCount) -> Markup:
@@ -202,7 +202,7 @@ def _flips(count: PeriodCount) -> Markup:
         return section("Flips between models", tag("p", "No answer differs from that of the model before it."))
     rows = [(f"{before} to {after}", model, str(n)) for (before, after, model), n in count.flips.most_common()]
     named = [
-        (row["accession_number"] or NOTHING, row["study_uid"], row["previous_label"], f"{row['label']} {row['probability']:.3f}")
+        (row["accession_number"] or NOTHING, uid(row["study_uid"]), row["previous_label"], f"{row['label']} {row['probability']:.3f}")
         for row in count.named
     ]
     parts = [
@@ -247,7 +247,7 @@ def _turnaround(count: PeriodCount) -> Markup:
     rows = [(f"{part} %", duration(_percentile(count.turnarounds, part))) for part in PERCENTILES]
     rows.append(("all", duration(max(count.turnarounds))))
     caption = f"Within how long so many of {len(count.turnarounds)} studies were first answered or ended without an answer"
-    return section("Turnaround", table(caption, ("Studies", "Within"), rows))
+    return section("Turnaround", table(caption, ("Studies", "Within"), rows, is_narrow=True))
 
 
 def _percentile(seconds: Sequence[int], part: int) -> float | None:

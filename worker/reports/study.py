@@ -12,7 +12,7 @@ from model.reports.svg import tag, void
 from worker.db.schema.states import StudyState
 from worker.models.active import bundle_of
 from worker.reports.charts import bands_in_words, score_scale
-from worker.reports.page import facts, page, paragraphs, section, table
+from worker.reports.page import facts, page, paragraphs, section, table, uid
 from worker.reports.pictures import Map, film_uri, map_of
 from worker.reports.words import (
     NO_READING,
@@ -120,6 +120,8 @@ def _bands(settings: Settings, data: StudyData) -> tuple[float, float] | None:
 def _deciding(data: StudyData) -> ReportFilm | None:
     """The film whose score is the study's answer."""
     row = data.row
+    if row["label"] is None:
+        return None
     said = (row["label"], row["probability"], f"{row['model_name']}-{row['model_version']}")
     return next((film for film in data.films if (film.label, film.probability, film.model) == said), None)
 
@@ -149,7 +151,7 @@ def _facts(row: Mapping[str, Any], films: Sequence[ReportFilm]) -> Markup:
 
 def _reader(row: Mapping[str, Any]) -> str:
     if row["read_at"] is None:
-        return "has not read this revision"
+        return "not read yet"
     words = {"AGREE": "agrees with the answer", "DISAGREE": "disagrees with the answer"}.get(row["verdict"] or "")
     label = f", says {row['reader_label']}" if row["reader_label"] else ""
     return f"{words or 'has read it'}{label}"
@@ -177,7 +179,7 @@ def _film_figure(settings: Settings, film: ReportFilm, number: int, *, is_decidi
     if film.is_withdrawn:
         what = f"withdrawn, does not count; {what}"
     view = f", view {film.view_position}" if film.view_position else ""
-    caption = tag("figcaption", tag("b", f"Film {number}: {what}"), f"{film.columns} x {film.rows} pixels{view}. ", film.sop_uid)
+    caption = tag("figcaption", tag("b", f"Film {number}: {what}"), f"{film.columns} x {film.rows} pixels{view}. ", uid(film.sop_uid))
     if uri is None:
         return tag("figure", tag("div", tag("p", _why_no_picture(film)), class_="gone"), caption)
     picture = void("img", src=uri, alt=f"Film {number} of the study, as the model saw it: {what}")
@@ -289,8 +291,8 @@ def _history(row: Mapping[str, Any], numbers: Mapping[str, int]) -> Markup:
 
 def _film_name(result: Mapping[str, Any], numbers: Mapping[str, int]) -> str:
     number = numbers.get(result["sop_uid"])
-    name = f"film {number}" if number else str(result["sop_uid"])
-    return name if result["image_is_current"] else f"{name}, earlier version"
+    name = f"film {number}" if number else uid(result["sop_uid"])
+    return name if result["image_is_current"] else name + ", earlier version"
 
 
 def _standing(result: Mapping[str, Any]) -> str:
