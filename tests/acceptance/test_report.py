@@ -8,11 +8,13 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dicom_io.reasons import Reason
 from model.notice import NOTICE
+from tests.support.browser import printed, shown
 from tests.support.database import BOTH
 from tests.support.films import save
 from tests.support.helpers_bundle import second_bundle
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+    from tests.support.peers import Peers
     from tests.support.running import Site
 
+pytest_plugins = ["tests.support.browser"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 #: Between the answers to the clearer and to the more opaque of the drawn films.
@@ -134,6 +138,25 @@ def test_what_a_film_was_judged_in_spite_of_is_told_in_plain_words(site: Site, t
     assert Reason.AGE_UNKNOWN.sentence in page.text
 
 
+def test_a_browser_shows_it_on_light_and_dark_screens_and_prints_it(site: Site, chromium: Peers, tmp_path: Path) -> None:
+    written(site, tmp_path, "ILL", "--no-heat-map")
+    page, size = tmp_path / "page.html", (1200, 1600)
+    grounds = {"light": ((255, 255, 255), (156, 58, 0)), "dark": ((18, 22, 28), (255, 178, 125))}
+    for scheme, (paper, headline) in grounds.items():
+        seen = shown(chromium, page, tmp_path, scheme=scheme, size=size)
+        assert seen.shape == (size[1], size[0], 3)
+        assert tuple(seen[-1, 2]) == paper
+        assert (seen == headline).all(axis=2).sum() > 1000, "the headline in the colour of its tone"
+        grey = (seen == seen[..., :1]).all(axis=2)
+        assert len(np.unique(seen[grey])) > 200, "the greys of the film"
+    # A telephone: nothing is wider than the screen.
+    narrow = shown(chromium, page, tmp_path, scheme="light", size=(500, 1600))
+    assert (narrow[:, -8:] == 255).all()
+    paper = printed(chromium, page, tmp_path)
+    assert paper.startswith(b"%PDF-")
+    assert 1 <= len(re.findall(rb"/Type ?/Page\b", paper)) <= 4
+
+
 @pytest.mark.parametrize(
     ("name", "words", "reason", "tone"),
     [
@@ -177,7 +200,7 @@ def test_a_period_before_everything_is_empty_and_says_so(site: Site, tmp_path: P
 
 
 def test_a_period_counts_and_names_what_flipped(site: Site, tmp_path: Path) -> None:
-    site.run("rerun", "--accession", "CLEAR", "--model", "notebook-1", "--why", "a test", "--yes", check=None)
+    site.run("rerun", "--accession", "CLEAR", "--model", "notebook-1", "--make-current", "--why", "a test", "--yes")
     page = written(site, tmp_path, "--since", "2020-01-01")
     assert page.one("h1").words == "5 studies"
     rows = cells(page)
