@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.support.peers import Peers
     from tests.support.running import Site
 
-pytest_plugins = ["tests.support.browser"]
+pytest_plugins = ["tests.support.peers"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 #: Between the answers to the clearer and to the more opaque of the drawn films.
@@ -138,7 +138,9 @@ def test_what_a_film_was_judged_in_spite_of_is_told_in_plain_words(site: Site, t
     assert Reason.AGE_UNKNOWN.sentence in page.text
 
 
-def test_a_browser_shows_it_on_light_and_dark_screens_and_prints_it(site: Site, chromium: Peers, tmp_path: Path) -> None:
+def test_a_browser_shows_it_on_light_and_dark_screens_and_prints_it(
+    site: Site, chromium: Peers, tmp_path: Path
+) -> None:
     written(site, tmp_path, "ILL", "--no-heat-map")
     page, size = tmp_path / "page.html", (1200, 1600)
     grounds = {"light": ((255, 255, 255), (156, 58, 0)), "dark": ((18, 22, 28), (255, 178, 125))}
@@ -185,7 +187,9 @@ def test_a_file_is_replaced_by_force_alone_and_a_command_names_a_study_or_a_peri
     for wrong in ((), ("ILL", "--since", "2026-01-01"), ("ILL", "--until", "2026-01-01"), ("--until", "2026-01-01")):
         site.run("report", *wrong, "--out", tmp_path / "new.html", check=2)
     assert "no study matches" in site.run("report", "1.2.3", "--out", tmp_path / "new.html", check=2).stderr
-    ended = site.run("report", "--since", "2026-01-02", "--until", "2026-01-01", "--out", tmp_path / "new.html", check=2)
+    ended = site.run(
+        "report", "--since", "2026-01-02", "--until", "2026-01-01", "--out", tmp_path / "new.html", check=2
+    )
     assert "ends before it begins" in ended.stderr
     site.run("report", "ILL", "--out", tmp_path / "missing" / "new.html", check=2)
     assert not (tmp_path / "new.html").exists()

@@ -1,34 +1,30 @@
-"""A real browser without a window: Chromium of the machine, else of Debian's package, unpacked and never installed."""
+"""What a real browser without a window shows of a page: Chromium, which the fixture `chromium` of `peers` finds."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from tests.support.peers import Peers, provided
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-#: Debian's program is a script that reads settings in /etc, which is not there where the package is only unpacked.
-_BEHIND_THE_SCRIPT = Path("lib", "chromium", "chromium")
-_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars")
+    from tests.support.peers import Peers
+
+_OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--hide-scrollbars",
+)
 #: Names of a scheme in Blink's settings.
 SCHEMES = {"dark": 0, "light": 1}
 TIMEOUT_S = 90.0
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Peers:
-    """Chromium under the name `chromium`."""
-    peers = provided(("chromium",), ("chromium",))
-    behind = Path(peers.programs["chromium"]).parent.parent / _BEHIND_THE_SCRIPT
-    return replace(peers, programs={"chromium": str(behind)}) if behind.exists() else peers
 
 
 def shown(chromium: Peers, page: Path, folder: Path, *, scheme: str, size: tuple[int, int]) -> NDArray[np.uint8]:

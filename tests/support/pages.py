@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from itertools import pairwise
 
 VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
 
@@ -79,7 +80,7 @@ def check_accessible(page: Page) -> None:
     levels = [int(heading.name[1]) for heading in page.all("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False)), levels
+    assert all(after - before <= 1 for before, after in pairwise(levels)), levels
     assert [part.name for part in page.all("header", "main", "footer")] == ["header", "main", "footer"]
     for picture in page.all("img"):
         assert picture.attributes["alt"]

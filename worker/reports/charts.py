@@ -96,7 +96,13 @@ def _within(x: float, words: str, size: float) -> float:
 def _bar(start: float, end: float, class_: str) -> Markup:
     x = _place(start)
     return tag(
-        "rect", x=x, y=float(_BAR_TOP), width=_place(end) - x, height=float(_BAR_HEIGHT), class_=class_, fill="currentColor"
+        "rect",
+        x=x,
+        y=float(_BAR_TOP),
+        width=_place(end) - x,
+        height=float(_BAR_HEIGHT),
+        class_=class_,
+        fill="currentColor",
     )
 
 
@@ -132,8 +138,7 @@ def histogram(counts: Sequence[tuple[int, int]], thresholds: Sequence[float]) ->
         shapes.append(_line(f"M{x:.1f} {_TOP - 8}V{base}", "threshold"))
         end = "end" if threshold > 0.5 else "start"
         shapes.append(_text(x + (-6 if end == "end" else 6), _TOP, f"threshold {threshold:.3f}", "mid", end))
-    for tick in range(6):
-        shapes.append(_text(_LEFT + inner * tick / 5, base + 18, f"{tick / 5:g}", ""))
+    shapes += [_text(_LEFT + inner * tick / 5, base + 18, f"{tick / 5:g}", "") for tick in range(6)]
     shapes.append(_text(_LEFT + inner / 2, _HISTOGRAM_HEIGHT - 6, "score of the study", ""))
     total = sum(normal + ill for normal, ill in counts)
     return _svg(f"Distribution of the scores of {total} studies", (_HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT), *shapes)

@@ -62,7 +62,9 @@ def _only(found: list[Row], study: str, side: int | None) -> Row:
     if len(of_side) == 1:
         return of_side[0]
     if not of_side:
-        msg = f"no study matches {study}: give a Study Instance UID, an accession number or a Patient ID of the worklist"
+        msg = (
+            f"no study matches {study}: give a Study Instance UID, an accession number or a Patient ID of the worklist"
+        )
     elif len({row["study_uid"] for row in of_side}) == 1:
         msg = f"{len(of_side)} patients have the study {study}: say --side, as the worklist numbers them"
     else:

@@ -73,7 +73,9 @@ def facts(pairs: Iterable[tuple[str, str | None]]) -> Markup:
     return tag("dl", *(tag("dt", name) + tag("dd", value) for name, value in pairs if value))
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1, is_narrow: bool = False) -> Markup:
+def table(
+    caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1, is_narrow: bool = False
+) -> Markup:
     """A table; the first cell of each row names the row.
 
     Parameters
@@ -104,7 +106,9 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, w
     ]
     whole = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
     # A region with a name can be reached and scrolled by keyboard where the table is wider than the screen.
-    return tag("div", whole, class_="wide narrow" if is_narrow else "wide", role="region", aria_label=caption, tabindex="0")
+    return tag(
+        "div", whole, class_="wide narrow" if is_narrow else "wide", role="region", aria_label=caption, tabindex="0"
+    )
 
 
 def uid(value: str) -> Markup:

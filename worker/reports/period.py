@@ -126,7 +126,11 @@ class Period:
 def period_page(period: Period, made_at: datetime) -> str:
     """Write the page about a period."""
     count, name = period.count, f"{moment(period.since)} to {moment(period.until)}"
-    top = tag("section", tag("h1", f"{count.studies} {'study' if count.studies == 1 else 'studies'}"), tag("p", f"First received from {name}.", class_="lead"))
+    top = tag(
+        "section",
+        tag("h1", f"{count.studies} {'study' if count.studies == 1 else 'studies'}"),
+        tag("p", f"First received from {name}.", class_="lead"),
+    )
     return page(
         f"Studies from {name}",
         "report of a period",
@@ -150,11 +154,18 @@ def _tiles(count: PeriodCount) -> Markup:
         (str(answered), "answered", share(answered, count.studies)),
         (str(count.labels["PNEUMONIA"]), "PNEUMONIA", f"{share(count.labels['PNEUMONIA'], answered)} of the answers"),
         (str(unanswered), "failed or withheld", "to be read without the model"),
-        (duration(_percentile(count.turnarounds, 50)) or NOTHING, "median turnaround", "from first object to first answer"),
+        (
+            duration(_percentile(count.turnarounds, 50)) or NOTHING,
+            "median turnaround",
+            "from first object to first answer",
+        ),
     ]
     return tag(
         "div",
-        *(tag("div", tag("b", value), tag("span", name), tag("span", more, class_="soft"), class_="tile") for value, name, more in tiles),
+        *(
+            tag("div", tag("b", value), tag("span", name), tag("span", more, class_="soft"), class_="tile")
+            for value, name, more in tiles
+        ),
         class_="tiles",
     )
 
@@ -168,7 +179,7 @@ def _states(count: PeriodCount) -> Markup:
 
 
 def _share(part: int, whole: int) -> Markup:
-    return tag("span", share_bar(part / whole if whole else 0.0), share(part, whole), class_="both")
+    return tag("span", share_bar(part / whole if whole else 0.0), tag("span", share(part, whole)), class_="both")
 
 
 def _scores(count: PeriodCount) -> Markup:
@@ -202,11 +213,18 @@ def _flips(count: PeriodCount) -> Markup:
         return section("Flips between models", tag("p", "No answer differs from that of the model before it."))
     rows = [(f"{before} to {after}", model, str(n)) for (before, after, model), n in count.flips.most_common()]
     named = [
-        (row["accession_number"] or NOTHING, uid(row["study_uid"]), row["previous_label"], f"{row['label']} {row['probability']:.3f}")
+        (
+            row["accession_number"] or NOTHING,
+            uid(row["study_uid"]),
+            row["previous_label"],
+            f"{row['label']} {row['probability']:.3f}",
+        )
         for row in count.named
     ]
     parts = [
-        table("Answers that differ from those of the model before", ("From, to", "Model now", "Studies"), rows, words=2),
+        table(
+            "Answers that differ from those of the model before", ("From, to", "Model now", "Studies"), rows, words=2
+        ),
         table("Studies", ("Accession number", "Study Instance UID", "Before", "Now"), named, words=4),
     ]
     if (more := sum(count.flips.values()) - len(named)) > 0:
@@ -232,9 +250,18 @@ def _agreement(period: Period) -> Markup:
                 f"{100 * row['share_low']:.1f} to {100 * row['share_high']:.1f} %",
             )
         )
-    head = ("Model", "Agreed, period", "PNEUMONIA denied", "NORMAL denied", "Agreed, all time", "95 % interval, all time")
+    head = (
+        "Model",
+        "Agreed, period",
+        "PNEUMONIA denied",
+        "NORMAL denied",
+        "Agreed, all time",
+        "95 % interval, all time",
+    )
     words = "Days of verdicts, not of studies; an interval needs many verdicts to be narrow."
-    return section("Agreement with the reader", table("Verdicts of readers by model", head, rows), tag("p", words, class_="soft"))
+    return section(
+        "Agreement with the reader", table("Verdicts of readers by model", head, rows), tag("p", words, class_="soft")
+    )
 
 
 def _model(row: Row) -> str:
@@ -246,7 +273,9 @@ def _turnaround(count: PeriodCount) -> Markup:
         return section("Turnaround", tag("p", "No study of the period was answered yet."))
     rows = [(f"{part} %", duration(_percentile(count.turnarounds, part))) for part in PERCENTILES]
     rows.append(("all", duration(max(count.turnarounds))))
-    caption = f"Within how long so many of {len(count.turnarounds)} studies were first answered or ended without an answer"
+    caption = (
+        f"Within how long so many of {len(count.turnarounds)} studies were first answered or ended without an answer"
+    )
     return section("Turnaround", table(caption, ("Studies", "Within"), rows, is_narrow=True))
 
 

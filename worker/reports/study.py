@@ -172,14 +172,21 @@ def _films(settings: Settings, database: Database, data: StudyData, *, with_map:
 
 def _film_figure(settings: Settings, film: ReportFilm, number: int, *, is_deciding: bool) -> Markup:
     uri = film_uri(settings, film)
-    words = answer({"label": film.label, "probability": film.probability, "reason": film.reason, "outcome": film.outcome})
+    words = answer(
+        {"label": film.label, "probability": film.probability, "reason": film.reason, "outcome": film.outcome}
+    )
     what = f"{words}, decides the answer" if is_deciding else words
     if film.outcome is None:
         what = "waits to be judged"
     if film.is_withdrawn:
         what = f"withdrawn, does not count; {what}"
     view = f", view {film.view_position}" if film.view_position else ""
-    caption = tag("figcaption", tag("b", f"Film {number}: {what}"), f"{film.columns} x {film.rows} pixels{view}. ", uid(film.sop_uid))
+    caption = tag(
+        "figcaption",
+        tag("b", f"Film {number}: {what}"),
+        f"{film.columns} x {film.rows} pixels{view}. ",
+        uid(film.sop_uid),
+    )
     if uri is None:
         return tag("figure", tag("div", tag("p", _why_no_picture(film)), class_="gone"), caption)
     picture = void("img", src=uri, alt=f"Film {number} of the study, as the model saw it: {what}")
@@ -309,7 +316,8 @@ def _changes(row: Mapping[str, Any], numbers: Mapping[str, int]) -> Markup:
         for one in row["corrections"]
     ]
     conflicts = [
-        f"Conflict {one['conflict_id']} about the patient or the study: {one['resolution'] or 'open'}" for one in row["conflicts"]
+        f"Conflict {one['conflict_id']} about the patient or the study: {one['resolution'] or 'open'}"
+        for one in row["conflicts"]
     ]
     withdrawals = [f"{moment(one['received_at'])}: rejection note, {one['state']}" for one in row["withdrawals"]]
     lines = [*conflicts, *withdrawals, *corrections][:MOST_ROWS]

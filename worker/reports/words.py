@@ -51,8 +51,10 @@ _UNANSWERED = {
         "A film that should have been judged was not. Never read this as negative: read the study without the model.",
     ),
 }
-#: Said beside an answer that is negative: the class is called NORMAL for historical reasons.
-NO_READING = "NORMAL is the name of the model's class. It is no reading of the film, and other findings are not looked for."
+#: Said beside an answer that is negative: its class is called NORMAL, which reads like a finding.
+NO_READING = (
+    "NORMAL is the name of the model's class. It is no reading of the film, and other findings are not looked for."
+)
 
 
 def headline(row: Mapping[str, Any]) -> Headline:
@@ -62,7 +64,9 @@ def headline(row: Mapping[str, Any]) -> Headline:
         return _UNANSWERED.get(state, _UNANSWERED[StudyState.PROVISIONAL])
     tone, words = _FINDINGS[row["finding_status"]]
     model = f"{row['model_name']}-{row['model_version']}"
-    sentence = f"Said by the model {model}: score {score(row['probability'])} of 1, PNEUMONIA from {row['threshold']:.3f} on."
+    sentence = (
+        f"Said by the model {model}: score {score(row['probability'])} of 1, PNEUMONIA from {row['threshold']:.3f} on."
+    )
     if row["finding_status"] == "INDETERMINATE":
         sentence += f" The score lies in the middle band, where the label {row['label']} is not to be relied on."
     if state is StudyState.PROVISIONAL:

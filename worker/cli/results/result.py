@@ -63,4 +63,3 @@ def result(
         return
     print_facts((name, value) for name, value in facts.items() if value is not None)
     complain(f"written to {', '.join(map(str, files))}. {NOTICE}")
-

@@ -74,7 +74,9 @@ def films_of(session: Session, key: StudyKey) -> list[ReportFilm]:
         .join(Study, Study.id == Image.study_id)
         .outerjoin(Result, (Result.image_id == Image.id) & Result.is_current)
         .outerjoin(Model, Model.id == Result.model_id)
-        .where(Image.is_current, Study.study_uid == key.study_uid, Study.side == key.side, Study.merged_into_id.is_(None))
+        .where(
+            Image.is_current, Study.study_uid == key.study_uid, Study.side == key.side, Study.merged_into_id.is_(None)
+        )
         .order_by(Image.id)
     )
     films = [_film(image, result, model, withdrawn=bool(withdrawn)) for image, result, model, withdrawn in rows]

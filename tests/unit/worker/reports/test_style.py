@@ -12,7 +12,11 @@ from worker.reports.page import styles
 PAIRS = [
     *((ink, ground) for ink in ("ink", "soft") for ground in ("paper", "tint")),
     ("warn", "warn-tint"),
-    *((word, f"{tone}-tint") for tone in ("detected", "undetected", "unsure", "failed", "open") for word in (tone, "ink", "soft")),
+    *(
+        (word, f"{tone}-tint")
+        for tone in ("detected", "undetected", "unsure", "failed", "open")
+        for word in (tone, "ink", "soft")
+    ),
     *(("ink", band) for band in ("low", "middle", "high", "line")),
 ]
 LEAST, LEAST_SHAPE = 4.5, 3.0
