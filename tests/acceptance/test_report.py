@@ -154,9 +154,9 @@ def test_a_browser_shows_it_on_light_and_dark_screens_and_prints_it(
     # A telephone: nothing is wider than the screen.
     narrow = shown(chromium, page, tmp_path, scheme="light", size=(500, 1600))
     assert (narrow[:, -8:] == 255).all()
-    paper = printed(chromium, page, tmp_path)
-    assert paper.startswith(b"%PDF-")
-    assert 1 <= len(re.findall(rb"/Type ?/Page\b", paper)) <= 4
+    pdf = printed(chromium, page, tmp_path)
+    assert pdf.startswith(b"%PDF-")
+    assert 1 <= len(re.findall(rb"/Type ?/Page\b", pdf)) <= 4
 
 
 @pytest.mark.parametrize(

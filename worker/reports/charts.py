@@ -158,7 +158,7 @@ def share_bar(part: float, class_: str = "normal") -> Markup:
 
 def _round_up(count: int) -> int:
     """A number of four equal whole steps that holds a count: 4, 8, 20, 40, 80, 200 and so on."""
-    step = 10 ** max(math.floor(math.log10(max(count, 1) / 4)), 0)
+    step: int = 10 ** max(math.floor(math.log10(max(count, 1) / 4)), 0)
     return next(4 * step * factor for factor in (1, 2, 5, 10, 20) if 4 * step * factor >= count)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -139,13 +140,14 @@ def refusals_between(session: Session, since: datetime, until: datetime) -> list
 
 
 def verdicts_between(session: Session, since: datetime, until: datetime) -> list[Row]:
-    """How often readers agreed with each model, by verdicts of days in [since, until)."""
+    """How often readers agreed with each model, by verdicts of the days in UTC that [since, until) touches."""
     view = AGREEMENT.c
     sums = (view.n, view.n_agree, view.n_pneumonia_denied, view.n_normal_denied)
     by = (view.model_name, view.model_version)
+    first, last = (moment.astimezone(UTC).date() for moment in (since, until - timedelta(microseconds=1)))
     statement = (
         select(*by, *(func.sum(column).label(column.name) for column in sums))
-        .where(view.by_what == "DAY", view.day >= since.date(), view.day < until.date())
+        .where(view.by_what == "DAY", view.day >= first, view.day <= last)
         .group_by(*by)
         .order_by(*by)
     )
