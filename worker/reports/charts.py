@@ -17,6 +17,8 @@ _WIDTH, _EDGE = 720, 24
 _BAR_TOP, _BAR_HEIGHT = 44, 20
 #: A band narrower than this has no room for its name; the caption has all names.
 _NAMED_FROM_PX = 96
+#: Half of the widest words at the scale.
+_ROOM_PX = 100
 _HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT = 760, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 24, 44
 
@@ -36,11 +38,11 @@ def score_scale(probability: float, threshold: float, bands: tuple[float, float]
     bottom = _BAR_TOP + _BAR_HEIGHT
     shapes.append(tag("path", d=f"M{at:.1f} {_BAR_TOP - 6}V{bottom + 8}", class_="threshold", stroke="currentColor"))
     words = f"PNEUMONIA from {threshold:.3f}"
-    shapes.append(_text(_within(at, words, 7), bottom + 40, words, "mid"))
+    shapes.append(_within(at, bottom + 40, words, "mid"))
     here = _place(probability)
     tip = _BAR_TOP - 2
     shapes.append(tag("path", d=f"M{here:.1f} {tip}L{here - 9:.1f} {tip - 14}H{here + 9:.1f}Z", class_="pointer"))
-    shapes.append(_text(_within(here, score(probability), 13), 22, score(probability), "big"))
+    shapes.append(_within(here, 22, score(probability), "big"))
     name = f"Score {score(probability)} on a scale from 0 to 1; PNEUMONIA from {threshold:.3f} on"
     return _svg(name, (_WIDTH, bottom + 50), *shapes)
 
@@ -87,10 +89,13 @@ def _place(share: float) -> float:
     return _EDGE + share * (_WIDTH - 2 * _EDGE)
 
 
-def _within(x: float, words: str, size: float) -> float:
-    """The middle of words that are to stand at `x` and must not leave the picture; `size`: px of a letter."""
-    half = len(words) * size / 2
-    return min(max(x, half), _WIDTH - half)
+def _within(x: float, y: float, words: str, class_: str) -> Markup:
+    """Words that stand at `x`; near an end of the picture they begin or end there, whatever the width of the letters."""
+    if x < _ROOM_PX:
+        return _text(2, y, words, class_, "start")
+    if x > _WIDTH - _ROOM_PX:
+        return _text(_WIDTH - 2, y, words, class_, "end")
+    return _text(x, y, words, class_)
 
 
 def _bar(start: float, end: float, class_: str) -> Markup:

@@ -157,7 +157,7 @@ def _tiles(count: PeriodCount) -> Markup:
         (
             duration(_percentile(count.turnarounds, 50)) or NOTHING,
             "median turnaround",
-            "from first object to first answer",
+            "from the first object to the first end",
         ),
     ]
     return tag(
@@ -258,7 +258,7 @@ def _agreement(period: Period) -> Markup:
         "Agreed, all time",
         "95 % interval, all time",
     )
-    words = "Days of verdicts, not of studies; an interval needs many verdicts to be narrow."
+    words = "Verdicts count by their own day, not by that of the study."
     return section(
         "Agreement with the reader", table("Verdicts of readers by model", head, rows), tag("p", words, class_="soft")
     )

@@ -140,7 +140,7 @@ def _facts(row: Mapping[str, Any], films: Sequence[ReportFilm]) -> Markup:
                 ("Films that count", str(len(films))),
                 ("Requested priority", row["requested_priority"]),
                 ("First object came", moment(row["received_at"])),
-                ("First answered", moment(row["first_finished_at"])),
+                ("First finished", moment(row["first_finished_at"])),
                 ("Turnaround", duration(row["turnaround_s"])),
                 ("Reader", _reader(row)),
             ]
@@ -237,7 +237,7 @@ def _reasons(row: Mapping[str, Any]) -> Markup:
         parts.append(_said(f"Why there is no answer: {row['reason']}", row["reason"], tone))
     parts += [_said(f"Judged in spite of: {flag}", flag, "unsure") for flag in row["flags"]]
     if row["n_failed"]:
-        words = f"{row['n_failed']} of the films should have been judged and were not."
+        words = f"Films that should have been judged and were not: {row['n_failed']}."
         parts.append(tag("div", tag("p", tag("b", words)), class_="said failed"))
     if row["completeness"] == "SHORT":
         words = f"The source announced {row['n_expected']} objects, and fewer came."
