@@ -31,7 +31,7 @@ def page_of_study(
 ) -> MadePage:
     """Make the page about a study; raises `UsageError` unless exactly one matches."""
     with database.reads() as session:
-        row = _only(queries.study_detail(session, study), study, side)
+        row = only(queries.study_detail(session, study), study, side)
         key = StudyKey(row["study_uid"], row["side"])
         data = StudyData(row, report.films_of(session, key), report.verdicts_of(session, key))
     return MadePage(study_page(settings, database, data, datetime.now(UTC), with_map=with_map), [row])
@@ -57,7 +57,8 @@ def page_of_period(database: Database, since: datetime, until: datetime | None =
     return MadePage(period_page(period, now), count.named)
 
 
-def _only(found: list[Row], study: str, side: int | None) -> Row:
+def only(found: list[Row], study: str, side: int | None) -> Row:
+    """The one row of those that match a name; raises `UsageError` with what to say instead."""
     of_side = [row for row in found if side in (None, row["side"])]
     if len(of_side) == 1:
         return of_side[0]
