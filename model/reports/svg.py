@@ -1,11 +1,11 @@
-"""Elements of the charts as text that is safe in a page."""
+"""Elements of pages and charts as text that is safe in a page; serving uses them too, so nothing else is imported here."""
 
 from __future__ import annotations
 
 from markupsafe import Markup, escape
 
 
-def tag(name: str, *content: str, **attributes: str | float) -> Markup:
+def tag(name: str, /, *content: str, **attributes: str | float) -> Markup:
     """An element.
 
     Parameters
@@ -22,15 +22,28 @@ def tag(name: str, *content: str, **attributes: str | float) -> Markup:
     -------
     Markup
     """
-    pairs = Markup("").join(
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _plain(value)) for key, value in attributes.items()
-    )
-    return Markup("<{0}{1}>{2}</{0}>").format(name, pairs, join(content))
+    return Markup("<{0}{1}>{2}</{0}>").format(name, _pairs(attributes), join(content))
+
+
+def void(name: str, /, **attributes: str | float) -> Markup:
+    """An element of HTML that holds nothing and is not closed, such as ``img``; attributes as for ``tag``.
+
+    Returns
+    -------
+    Markup
+    """
+    return Markup("<{0}{1}>").format(name, _pairs(attributes))
 
 
 def join(content: tuple[str, ...] | list[str] | list[Markup]) -> Markup:
     """Pieces of content one after the other, escaped where they are not ``Markup``."""
     return Markup("").join(escape(piece) for piece in content)
+
+
+def _pairs(attributes: dict[str, str | float]) -> Markup:
+    return Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _plain(value)) for key, value in attributes.items()
+    )
 
 
 def _plain(value: str | float) -> str:

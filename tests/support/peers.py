@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +46,15 @@ def dicom3tools() -> Peers:
 def dsrdump() -> Peers:
     """dcmtk's reader of structured reports."""
     return provided(("dsrdump",), ("dcmtk",))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Peers:
+    """Chromium, for `tests.support.browser`."""
+    peers = provided(("chromium",), ("chromium",))
+    # Debian's program is a script that reads settings in /etc, which are not there where the package is only unpacked.
+    program = Path(peers.programs["chromium"]).parent.parent / "lib" / "chromium" / "chromium"
+    return replace(peers, programs={"chromium": str(program)}) if program.exists() else peers
 
 
 def provided(programs: Sequence[str], packages: Sequence[str]) -> Peers:

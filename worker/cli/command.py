@@ -62,6 +62,7 @@ VERBS = {
     "show": Place("worker.cli.show", "show"),
     "result": Place("worker.cli.results.result", "result"),
     "trace": Place("worker.cli.results.trace", "trace"),
+    "report": Place("worker.cli.results.report", "report"),
     "status": Place("worker.cli.status", "status"),
     "assess": Place("worker.cli.reading.assess", "assess"),
     "agreement": Place("worker.cli.reading.agreement", "app"),

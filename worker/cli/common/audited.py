@@ -27,11 +27,24 @@ def audit_shown(
     if not rows:
         return
     detail = {"command": command, "studies": len(rows), "form": _form(as_json=as_json, as_csv=as_csv)}
-    studies = list(dict.fromkeys((str(row["study_uid"]), int(row["side"])) for row in rows))
-    is_one = len(studies) == 1
-    act = Act.STUDIES_EXPORTED if as_json or as_csv else Act.PATIENT_SHOWN if is_one else Act.WORKLIST_SHOWN
+    studies = _studies_in(rows)
+    act = Act.STUDIES_EXPORTED if as_json or as_csv else Act.PATIENT_SHOWN if len(studies) == 1 else Act.WORKLIST_SHOWN
+    _audit_studies(database, act, studies, detail)
+
+
+def audit_report(database: Database, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record that a page about studies is written into a file; `rows`: those that it names, which may be none."""
+    detail = {"command": "report", "studies": len(rows), "form": "html"}
+    _audit_studies(database, Act.STUDIES_EXPORTED, _studies_in(rows), detail)
+
+
+def _studies_in(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    return list(dict.fromkeys((str(row["study_uid"]), int(row["side"])) for row in rows))
+
+
+def _audit_studies(database: Database, act: Act, studies: Sequence[tuple[str, int]], detail: Mapping[str, Any]) -> None:
     with database.sessions.begin() as session:
-        if is_one:
+        if len(studies) == 1:
             ((study_uid, side),) = studies
             key = patient_of(session, study_uid, side)
             record(session, act, Actor.user(), study_uid=study_uid, side=side, patient_key=key, detail=detail)

@@ -1,5 +1,5 @@
-"""Verbs that hand a study's answer on: as objects for the PACS, and with everything that made it.
+"""Verbs that hand a study's answer on: as objects for the PACS, as a page for people, and with everything that made it.
 
-In: a study and options. Out: files of the owner's, tables or JSON, and an exit code.
+In: a study and options. Out: files for their owner alone, tables or JSON, and an exit code.
 May import: `worker/cli/common` and everything outside `worker/cli`.
 """

@@ -9,9 +9,9 @@ import typer
 
 from model.notice import NOTICE
 from worker.cli.common.audited import audit_objects
+from worker.cli.common.new_file import check_new
 from worker.cli.common.output import AsJson, complain, opened_once, print_facts, print_json
 from worker.database import open_database
-from worker.errors import UsageError
 
 
 def result(
@@ -33,7 +33,7 @@ def result(
     from worker.results.make import ResultRequest, result_objects
 
     for path in filter(None, (out, heat_map)):
-        _check_new(path)
+        check_new(path)
     settings = opened_once()
     database = open_database(settings)
     made = result_objects(
@@ -63,12 +63,3 @@ def result(
         return
     print_facts((name, value) for name, value in facts.items() if value is not None)
     complain(f"written to {', '.join(map(str, files))}. {NOTICE}")
-
-
-def _check_new(path: Path) -> None:
-    if path.exists():
-        msg = f"{path} exists: name a new file, so that no other document is replaced"
-        raise UsageError(msg)
-    if not path.absolute().parent.is_dir():
-        msg = f"the folder {path.absolute().parent} does not exist: make it, or name a file in another"
-        raise UsageError(msg)
