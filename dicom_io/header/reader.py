@@ -31,8 +31,7 @@ from dicom_io.header.evidence import (
 from dicom_io.header.facts import Facts, Identity
 from dicom_io.header.file_meta import certificate_in
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, parse, read_preface, uncompressed_syntax_of
-from dicom_io.header.place import PLACE_TAGS, body_part, view_position
-from dicom_io.header.terms import modality_of
+from dicom_io.header.terms import PLACE_TAGS, body_part, modality_of, view_position
 from dicom_io.quiet import quiet_libraries
 
 if TYPE_CHECKING:

@@ -345,12 +345,26 @@ def test_texts_longer_than_their_columns_are_cut_and_cost_no_study(
     assert lengths == {"patient_name": 320, "patient_id": 64, "accession_number": 64, "study_description": 255}
 
 
+#: Let PostgreSQL refuse a description as it refuses a text that is longer than its column.
+ONLY_SHORT = (
+    (
+        "CREATE FUNCTION only_short() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION USING ERRCODE = 'string_data_right_truncation'; END $$"
+    ),
+    (
+        "CREATE TRIGGER only_short BEFORE INSERT OR UPDATE ON study FOR EACH ROW "
+        "WHEN (length(NEW.study_description) > 3) EXECUTE FUNCTION only_short()"
+    ),
+)
+
+
 @pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
 def test_an_object_the_database_does_not_take_is_set_aside_and_the_next_one_registered(
     ingester: Ingester, database: Database, tmp_path: Path
 ) -> None:
     with database.sessions.begin() as session:
-        session.execute(text("ALTER TABLE study ALTER COLUMN study_description TYPE varchar(3)"))
+        for statement in ONLY_SHORT:
+            session.execute(text(statement))
     described = Made(changes={0x00081030: (b"LO", b"chest")}).write(tmp_path / "described.dcm")
     ingester.take(described)
     ingester.take(Made().write(tmp_path / "plain.dcm"))

@@ -164,6 +164,8 @@ _KEYS = {
 }
 #: Times of the database's clock, and what is computed of them.
 _TIMES = {"ready_at_ms", "force_at_ms", "priority_rank", "hinted_at_ms", "lease_until_ms"}
+#: How often rows were written differs: those of a batch once.
+_CHANGES = {"change_id", "change_clock"}
 
 
 def contents(site: Site) -> dict[str, list[str]]:
@@ -194,9 +196,11 @@ def contents(site: Site) -> dict[str, list[str]]:
 
     return {
         name: sorted(
-            str({key: cell(name, key, row[key]) for key in row if key != "id" and key not in _TIMES}) for row in rows
+            str({key: cell(name, key, row[key]) for key in row if key != "id" and key not in _TIMES | _CHANGES})
+            for row in rows
         )
         for name, rows in tables.items()
+        if name not in _CHANGES
     }
 
 
