@@ -142,6 +142,10 @@ class Store:
                 self._copy(source, target)
         except OSError as exc:
             raise spool_error(exc) from exc
+        # A store that went away since it was looked at has the original nowhere, and its mount point may have it.
+        self.check()
+        if not is_file(target):
+            raise StoreAway
 
     def sync(self, key: str) -> None:
         """Make the name of the original `key` durable.

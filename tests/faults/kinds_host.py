@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import psutil
 from tests.faults.hook.seams import COPY
 from tests.faults.stack import SQLITE
 from tests.faults.turn import Turn, kind
+from tests.support.exchange import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,14 +88,16 @@ def foreign_store(turn: Turn) -> None:
 def store_away(turn: Turn) -> None:
     turn.part_way()
     store = turn.stack.store
-    aside, mount_point = store.with_name("store.aside"), store
-    store.rename(aside)
-    mount_point.mkdir(mode=0o700)
+    # The empty folder takes the store's place at once, as a mount point does: a store that is missing is made again.
+    empty = store.with_name("store.aside")
+    empty.mkdir(mode=0o700)
+    exchange(empty, store)
     try:
         turn.senders.wait_silence(AWAY_S)
     finally:
-        mount_point.rmdir()
-        aside.rename(store)
+        exchange(empty, store)
+        # A process may have looked at the store just before.
+        shutil.rmtree(empty)
 
 
 @kind("clock of the host jumps an hour ahead, and back", CLOCK, needs_shim=True, short=(SQLITE,))

@@ -14,6 +14,7 @@ from dicom_io import durable
 from dicom_io.errors import SpoolError
 from dicom_io.inbox.spool import NotAFile, SourceUnreadable, Spool
 from dicom_io.inbox.store import MARKER, Store, StoreAway, sweep_root, tmp_of
+from tests.support.exchange import exchange
 from tests.support.permissions import permissions_hold
 
 if TYPE_CHECKING:
@@ -149,6 +150,29 @@ def test_a_known_store_is_never_made_and_nothing_is_written_where_it_is_away(spo
             store.file(spool.path(key), key)
         assert not list(mount_point.rglob("*"))
         mount_point.mkdir(exist_ok=True)
+
+
+def test_a_store_that_goes_away_while_an_object_is_linked_leaves_the_object_in_the_spool(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, mount_point = tmp_path / "volume", tmp_path / "store"
+    Store(volume)
+    mount_point.mkdir()
+    exchange(volume, mount_point)
+    store, key, real = Store(mount_point, known=True), spool.put([b"film"]), Store._make_folders
+
+    def unmounted(self: Store, target: Path, key: str) -> None:
+        exchange(volume, mount_point)
+        real(self, target, key)
+
+    monkeypatch.setattr(Store, "_make_folders", unmounted)
+    with pytest.raises(StoreAway):
+        store.file(spool.path(key), key)
+    monkeypatch.setattr(Store, "_make_folders", real)
+    exchange(volume, mount_point)
+    assert not store.exists(key)
+    store.file(spool.path(key), key)
+    assert store.exists(key)
 
 
 def test_a_store_of_an_earlier_release_gets_its_marker(tmp_path: Path) -> None:
