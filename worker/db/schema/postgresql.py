@@ -21,8 +21,14 @@ _POSTGRES_SETTINGS = {
     "statement_timeout": "300s",
     "idle_in_transaction_session_timeout": "120s",
 }
+#: A spool entry is removed once its rows are committed: a commit must not be lost by a crash of the server, which
+#: `synchronous_commit = off` of a server, database or account allows. Stricter settings are left.
+_DURABLE = (
+    "set_config('synchronous_commit', "
+    "CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+)
 _SET_LOCAL = "SELECT " + ", ".join(
-    f"set_config('{name}', '{value}', true)" for name, value in _POSTGRES_SETTINGS.items()
+    (*(f"set_config('{name}', '{value}', true)" for name, value in _POSTGRES_SETTINGS.items()), _DURABLE)
 )
 
 

@@ -85,6 +85,16 @@ def test_postgresql_sessions_are_in_utc_and_do_not_wait_for_ever(site, setting, 
 
 
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("of_the_database", "ours"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
+)
+def test_a_commit_is_durable_where_the_database_is_set_to_answer_before_that(site, of_the_database, ours):
+    site.change(f'ALTER DATABASE "{site.engine.url.database}" SET synchronous_commit = {of_the_database}')
+    site.engine.dispose()
+    assert site.value("SHOW synchronous_commit") == ours
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
 def test_nothing_is_left_on_the_session_for_whoever_gets_it_next(site):
     """Behind pgbouncer the next transaction of this session may be another client's, and ours be on another."""
     site.value("SELECT 1")
