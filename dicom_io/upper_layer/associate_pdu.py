@@ -36,7 +36,7 @@ _MAX_LENGTH, _CLASS_UID, _ROLE, _VERSION_NAME, _USER_IDENTITY = 0x51, 0x52, 0x54
 #: Results of a presentation context (PS3.8 Table 9-18).
 _RESULTS, _REFUSED_BY_PROVIDER = range(5), 2
 _PADDING = b" \0"
-#: Longer requests are read anew each time.
+#: Longer requests are read each time.
 _MAX_REMEMBERED_BYTES = 1 << 15
 
 _Items = list[tuple[int, bytes]]

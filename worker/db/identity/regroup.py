@@ -149,7 +149,7 @@ class _Regrouping:
     def _added(self, patient: Patient, films: Sequence[Film]) -> Study:
         pattern = self._rows[films[0].winner.study_id]
         left_out = {"id", "side", "merged_into_id", "label", "probability", "threshold", "reason", "band", "model_id"}
-        # What triggers keep begins anew.
+        # What triggers keep begins again.
         left_out |= {"priority_rank", "change_id", "updated_at", "first_finished_at", "completed_at"}
         left_out |= {"read_at", "reader_label", "verdict"}
         columns = {name for name in Study.__table__.columns.keys() if name not in left_out}  # noqa: SIM118
