@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
-from benchmarks.sql.data import fill
+from benchmarks.sql.load import fill
 from benchmarks.sql.picture import draw
 from benchmarks.sql.questions import questions
 from tests.support.database import Site

@@ -12,9 +12,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from worker.batches.completion import complete
-from worker.db.batches import reruns, selection
+from worker.db.batches import opening, reruns, selection
 from worker.db.models.bundles import check_usable, id_of
 from worker.db.read import queries
+from worker.db.schema.engine import in_transaction
 from worker.models.active import bundle_of, record_model, shared_bundle
 from worker.progress import progress
 
@@ -122,7 +123,7 @@ def _left_open(
 
 
 def rerun(settings: Settings, database: Database, request: RerunRequest, *, keep_current: bool) -> RerunReport:
-    """Open a batch or resume the open one, complete its tasks, close it and report the answers that changed."""
+    """Order a batch or resume the open one, complete its tasks, close it and report the answers that changed."""
     model_id = record_model(database.sessions, shared_bundle(settings, request.model))
     with database.sessions.begin() as session:
         batch = reruns.open_batch(
@@ -136,8 +137,20 @@ def rerun(settings: Settings, database: Database, request: RerunRequest, *, keep
     return follow(settings, database, batch)
 
 
+def _open(database: Database, batch_id: int) -> None:
+    """Give a batch all its tasks, where it has not got them yet; workers take them meanwhile."""
+    with database.reads() as session:
+        begun = opening.how_far(session, batch_id)
+    if begun is None:
+        return
+    with progress(f"batch {batch_id} opens", begun.left) as advance:
+        while state := in_transaction(database.sessions, lambda session: opening.go_on(session, batch_id)):
+            advance(begun.left - state.left)
+
+
 def follow(settings: Settings, database: Database, batch: OpenedBatch) -> RerunReport:
     """Complete a batch's tasks, close it and report the answers that changed."""
+    _open(database, batch.batch_id)
 
     def open_tasks() -> Sequence[int]:
         with database.reads() as session:

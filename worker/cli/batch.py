@@ -25,6 +25,7 @@ BATCH_COLUMNS = {
     "n_tasks": "Films",
     "n_failed": "Failed",
     "n_open": "Open",
+    "state": "State",
 }
 
 app = Verbs(help="Batches of re-runs.")

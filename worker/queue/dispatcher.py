@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.db.batches import withholding
+from worker.db.batches import opening, withholding
 from worker.db.schema.engine import in_transaction, reading
 from worker.db.tasks import queue
 from worker.db.tasks.due import count_due
@@ -79,25 +79,27 @@ class Dispatcher(Loop):
         self._beat = beat
         #: Studies that the last turn settled.
         self._settled = 0
+        #: Whether the last turn gave tasks to a re-run whose command is gone.
+        self._is_opening = False
         self._repaired = -math.inf
 
     def turn(self) -> bool:
         """Repair and settle, where the last time was a while ago, then send hints.
 
-        The next turn follows at once where more studies than fit into one were complete.
+        The next turn follows at once where more studies than fit into one were complete, or a re-run is opened.
         """
         now = time.monotonic()
-        if self._is_settling or now - self._repaired >= self._options.tick_s / 2:
-            self._repaired, self._settled = now, 0
+        if self._has_more or now - self._repaired >= self._options.tick_s / 2:
+            self._repaired, self._settled, self._is_opening = now, 0, False
             self.each(*self._repairs, self._hint)
         else:
             self._hint()
-        return self._is_settling
+        return self._has_more
 
     @property
-    def _is_settling(self) -> bool:
-        """Whether more studies may be complete than fitted into the last turn."""
-        return self._settled >= SETTLE_LIMIT
+    def _has_more(self) -> bool:
+        """Whether more studies may be complete than fitted into the last turn, or a re-run may have more films."""
+        return self._settled >= SETTLE_LIMIT or self._is_opening
 
     def _hint(self) -> None:
         """Let a hint wait for each worker, as long as so much work is due."""
@@ -119,7 +121,7 @@ class Dispatcher(Loop):
     @property
     def _repairs(self) -> tuple[Callable[[], None], ...]:
         # Released before they are buried: their files know why they ended.
-        return self._rewind, self._release, self._bury, self._settle, self._follow
+        return self._rewind, self._release, self._bury, self._settle, self._follow, self._open
 
     def _rewind(self) -> None:
         with self._sessions.begin() as session:
@@ -151,3 +153,10 @@ class Dispatcher(Loop):
         left = in_transaction(self._sessions, withholding.follow)
         if left is not None:
             logger.info("studies follow a suspension", extra={"action": "follow", "results_left": left})
+
+    def _open(self) -> None:
+        """Go on with a re-run whose command was ended before the batch had all its tasks."""
+        state = in_transaction(self._sessions, opening.go_on_without_command)
+        self._is_opening = state is not None and state.left > 0
+        if state is not None:
+            logger.info("a re-run is opened", extra={"action": "open", "batch": state.batch_id, "left": state.left})

@@ -75,7 +75,7 @@ WORK = {
     "after the commit of results": _after("worker.db.tasks.claims", "finish"),
 }
 RERUN = {
-    "while a re-run is written": _after("worker.db.batches.reruns", "_add_tasks"),
+    "while a re-run is written": _after("worker.db.batches.opening", "_add_tasks"),
     "after a re-run is written": _before("worker.batches.rerun", "follow"),
 }
 MIGRATE = {"after a step of a migration": _after("alembic.runtime.migration", "HeadMaintainer.update_to_step")}

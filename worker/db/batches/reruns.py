@@ -1,4 +1,4 @@
-"""Re-runs: a batch with its tasks in one transaction, its progress, and the labels that it changed."""
+"""Re-runs: a batch, its progress, and the labels that it changed; `opening` gives it its tasks."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, cast, func, insert, literal, select, update
+from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from dicom_io.reasons import Outcome
-from worker.db.audit.codes import Act
-from worker.db.audit.objects import name_batch
-from worker.db.audit.record import Actor, record
-from worker.db.batches.selection import Selector, parts
+from worker.db.batches import opening
+from worker.db.batches.selection import Selector
 from worker.db.models.bundles import check_usable
 from worker.db.schema.sql import fitted, is_claimable
 from worker.db.schema.states import OPEN_TASK_STATES, TaskState
 from worker.db.schema.study import Batch, Image, Model, Result, Study, Task
 from worker.db.schema.types import now_utc
-from worker.db.tasks.create import BATCH_PRIORITY, KIND_SCORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,9 +73,9 @@ class Flip:
 def open_batch(
     session: Session, *, selector: Selector, model_id: int, who: str, why: str, keep_current: bool
 ) -> OpenedBatch:
-    """Open a batch with all its tasks in one transaction, or resume the open one with the same selection and model.
+    """Open a batch with its first tasks, or resume the open one with the same selection and model.
 
-    Raises `UsageError` for a retired model.
+    The caller goes on with the other tasks (`opening.go_on`). Raises `UsageError` for a retired model.
     """
     check_usable(session, model_id)
     text = selector.canonical()
@@ -103,10 +100,8 @@ def open_batch(
         if found is None:
             raise
         return found
-    _add_tasks(session, batch_id, model_id, selector)
+    opening.begin(session, batch_id, selector)
     close_batch_if_done(session, batch_id)
-    told = {"batch": batch_id, "model_id": model_id, "keep_current": keep_current}
-    name_batch(session, record(session, Act.RERUN_ORDERED, Actor.user(who), detail=told), batch_id)
     return OpenedBatch(batch_id, resumed=False, keep_current=keep_current)
 
 
@@ -125,37 +120,6 @@ def batch_left_open(
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _add_tasks(session: Session, batch_id: int, model_id: int, selector: Selector) -> None:
-    key = literal("score:") + cast(Image.id, String) + literal(f":{model_id}:{batch_id}")
-    values: dict[str, Any] = {
-        "kind": literal(KIND_SCORE),
-        "image_id": Image.id,
-        "model_id": literal(model_id),
-        "batch_id": literal(batch_id),
-        "revision": Study.revision,
-        "idem_key": key,
-        "state": literal(TaskState.PENDING.value),
-        "priority": literal(BATCH_PRIORITY),
-        "attempts": literal(0),
-        "not_before_ms": literal(0),
-        "lease_token": literal(0),
-        "hint_count": literal(0),
-        "created_at": now_utc(),
-    }
-    for conditions in parts(session, selector):
-        chosen = (
-            select(*(value.label(name) for name, value in values.items()))
-            .join(Study, Study.id == Image.study_id)
-            .where(*conditions)
-            .order_by(Study.first_rx_at, Image.id)
-        )
-        session.execute(insert(Task).from_select(list(values), chosen))
-    count = select(func.count()).where(Task.batch_id == batch_id).scalar_subquery()
-    session.execute(
-        update(Batch).where(Batch.id == batch_id).values(n_tasks=count).execution_options(synchronize_session=False)
-    )
 
 
 def progress(session: Session, batch_id: int) -> BatchProgress:
@@ -185,11 +149,11 @@ def pending_ids(session: Session, batch_id: int, limit: int) -> Sequence[int]:
 
 
 def close_batch_if_done(session: Session, batch_id: int) -> bool:
-    """Close a batch without open tasks; whether it was closed."""
+    """Close a batch that is opened and has no open tasks; whether it was closed."""
     is_open = select(Task.id).where(Task.batch_id == batch_id, Task.state.in_(OPEN_TASK_STATES)).exists()
     closed = session.execute(
         update(Batch)
-        .where(Batch.id == batch_id, Batch.closed_at.is_(None), ~is_open)
+        .where(Batch.id == batch_id, Batch.closed_at.is_(None), Batch.opening_after_id.is_(None), ~is_open)
         .values(closed_at=now_utc())
         .returning(Batch.id)
         .execution_options(synchronize_session=False)

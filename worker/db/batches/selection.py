@@ -68,6 +68,20 @@ class Selector:
         """Whether no condition is set; `limit`, `sample` and `withdrawn` alone select nothing."""
         return replace(self, limit=None, sample=None, seed=0, withdrawn=False) == Selector()
 
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether the films can be taken a range of studies at a time.
+
+        Not where it names studies, which are few, nor where it takes a number of them, which is chosen among all.
+        """
+        named = self.study_uids or self.accession_numbers or self.patient_ids
+        return not named and self.limit is None and self.sample is None
+
+    @classmethod
+    def parse(cls, text: str) -> Selector:
+        """The selector of a canonical text; of one that names patients it has their digests alone."""
+        return cls(**{name: _parsed(name, value) for name, value in json.loads(text).items()})
+
     def canonical(self) -> str:
         """The selector as canonical JSON: equal selections are equal texts. Patient IDs are replaced by digests."""
         said = {name: _plain(value) for name, value in asdict(self).items() if value}
@@ -82,6 +96,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     return sorted(set(value)) if isinstance(value, tuple) else value
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if name in _MOMENTS:
+        return datetime.fromisoformat(value)
+    return date.fromisoformat(value) if name in _DATES else value
+
+
+_MOMENTS = ("received_from", "received_to")
+_DATES = ("study_date_from", "study_date_to")
 
 
 def _digest(patient_id: str) -> str:
@@ -126,6 +152,12 @@ def parts(session: Session, selector: Selector) -> Iterator[list[ColumnElement[b
         return
     for some in chunks(_chosen(session, conditions, selector)):
         yield [*conditions, Study.id.in_(some)]
+
+
+def range_of(session: Session, selector: Selector) -> tuple[int, int] | None:
+    """The numbers of the first and the last study whose time is right; None where there is none."""
+    low, high = session.execute(select(func.min(Study.id), func.max(Study.id)).where(*_of_times(selector))).one()
+    return None if low is None else (low, high)
 
 
 def models_of(session: Session, selector: Selector) -> list[str]:

@@ -30,6 +30,7 @@ BATCH_PROGRESS = View(
         ViewColumn("n_cancelled", Kind.BIGINT, "films cancelled", unit="films", example="0"),
         ViewColumn("n_open", Kind.BIGINT, "films still open", unit="films", example="2"),
         ViewColumn("kind", Kind.TEXT, "RERUN or SHADOW", example="RERUN"),
+        ViewColumn("state", Kind.TEXT, "OPENING (it still takes films), OPEN or CLOSED", example="CLOSED"),
     ),
 )
 

@@ -106,4 +106,4 @@ def _is_forgotten(session: Session) -> ColumnElement[bool]:
     before = session.execute(select(now_utc())).scalar_one() - FORGOTTEN_AFTER
     last = select(func.max(Task.finished_at)).where(Task.batch_id == Batch.id).correlate(Batch).scalar_subquery()
     is_old = or_(last < before, last.is_(None) & (Batch.created_at < before))
-    return _is_open_rerun() & is_old & ~_has_open_task()
+    return _is_open_rerun() & Batch.opening_after_id.is_(None) & is_old & ~_has_open_task()

@@ -20,6 +20,9 @@ _POSTGRES_SETTINGS = {
     "lock_timeout": "30s",
     "statement_timeout": "300s",
     "idle_in_transaction_session_timeout": "120s",
+    # Each statement reads few rows: to start other processes, or to compile it, would take longer than it takes.
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
 }
 #: A spool entry is removed once its rows are committed: a commit must not be lost by a crash of the server, which
 #: `synchronous_commit = off` of a server, database or account allows. Stricter settings are left.

@@ -85,6 +85,7 @@ class Batch(Base):
     __table_args__ = (
         one_of("kind", BatchKind, "kind"),
         CheckConstraint("kind = 'RERUN' OR keep_current", name="shadow_never_counts"),
+        CheckConstraint("closed_at IS NULL OR opening_after_id IS NULL", name="opened_before_closed"),
         Index(
             "uq_batch_open",
             "selector_sha256",
@@ -110,6 +111,15 @@ class Batch(Base):
     n_tasks: Mapped[int] = mapped_column(Integer, comment="images in it when it was ordered")
     kind: Mapped[BatchKind] = mapped_column(
         EnumText(BatchKind, 16), server_default=BatchKind.RERUN.value, comment="RERUN, or SHADOW: grows with each image"
+    )
+    opening_after_id: Mapped[int | None] = mapped_column(
+        BigInteger, comment="it has the films of studies up to this number; NULL: of all, it is opened"
+    )
+    opening_last_id: Mapped[int | None] = mapped_column(
+        BigInteger, comment="the last study whose films it may take; NULL: it took them all at once"
+    )
+    opening_at_ms: Mapped[int | None] = mapped_column(
+        BigInteger, comment="when its command last went on opening it (database clock); NULL: as before"
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ClauseElement, ColumnElement, String, and_, or_, text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Table
+    from sqlalchemy import Select, Table
     from sqlalchemy.orm import Session
 
     from worker.db.schema.study import Base
@@ -50,8 +50,22 @@ def insert_unless_there(
 
 @functools.cache
 def _insert_ignoring(dialect: str, entity: type[Base], key: tuple[str, ...]) -> Any:
-    """An INSERT that leaves out what exists by this key; the dialect of the other database is not loaded."""
     table = table_of(entity)
+    return _ignoring(dialect, table, key).returning(table.c[key[0]], table.c.id)
+
+
+def insert_from(session: Session, entity: type[Base], rows: Select[Any], key: str, returning: str) -> Sequence[Any]:
+    """Insert the rows of a query, whose columns have the names of those of the table, except those whose unique key exists.
+
+    Returns one column of the rows inserted.
+    """
+    table = table_of(entity)
+    statement = _ignoring(session.get_bind().dialect.name, table, (key,)).from_select(list(rows.selected_columns.keys()), rows)
+    return session.execute(statement.returning(table.c[returning])).scalars().all()
+
+
+def _ignoring(dialect: str, table: Table, key: tuple[str, ...]) -> Any:
+    """An INSERT that leaves out what exists by this key; the dialect of the other database is not loaded."""
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
@@ -60,7 +74,7 @@ def _insert_ignoring(dialect: str, entity: type[Base], key: tuple[str, ...]) -> 
         from sqlalchemy.dialects import sqlite
 
         statement = sqlite.insert(table)
-    return statement.on_conflict_do_nothing(index_elements=key).returning(table.c[key[0]], table.c.id)
+    return statement.on_conflict_do_nothing(index_elements=key)
 
 
 def fitted(table: type[Base], values: dict[str, Any]) -> dict[str, Any]:

@@ -123,6 +123,15 @@ def _is_settled(change: str, dialect: str) -> str:
     return f"{change} < {base} + {oldest}"
 
 
+def _in_order(dialect: str) -> str:
+    """Begin a part of a union that PostgreSQL reads in the order at its end; SQLite finds the order itself, and only then."""
+    return "SELECT * FROM (" if dialect == "postgresql" else ""
+
+
+def _order_end(order: str, dialect: str) -> str:
+    return f"ORDER BY {order}) AS in_order" if dialect == "postgresql" else ""
+
+
 #: What stands in braces in the text of a view, with what is written for it.
 _PLACEHOLDERS: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
     (re.compile(r"\{now_ms\}"), lambda dialect: _NOW_MS[dialect]),
@@ -134,6 +143,8 @@ _PLACEHOLDERS: tuple[tuple[re.Pattern[str], Callable[..., str]], ...] = (
     (re.compile(r"\{day_of (.+?)\}"), _day_of),
     (re.compile(r"\{ms_of (.+?)\}"), _ms_of),
     (re.compile(r"\{is_settled (.+?)\}"), _is_settled),
+    (re.compile(r"\{in_order\}"), _in_order),
+    (re.compile(r"\{order_end (.+?)\}"), _order_end),
 )
 
 
