@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 
 from benchmarks.sql.load import fill
 from benchmarks.sql.picture import draw
@@ -33,7 +33,7 @@ from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Engine
 
@@ -66,19 +66,38 @@ def main(arguments: Sequence[str]) -> int:
         "--sizes", default="10000,1000000", help="studies, the first is what others are compared with; also 10000000"
     )
     parser.add_argument("--sqlite-sizes", default="10000,300000", help="the same on SQLite; empty: not at all")
+    parser.add_argument(
+        "--server",
+        help="URL of a PostgreSQL whose databases auscult_bench_SIZE are used, and made where they are missing; they are kept. "
+        "By default a server of its own is started, and is gone at the end",
+    )
     parser.add_argument("--rounds", type=int, default=9, help="turns that count")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the JSON and the picture")
     told = parser.parse_args(arguments)
-    with own_postgres() as server:
-        _set_up(server)
-        _one(server.create_database, _sizes(told.sizes), "postgresql", told)
+    if told.server:
+        _one(lambda studies: kept_database(told.server, studies), _sizes(told.sizes), "postgresql", told)
+    else:
+        with own_postgres() as server:
+            set_up(server)
+            _one(lambda _: server.create_database(), _sizes(told.sizes), "postgresql", told)
     with tempfile.TemporaryDirectory(prefix="auscult-bench-") as folder:
-        numbers = iter(range(100))
-        _one(lambda: f"sqlite:///{folder}/{next(numbers)}.db", _sizes(told.sqlite_sizes), "sqlite", told)
+        _one(lambda studies: f"sqlite:///{folder}/{studies}.db", _sizes(told.sqlite_sizes), "sqlite", told)
     return 0
 
 
-def _set_up(server: PostgresServer) -> None:
+def kept_database(server: str, studies: int) -> str:
+    """URL of the database for a size on a server that keeps it; made where it is missing."""
+    url = make_url(server)
+    name = f"auscult_bench_{studies}"
+    admin = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        if connection.exec_driver_sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'").first() is None:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    admin.dispose()
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+def set_up(server: PostgresServer) -> None:
     """Give the server a quarter of a small machine's memory, as a site would, and let bulk loads write no log."""
     engine = make_engine(server.url())
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -93,17 +112,18 @@ def _sizes(text: str) -> list[int]:
     return [int(size) for size in text.split(",") if size]
 
 
-def _one(new_database: Any, sizes: Sequence[int], name: str, told: argparse.Namespace) -> None:
+def _one(database_for: Callable[[int], str], sizes: Sequence[int], name: str, told: argparse.Namespace) -> None:
     if not sizes:
         return
     sites = []
     for studies in sizes:
-        engine = make_engine(new_database())
+        engine = make_engine(database_for(studies))
         migrate(engine)
-        Site(str(engine.url.render_as_string(hide_password=False))).engine.dispose()
-        began = time.perf_counter()
-        fill(engine, studies)
-        say(f"{name}: {studies:,} studies made in {time.perf_counter() - began:.0f} s")
+        if not _is_filled(engine):
+            Site(str(engine.url.render_as_string(hide_password=False))).engine.dispose()
+            began = time.perf_counter()
+            fill(engine, studies)
+            say(f"{name}: {studies:,} studies made in {time.perf_counter() - began:.0f} s")
         sites.append(Asked(studies, engine, questions(engine, studies)))
     for turn in range(told.rounds + 1):
         for number in range(len(sites[0].questions)):
@@ -118,6 +138,11 @@ def _one(new_database: Any, sizes: Sequence[int], name: str, told: argparse.Name
     say(table(report))
     for site in sites:
         site.engine.dispose()
+
+
+def _is_filled(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT id FROM study LIMIT 1").first() is not None
 
 
 def _ask(site: Asked, question: Question, *, counts: bool) -> None:

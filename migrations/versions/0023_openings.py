@@ -1,6 +1,6 @@
-"""A re-run that takes its films in parts: how far it is, and that it does not end before; `refused` from two indexes at once.
+"""A re-run that takes its films in parts: how far it is, and that it does not end before; what a closed one came to.
 
-Existing batches are opened. The release before opens a batch in one transaction, and does not know one that is being opened:
+Also `refused` from two indexes at once on SQLite. Existing batches have all their tasks; of closed ones tasks are counted. The release before opens a batch in one transaction, and does not know one that is being opened:
 it may take its tasks, and cannot close it. Nothing of a big table is written.
 """
 
@@ -25,6 +25,10 @@ COLUMNS = {
     ),
     "opening_last_id": ("BIGINT", "the last study whose films it may take; NULL: it took them all at once"),
     "opening_at_ms": ("BIGINT", "when its command last went on opening it (database clock); NULL: as before"),
+    **{
+        f"n_{end}": ("INTEGER", f"tasks {end} when it was closed; NULL: counted")
+        for end in ("done", "failed", "cancelled")
+    },
 }
 #: Views with their versions before and after.
 CHANGED = {"batch_progress": (3, 4), "refused": (3, 4)}

@@ -1,5 +1,6 @@
--- One row a re-run or shadow: how far it is. A shadow's images are counted, since they grow in number. Tasks are counted
--- for the rows that are asked for alone. While a re-run is being opened, its tasks are those so far.
+-- One row a re-run or shadow: how far it is. A shadow's images are counted, since they grow in number. Tasks of a re-run that is
+-- closed were counted when it was, of others they are counted for the rows that are asked for alone. While a re-run is being
+-- opened, its tasks are those so far.
 CREATE VIEW batch_progress AS
 SELECT
     batch.id AS batch_id,
@@ -15,9 +16,18 @@ SELECT
         WHEN batch.kind = 'SHADOW' THEN (SELECT count(*) FROM task WHERE task.batch_id = batch.id)
         ELSE batch.n_tasks
     END AS n_tasks,
-    (SELECT count(*) FROM task WHERE task.batch_id = batch.id AND task.state = 'DONE') AS n_done,
-    (SELECT count(*) FROM task WHERE task.batch_id = batch.id AND task.state = 'FAILED') AS n_failed,
-    (SELECT count(*) FROM task WHERE task.batch_id = batch.id AND task.state = 'CANCELLED') AS n_cancelled,
+    COALESCE(
+        batch.n_done,
+        (SELECT count(*) FROM task WHERE task.batch_id = batch.id AND task.state = 'DONE')
+    ) AS n_done,
+    COALESCE(
+        batch.n_failed,
+        (SELECT count(*) FROM task WHERE task.batch_id = batch.id AND task.state = 'FAILED')
+    ) AS n_failed,
+    COALESCE(
+        batch.n_cancelled,
+        (SELECT count(*) FROM task WHERE task.batch_id = batch.id AND task.state = 'CANCELLED')
+    ) AS n_cancelled,
     (
         SELECT count(*)
         FROM task

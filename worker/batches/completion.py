@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 POLL_S = 0.5
+#: To count the tasks of a big re-run takes a while: so many times as long passes until it is done again.
+PAUSE_TIMES = 20
 #: A listener publishes its progress every few seconds.
 SETTLE_S = 12.0
 #: A command that does the work itself ends when the store, model or database is away for longer than this.
@@ -45,17 +47,20 @@ def complete(
     """Work or wait until ``open_tasks`` is empty; workers may start and stop meanwhile."""
     dispatcher = Dispatcher(database.sessions, HintPublisher(settings.broker), DispatchOptions.of(settings))
     pause = threading.Event()
+    counting_s = 0.0
     with LocalWorker(settings, database) as worker:
         while tasks := open_tasks():
             if _has_workers(settings, database) and _hinted(dispatcher):
-                pause.wait(POLL_S)
+                pause.wait(max(POLL_S, PAUSE_TIMES * counting_s))
             else:
                 if not _work_off(worker, tasks, count_done, advance):
                     # The remaining tasks are claimed by another worker, or lost until their lease runs out.
                     _check_patience(worker)
                     pause.wait(POLL_S)
                 dispatcher.repair()
+            began = time.monotonic()
             advance(count_done())
+            counting_s = time.monotonic() - began
 
 
 def settle(database: Database, study_ids: Sequence[int]) -> None:

@@ -12,15 +12,17 @@ from sqlalchemy.orm import Session, aliased
 
 from dicom_io.reasons import Outcome
 from worker.db.batches import opening
-from worker.db.batches.selection import Selector
 from worker.db.models.bundles import check_usable
 from worker.db.schema.sql import fitted, is_claimable
 from worker.db.schema.states import OPEN_TASK_STATES, TaskState
 from worker.db.schema.study import Batch, Image, Model, Result, Study, Task
 from worker.db.schema.types import now_utc
+from worker.db.tasks.ending import CLOSED, is_open_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from worker.db.batches.selection import Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +137,23 @@ def progress(session: Session, batch_id: int) -> BatchProgress:
 
 
 def pending_ids(session: Session, batch_id: int, limit: int) -> Sequence[int]:
-    """Open tasks of the batch, those first that can be claimed now."""
-    return (
-        session.execute(
-            select(Task.id)
-            .where(Task.batch_id == batch_id, Task.state.in_(OPEN_TASK_STATES))
-            .order_by(is_claimable().desc(), Task.priority, Task.id)
-            .limit(limit)
-        )
-        .scalars()
-        .all()
-    )
+    """Open tasks of the batch, those first that can be claimed now; each kind in the order of its numbers."""
+    # Two questions, as one would sort all open tasks of the batch.
+    found: list[int] = []
+    for is_wanted in (is_claimable(), ~is_claimable()):
+        if len(found) < limit:
+            some = select(Task.id).where(*is_open_in(batch_id), is_wanted).order_by(Task.id).limit(limit - len(found))
+            found += session.scalars(some)
+    return found
 
 
 def close_batch_if_done(session: Session, batch_id: int) -> bool:
     """Close a batch that is opened and has no open tasks; whether it was closed."""
-    is_open = select(Task.id).where(Task.batch_id == batch_id, Task.state.in_(OPEN_TASK_STATES)).exists()
+    is_open = select(Task.id).where(*is_open_in(batch_id)).exists()
     closed = session.execute(
         update(Batch)
         .where(Batch.id == batch_id, Batch.closed_at.is_(None), Batch.opening_after_id.is_(None), ~is_open)
-        .values(closed_at=now_utc())
+        .values(CLOSED)
         .returning(Batch.id)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()

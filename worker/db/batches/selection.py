@@ -156,8 +156,9 @@ def parts(session: Session, selector: Selector) -> Iterator[list[ColumnElement[b
 
 def range_of(session: Session, selector: Selector) -> tuple[int, int] | None:
     """The numbers of the first and the last study whose time is right; None where there is none."""
-    low, high = session.execute(select(func.min(Study.id), func.max(Study.id)).where(*_of_times(selector))).one()
-    return None if low is None else (low, high)
+    ends = select(func.min(Study.id).label("low"), func.max(Study.id).label("high")).where(*_of_times(selector))
+    found = session.execute(ends).mappings().one()
+    return None if found["low"] is None else (found["low"], found["high"])
 
 
 def models_of(session: Session, selector: Selector) -> list[str]:

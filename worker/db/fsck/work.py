@@ -14,6 +14,7 @@ from worker.db.answers.recompute import lock_study_of_image, recompute
 from worker.db.schema.states import OPEN_TASK_STATES, BatchKind, TaskState
 from worker.db.schema.study import Batch, Result, Task
 from worker.db.schema.types import now_utc
+from worker.db.tasks.ending import CLOSED
 from worker.db.tasks.queue import FORGOTTEN_AFTER
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def close_batch(session: Session, batch_id: int) -> bool:
     closed = session.execute(
         update(Batch)
         .where(Batch.id == batch_id, _is_forgotten(session))
-        .values(closed_at=now_utc())
+        .values(CLOSED)
         .returning(Batch.id)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()

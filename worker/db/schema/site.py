@@ -121,6 +121,11 @@ class Batch(Base):
     opening_at_ms: Mapped[int | None] = mapped_column(
         BigInteger, comment="when its command last went on opening it (database clock); NULL: as before"
     )
+    n_done: Mapped[int | None] = mapped_column(Integer, comment="tasks done when it was closed; NULL: counted")
+    n_failed: Mapped[int | None] = mapped_column(Integer, comment="tasks failed when it was closed; NULL: counted")
+    n_cancelled: Mapped[int | None] = mapped_column(
+        Integer, comment="tasks cancelled when it was closed; NULL: counted"
+    )
 
 
 class Suspension(Base):

@@ -60,7 +60,9 @@ def insert_from(session: Session, entity: type[Base], rows: Select[Any], key: st
     Returns one column of the rows inserted.
     """
     table = table_of(entity)
-    statement = _ignoring(session.get_bind().dialect.name, table, (key,)).from_select(list(rows.selected_columns.keys()), rows)
+    statement = _ignoring(session.get_bind().dialect.name, table, (key,)).from_select(
+        list(rows.selected_columns.keys()), rows
+    )
     return session.execute(statement.returning(table.c[returning])).scalars().all()
 
 

@@ -22,6 +22,7 @@ from worker.db.schema.sql import IS_OPEN, table_of
 from worker.db.schema.states import BatchKind, StudyState, TaskState
 from worker.db.schema.study import Batch, Image, Study, Task
 from worker.db.schema.types import CLOCK_SLACK_MS, now_ms, now_utc
+from worker.db.tasks.ending import CLOSED, is_open_in
 from worker.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -238,12 +239,8 @@ _NOW = select(now_utc())
 def _close_forgotten() -> Any:
     long_ago = bindparam("long_ago", type_=Task.finished_at.type)
     # Asked first, of an index that has open tasks alone: the other question reads all tasks of a batch.
-    is_open = select(Task.id).where(IS_OPEN, Task.batch_id.is_not(None), Task.batch_id == Batch.id).exists()
+    is_open = select(Task.id).where(*is_open_in(Batch.id)).exists()
     is_recent = select(Task.id).where(Task.batch_id == Batch.id, Task.finished_at > long_ago).exists()
     in_use = case((is_open, True), else_=is_recent)
     is_rerun = and_(Batch.kind == BatchKind.RERUN, Batch.closed_at.is_(None), Batch.opening_after_id.is_(None))
-    return (
-        update(table_of(Batch))
-        .where(is_rerun, Batch.created_at < long_ago, ~in_use)
-        .values(closed_at=now_utc())
-    )
+    return update(table_of(Batch)).where(is_rerun, Batch.created_at < long_ago, ~in_use).values(CLOSED)

@@ -16,9 +16,10 @@ from worker.db.batches.selection import Selector
 from worker.db.read import queries
 from worker.db.schema.engine import in_transaction
 from worker.queue.dispatcher import Dispatcher, DispatchOptions
+from worker.queue.hints import HintPublisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.integration
 
@@ -33,6 +34,13 @@ def site(request, tmp_path, monkeypatch):
         for number in range(STUDIES):
             site.finish(site.receive(f"1.{number}", f"1.{number}.1").task_id, scored(0.1 if number % 2 else 0.9))
         yield site
+
+
+@pytest.fixture
+def publisher(redis_url: str) -> Iterator[HintPublisher]:
+    publisher = HintPublisher(redis_url)
+    yield publisher
+    publisher.close()
 
 
 def order(site, selector: Selector | None = None) -> int:
@@ -151,7 +159,9 @@ def test_named_studies_and_samples_are_taken_at_once(site):
     [
         Selector(all=True),
         Selector(states=("FINAL",), labels=("NORMAL",), withdrawn=True, scored_by="a-1", suspension=3),
-        Selector(received_from=datetime(2026, 1, 2, 3, tzinfo=UTC), study_date_to=date(2026, 1, 2), flags=("TIMED_OUT",)),
+        Selector(
+            received_from=datetime(2026, 1, 2, 3, tzinfo=UTC), study_date_to=date(2026, 1, 2), flags=("TIMED_OUT",)
+        ),
     ],
 )
 def test_a_selection_is_read_back_from_its_text(selector):
@@ -182,9 +192,11 @@ def test_a_command_killed_anywhere_goes_on_when_it_is_given_again(site, step):
     assert site.value("SELECT count(*) FROM batch") == 1
 
 
-def test_a_dispatcher_goes_on_once_the_command_is_gone(site):
+def test_a_dispatcher_goes_on_once_the_command_is_gone(site, publisher):
     killed(site, lambda: go_on_to_the_end(site, order(site)), "go_on", 2)
-    dispatcher = Dispatcher(site.sessions, NoWorkers(), DispatchOptions(60.0, 3, 60_000))
+    dispatcher = Dispatcher(
+        site.sessions, publisher, DispatchOptions(tick_s=3600, max_attempts=3, silent_after_ms=10_000)
+    )
     dispatcher.turn()
     assert films(site) == ALL[: 2 * PART], "its command may be alive"
     site.change("UPDATE batch SET opening_at_ms = opening_at_ms - 61000")
@@ -193,20 +205,6 @@ def test_a_dispatcher_goes_on_once_the_command_is_gone(site):
         pass
     assert films(site) == ALL
     assert site.value("SELECT count(DISTINCT who) FROM audit WHERE act = 'RERUN_ORDERED'") == 1
-
-
-class NoWorkers:
-    """A broker that takes hints for nobody."""
-
-    def check(self) -> None:
-        """It answers."""
-
-    def waiting(self) -> int:
-        """No hint waits."""
-        return 0
-
-    def publish(self) -> None:
-        """A hint is taken."""
 
 
 def killed(site, work: Callable[[], object], name: str, time: int) -> None:

@@ -154,6 +154,21 @@ def test_a_batch_killed_half_way_is_resumed_with_exact_counts(full_site):
     assert not close(full_site, batch.batch_id)
 
 
+def test_what_a_closed_batch_came_to_stays_when_its_films_go(full_site):
+    batch = open_batch(full_site, Selector(states=("FINAL",)))
+    tasks = pending(full_site, batch.batch_id)
+    for task_id in tasks[1:]:
+        full_site.finish(task_id, scored(0.9))
+    full_site.finish(tasks[0], refused(Reason.INTERNAL_ERROR))
+    assert close(full_site, batch.batch_id)
+    full_site.change("DELETE FROM result WHERE batch_id IS NOT NULL")
+    full_site.change("DELETE FROM task WHERE batch_id IS NOT NULL")
+    with full_site.sessions() as session:
+        row = queries.batch(session, batch.batch_id)
+    assert row is not None
+    assert [row[name] for name in ("n_tasks", "n_done", "n_failed", "n_cancelled", "n_open")] == [3, 2, 1, 0, 0]
+
+
 def test_an_open_batch_is_not_closed(full_site):
     assert not close(full_site, open_batch(full_site).batch_id)
 
