@@ -1,0 +1,1 @@
+"""How the flow from C-STORE to a committed row grows with workers and associations, on one machine."""
