@@ -28,7 +28,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
 }
 #: Programs with options of their own; their servers come from the tests' packages, so they are imported when asked for.
 PROGRAMS = {
-    "churn": "benchmarks.sql.churn",
+    "churn": "benchmarks.churn.run",
     "ingest": "benchmarks.ingest.run",
     "memory": "benchmarks.memory.run",
     "migrations": "benchmarks.migrations",

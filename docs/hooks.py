@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import typer
 from mkdocs.structure.files import File
 
+from benchmarks.churn import tables as churn
 from benchmarks.memory import tables as memory
 from benchmarks.peers import tables as peers
+from benchmarks.scaling import tables as scaling
 from benchmarks.stages import tables as stages
 from benchmarks.start import tables as start
 from dicom_io.gate.rules import RULES, Policy
@@ -53,6 +55,8 @@ BENCHES: dict[str, Callable[[dict[str, Any]], str]] = {
     "peers": peers.tables,
     "memory": memory.tables,
     "start": start.tables,
+    "scaling": scaling.tables,
+    "churn": churn.tables,
     "stages": stages.tables,
 }
 #: Documents at the root of the repository that are also pages.

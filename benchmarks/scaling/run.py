@@ -22,6 +22,7 @@ from benchmarks.peers.films import KINDS, Films
 from benchmarks.peers.measure import Burst, Line, measure_burst
 from benchmarks.peers.systems import Auscult
 from benchmarks.scaling.picture import draw
+from benchmarks.scaling.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "scaling.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     draw(out / "scaling.png", report)
-    sys.stdout.write("\n".join(lines_of(report)) + "\n")
+    sys.stdout.write(tables(report) + "\n")
     return 0
 
 
@@ -101,23 +102,3 @@ def _figures(key: Key, line: Line) -> dict[str, Any]:
         "spread": [round(low, 2), round(high, 2)],
         "cpu_ms_a_film": round(statistics.median(line.cpu_s) / line.films * 1000, 1),
     }
-
-
-def lines_of(report: dict[str, Any]) -> list[str]:
-    """The tables as text for people."""
-    lines = [
-        f"{report['date']}, commit {report['commit']}, {report['machine']}",
-        f"median of {report['rounds']} rounds: films a second (CPU ms a film)",
-    ]
-    found = {(line["kind"], line["workers"], line["associations"]): line for line in report["lines"]}
-    for kind in report["kinds"]:
-        lines += [
-            "",
-            f"| {kind['title']} | " + " | ".join(f"{number} associations" for number in report["associations"]) + " |",
-            "| --- |" + " --- |" * len(report["associations"]),
-        ]
-        for workers in report["workers"]:
-            cells = [found[kind["key"], workers, number] for number in report["associations"]]
-            said = " | ".join(f"{cell['films_a_second']:.1f} ({cell['cpu_ms_a_film']:.0f})" for cell in cells)
-            lines.append(f"| {workers} worker{'s' if workers > 1 else ''} | {said} |")
-    return lines

@@ -1,4 +1,4 @@
-"""What a queue leaves behind in PostgreSQL: updates within their page (HOT), dead rows, and indexes beside the same made anew.
+"""``python3 dev.py bench churn``: updates within their page (HOT), dead rows, and indexes beside the same made anew.
 
 Films are registered, claimed, ended and settled by the code that a site runs, some at once, with autovacuum on as PostgreSQL
 comes. Only the server's counters are read, so that a busy machine does no harm.
@@ -9,15 +9,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.churn.tables import tables
+from benchmarks.machine import commit
 from tests.support.database import MAX_ATTEMPTS, Site, facts_of, scored
 from tests.support.postgres import own_postgres
 from worker.db.filing.bulk import register_all
 from worker.db.identity.arrivals import Received
+from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import migrate
 from worker.db.tasks import claims, queue
 from worker.db.tasks.claims import Claimant
@@ -52,23 +56,24 @@ def main(arguments: Sequence[str]) -> int:
     with own_postgres() as server:
         report = measure(server.create_database(), told.tasks)
     (told.out / "churn.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print("\n".join(lines_of(report)))
+    sys.stdout.write(tables(report) + "\n")
     return 0
 
 
-def measure(url: str, tasks: int) -> dict[str, Any]:
+def measure(url: str, count: int) -> dict[str, Any]:
     """Work off so many tasks on a new database; what its tables and indexes are like then."""
     site = Site(_migrated(url))
     before = _bytes_of_log(site.engine)
-    for _ in range(tasks // AT_ONCE):
+    for _ in range(count // AT_ONCE):
         _work_off(site)
     while _settle(site):
         pass
     written = _bytes_of_log(site.engine) - before
     report: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "tasks": tasks // AT_ONCE * AT_ONCE,
-        "log_bytes_a_task": round(written / tasks),
+        "commit": commit(),
+        "tasks": count // AT_ONCE * AT_ONCE,
+        "log_bytes_a_task": round(written / count),
     }
     with site.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         report["database"] = f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar_one()}"
@@ -84,8 +89,6 @@ def measure(url: str, tasks: int) -> dict[str, Any]:
 
 
 def _migrated(url: str) -> str:
-    from worker.db.schema.engine import make_engine
-
     engine = make_engine(url)
     migrate(engine)
     engine.dispose()
@@ -119,20 +122,3 @@ def _film() -> Received:
     facts = facts_of(uid, f"{uid}.1"[:64], patient_id=uid[-8:], accession_number=uid[-9:])
     sha256 = hashlib.sha256(uid.encode()).hexdigest()
     return Received(facts, sha256, uuid.uuid4().hex, source="PACS", quiet_ms=0, max_wait_ms=0)
-
-
-def lines_of(report: dict[str, Any]) -> list[str]:
-    """The tables as text for people."""
-    lines = [
-        f"{report['database']}, {report['tasks']:,} tasks, {report['log_bytes_a_task']:,} bytes of log a task",
-        "| table | updates | in their page | live | dead | vacuums | MB |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in report["tables"]:
-        share = row["in_page"] / row["updated"] if row["updated"] else 0
-        cells = (row["name"], row["updated"], f"{share:.0%}", row["live"], row["dead"], row["vacuums"])
-        lines.append(f"| {' | '.join(str(cell) for cell in cells)} | {row['bytes'] / 1e6:.1f} |")
-    lines += ["| index | MB | made anew |", "| --- | --- | --- |"]
-    for index in report["indexes"]:
-        lines.append(f"| {index['name']} | {index['bytes'] / 1e6:.2f} | {index['bytes_anew'] / 1e6:.2f} |")
-    return lines

@@ -1,0 +1,1 @@
+"""What a queue leaves behind in the tables and indexes of PostgreSQL."""
