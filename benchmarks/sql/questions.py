@@ -12,11 +12,14 @@ from sqlalchemy import func, select
 
 from tests.support.database import MAX_ATTEMPTS, facts_of, scored
 from worker.db.audit.read import Wanted, events
+from worker.db.batches import opening, reruns
+from worker.db.batches.selection import Selector
 from worker.db.filing.bulk import register_all
 from worker.db.identity.arrivals import Received
 from worker.db.read import probes, queries
 from worker.db.read.reading_order import Place
 from worker.db.schema.engine import read_session_factory, session_factory
+from worker.db.schema.study import Model
 from worker.db.schema.types import now_ms, now_utc
 from worker.db.schema.views import WORKLIST
 from worker.db.tasks import claims, queue
@@ -118,10 +121,18 @@ def _of_the_pipeline(writers: sessionmaker[Session]) -> list[Question]:
 
     due = undone(lambda session: count_due(session, 64))
     settle = undone(lambda session: queue.settle_studies(session, SETTLED))
+    order = undone(_order_everything)
     return [
         Question("registrar: insert", file),
         Question("dispatcher: due tasks", due),
         Question("worker: claim", claim),
         Question("worker: finish", finish),
         Question(f"dispatcher: settle {SETTLED}", settle),
+        Question(f"re-run of everything: first {opening.STEP:,} studies", order),
     ]
+
+
+def _order_everything(session: Session) -> object:
+    model_id = session.execute(select(func.min(Model.id))).scalar_one()
+    everything = Selector(all=True)
+    return reruns.open_batch(session, selector=everything, model_id=model_id, who="bench", why="", keep_current=True)

@@ -12,6 +12,7 @@ from dicom_io.upper_layer.provider import MAX_REQUEST_BYTES
 from dicom_io.upper_layer.transport import BUFFER_BYTES
 from tests.support.documents import ROOT
 from worker.auditing import forward
+from worker.db.batches import opening
 from worker.db.schema.engine import make_engine
 from worker.intake import commitment, filing, registrar
 from worker.judging import lanes, take_size, task_worker
@@ -57,6 +58,7 @@ def of_the_code() -> dict[str, object]:
         "objects of one turn of the registrar": registrar.TAKE,
         "objects registered in one transaction": filing.AT_ONCE,
         "studies settled in one transaction": dispatcher.SETTLE_LIMIT,
+        "studies whose films a re-run takes in one transaction": opening.STEP,
         "films that a worker claims at once": take_size.MOST,
         "time of what a worker claims at once, s": take_size.TAKE_S,
         "messages that a worker takes ahead": celery.worker_prefetch_multiplier,
