@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE, LEFT, RIGHT, TOP, BOTTOM = (1180, 640), 80, 400, 70, 70
-LOWEST_MS, HIGHEST_MS = 0, 4
+#: Powers of ten.
+LOWEST_MS, HIGHEST_MS = 0, 2
 
 
 def draw(path: Path, title: str, report: dict[str, Any]) -> None:
@@ -21,15 +22,16 @@ def draw(path: Path, title: str, report: dict[str, Any]) -> None:
     sheet = Image.new("RGB", SIZE, "white")
     pen, small = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     sizes = report["sizes"]
+    highest = max(HIGHEST_MS, *(math.ceil(math.log10(max(row["ms"]))) for row in report["rows"]))
     low, high = math.log10(sizes[0]), max(math.log10(sizes[-1]), math.log10(sizes[0]) + 1)
 
     def at(size: float, ms: float) -> tuple[float, float]:
         across = (math.log10(size) - low) / (high - low)
-        up = (math.log10(max(ms, 10**LOWEST_MS)) - LOWEST_MS) / (HIGHEST_MS - LOWEST_MS)
+        up = (math.log10(max(ms, 10**LOWEST_MS)) - LOWEST_MS) / (highest - LOWEST_MS)
         return LEFT + across * (SIZE[0] - LEFT - RIGHT), SIZE[1] - BOTTOM - up * (SIZE[1] - TOP - BOTTOM)
 
     pen.text((LEFT, 24), title, INK, ImageFont.load_default(20))
-    for power in range(LOWEST_MS, HIGHEST_MS + 1):
+    for power in range(LOWEST_MS, highest + 1):
         pen.line([at(sizes[0], 10**power), at(10**high, 10**power)], GRID)
         pen.text((LEFT - 8, at(sizes[0], 10**power)[1]), f"{10.0**power:g} ms", FAINT, small, anchor="rm")
     for size in sizes:
@@ -50,10 +52,14 @@ def draw(path: Path, title: str, report: dict[str, Any]) -> None:
 def _name(pen: ImageDraw.ImageDraw, ends: list[tuple[tuple[float, float], tuple[int, int, int], str]]) -> None:
     """Write the names beside the ends of the lines, below each other where lines end close together."""
     small, line = ImageFont.load_default(13), 17
-    ends = sorted(ends)
-    ends.sort(key=lambda end: end[0][1])
-    y = max(TOP / 2, SIZE[1] - BOTTOM - line * (len(ends) + 2))
-    for (x, end_y), colour, text in ends:
-        y = max(y + line, min(end_y, SIZE[1] - BOTTOM - line * 2))
+    ends = sorted(ends, key=lambda end: end[0][1])
+    places: list[float] = []
+    for (_, end_y), _, _ in ends:
+        places.append(max(end_y, places[-1] + line) if places else end_y)
+    lowest = float(SIZE[1] - line)
+    for number in reversed(range(len(places))):
+        places[number] = min(places[number], lowest)
+        lowest = places[number] - line
+    for ((x, end_y), colour, text), y in zip(ends, places, strict=True):
         pen.line([(x + 5, end_y), (x + 25, y)], colour, 1)
         pen.text((x + 30, y), text, colour, small, anchor="lm")
