@@ -22,6 +22,7 @@ from dicom_io.gate.judge import DEFAULT_POLICIES, AgeRange, GateFacts, GateInput
 from dicom_io.gate.picture_statistics import picture_statistics
 from dicom_io.reasons import Outcome, Reason
 from model.errors import ModelError
+from model.input_statistics import input_statistics
 from worker.db.answers.results import Judgement
 from worker.db.tasks import claims
 from worker.errors import DatabaseUnavailable, ModelMismatch
@@ -260,6 +261,7 @@ def judge_film(
         film,
         None if network.reason else score,
         score.unlikeness,
+        input_statistics(film.pixels),
         decode_ms=decode_ms,
         inference_ms=_ms_since(began),
     )

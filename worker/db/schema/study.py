@@ -32,6 +32,7 @@ from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
 from worker.db.schema.base import Base, index_of_named, index_of_rows, one_of
+from worker.db.schema.drift import LookOfFilm, ModelDay
 from worker.db.schema.merges import PatientMerge, StudyHeader
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
@@ -68,6 +69,7 @@ __all__ = [
     "Image",
     "Inbox",
     "Model",
+    "ModelDay",
     "ModelEvent",
     "PatientMerge",
     "PriorityRule",
@@ -334,7 +336,7 @@ class Task(Base):
     )
 
 
-class Result(Base):
+class Result(LookOfFilm, Base):
     """The result of one task; rows are only added, and only `is_current` ever changes."""
 
     __tablename__ = "result"
