@@ -207,7 +207,7 @@ def _distribution(
     if compared is not None and compared.psi.n_reference:
         words = f"   PSI {compared.psi.psi:.2f} ({compared.psi.low:.2f} to {compared.psi.high:.2f})"
         words += f", not by prevalence {compared.rest.psi:.2f}" if compared.rest else ""
-        words += "  !" if (compared.rest or compared.psi).low > ALARM else ""
+        words += "  !" if min(compared.psi.low, (compared.rest or compared.psi).low) > ALARM else ""
     _axes(frame, UNITS[measure] + words)
     for line, colour in lines:
         _steps(frame, line[low:high], colour)
