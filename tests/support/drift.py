@@ -22,7 +22,8 @@ from model.input_statistics import input_statistics
 from model.labels import Label
 from model.operating.stress_table import read_stressed
 from model.serving.bundle import builtin_folder
-from model.serving.manifest import STRESSED_FILE
+from model.serving.manifest import SCOPE_FILE, STRESSED_FILE
+from model.serving.scope import read_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,10 +79,12 @@ def changed_classes(
     stressed = read_stressed(BUNDLE / STRESSED_FILE)
     logits = stressed.logits[list(stressed.names).index(name)]
     scores = [histogram(Measure.SCORE, logits[stressed.targets == target]) for target in (0, 1)]
-    looks = [
-        count_inputs(input_statistics(change(_grey(path))) for path in sorted((films / label).iterdir())[::every])
-        for label in (Label.NORMAL, Label.PNEUMONIA)
-    ]
+    scope = read_scope(BUNDLE / SCOPE_FILE)
+    looks = []
+    for label in (Label.NORMAL, Label.PNEUMONIA):
+        changed = [change(_grey(path)) for path in sorted((films / label).iterdir())[::every]]
+        unlike = histogram(Measure.UNLIKENESS, [scope.unlikeness(film) for film in changed])
+        looks.append({Measure.UNLIKENESS: unlike, **count_inputs(map(input_statistics, changed))})
     return {Measure.SCORE: (scores[0], scores[1]), **{one: (looks[0][one], looks[1][one]) for one in looks[0]}}
 
 
