@@ -252,6 +252,7 @@ def judge_film(
     picture = judge(subject, RuleStage.PICTURE, policies)
     if picture.reason:
         return Judgement(picture.reason, header.flags, film, decode_ms=decode_ms)
+    look = input_statistics(film.pixels)
     began = time.perf_counter()
     score = classifier.score(film.pixels)
     network = judge(replace(subject, unlikeness=score.unlikeness), RuleStage.NETWORK, policies)
@@ -261,7 +262,7 @@ def judge_film(
         film,
         None if network.reason else score,
         score.unlikeness,
-        input_statistics(film.pixels),
+        look,
         decode_ms=decode_ms,
         inference_ms=_ms_since(began),
     )
