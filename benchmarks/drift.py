@@ -25,7 +25,7 @@ from model.drift.verdict import MEASURES, Verdict, compare
 from tests.support.database import Site
 from tests.support.drift import FIRST, TRAINING, Simulated, one_after_the_other
 from tests.support.postgres import own_postgres
-from worker.db.models.days import count_next_day, days_of
+from worker.db.models.days import count_next_day, days_of, first_days, last_counted
 from worker.db.schema.engine import make_engine, session_factory
 from worker.db.schema.migrate import migrate
 from worker.db.schema.states import DaySource
@@ -93,6 +93,7 @@ def _checked(groups: Sequence[Sequence[Any]], last: int) -> list[Verdict]:
             [day for day in days if day.day <= until],
             TRAINING,
             since=FIRST,
+            until=until,
             window_days=WINDOW,
             comparisons=MEASURES * len(groups),
         ).verdict
@@ -107,7 +108,7 @@ def _power(sites: int, films: int, change: float) -> dict[str, Any]:
     for seed in range(sites):
         rng = np.random.default_rng(seed)
         days = one_after_the_other([(Simulated(rng, films), QUIET), (Simulated(rng, films, 0.25 + change), WINDOW)])
-        found[compare(days, TRAINING, since=FIRST, window_days=WINDOW).verdict.value] += 1
+        found[compare(days, TRAINING, since=FIRST, until=days[-1].day, window_days=WINDOW).verdict.value] += 1
     return {"films_a_day": films, "change": change, "sites": sites, **found}
 
 
@@ -158,8 +159,11 @@ def _count(sessions: Any) -> None:
 
 def _read(sessions: Any) -> None:
     with sessions() as session:
-        for days in days_of(session, 1, FIRST.replace(year=2000), DaySource.LIVE).values():
-            compare(days, TRAINING, since=days[0].day, window_days=WINDOW)
+        until = last_counted(session)
+        for device, first in first_days(session, 1, FIRST.replace(year=2000), DaySource.LIVE).items():
+            spans = [(first, first + timedelta(days=27)), (until - timedelta(days=27), until)]
+            days = days_of(session, 1, DaySource.LIVE, device, spans)
+            compare(days, TRAINING, since=first, until=until, window_days=WINDOW)
 
 
 def _view(engine: Engine) -> None:

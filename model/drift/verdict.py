@@ -93,7 +93,13 @@ class Drift:
 
 
 def compare(
-    days: Sequence[DayCounts], training: Reference, *, since: date, window_days: int, comparisons: int = MEASURES
+    days: Sequence[DayCounts],
+    training: Reference,
+    *,
+    since: date,
+    until: date,
+    window_days: int,
+    comparisons: int = MEASURES,
 ) -> Drift:
     """Compare the last days of a device with its first ones.
 
@@ -105,8 +111,10 @@ def compare(
         Of the model.
     since : date
         Earlier days do not count: the model's last good check.
+    until : date
+        The last day that is counted, also where this device had no films on it.
     window_days : int
-        Days before and with the last one that are compared.
+        Days before and with that one that are compared.
     comparisons : int
         All comparisons of this check, over which the error is shared.
 
@@ -117,15 +125,15 @@ def compare(
     counted = [day for day in days if day.day >= since]
     if not counted:
         return Drift(Verdict.TOO_FEW, None, None, 0, 0, None, None)
-    first, last = counted[0].day, counted[-1].day
+    first = counted[0].day
     end = first + timedelta(days=REFERENCE_DAYS - 1)
-    begin = max(end + timedelta(days=1), last - timedelta(days=window_days - 1))
+    begin = max(end + timedelta(days=1), until - timedelta(days=window_days - 1))
     reference = [day for day in counted if day.day <= end]
-    now = [day for day in counted if day.day >= begin]
+    now = [day for day in counted if begin <= day.day <= until]
     windows = _Windows(reference, now, training, 1 - ERROR / max(comparisons, 1))
     facts = (
         (first, end),
-        (begin, last) if now else None,
+        (begin, until) if now else None,
         sum(day.judged for day in now),
         sum(day.judged for day in reference),
         _positive_rate(now),

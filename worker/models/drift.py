@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IntegrityError
 
 from model.drift.history import added_up
 from model.drift.reference import NO_REFERENCE, training_reference
-from model.drift.verdict import FEWEST_NOW, FEWEST_REFERENCE, MEASURES, compare
+from model.drift.verdict import FEWEST_NOW, FEWEST_REFERENCE, MEASURES, REFERENCE_DAYS, compare
 from model.errors import BundleError
 from worker.db.batches.suspensions import last_good_check
 from worker.db.models import bundles, days
@@ -37,7 +38,6 @@ class Group:
     """The films of a device, or of the whole site where `device` is None."""
 
     device: Device | None
-    days: Sequence[DayCounts]
     drift: Drift
 
     @property
@@ -56,6 +56,7 @@ class Checked:
     counted_until: date | None
     training: Reference
     groups: Sequence[Group]
+    devices: tuple[Device, ...]
 
     @property
     def alarms(self) -> list[Group]:
@@ -92,20 +93,44 @@ def check(
     with database.reads() as session:
         row = _row_of(session, model)
         begin = since or _begin(session, row, settings.drift_since)
-        source, found = _days_of(session, row, begin)
-        until = days.last_counted(session)
-    devices = {one: counts for one, counts in found.items() if device is None or device.lower() in str(one).lower()}
-    groups: list[tuple[Device | None, Sequence[DayCounts]]] = sorted(devices.items(), key=lambda item: str(item[0]))
+        until = days.last_counted(session) or begin
+        source, firsts = _devices_of(session, row, begin)
+        last_days = (until - timedelta(days=settings.drift_days - 1), until)
+        # The days between are many, and are not compared.
+        devices = {
+            one: days.days_of(session, row.id, source, one, [_reference(first), last_days])
+            for one, first in sorted(firsts.items(), key=lambda item: str(item[0]))
+            if device is None or device.lower() in str(one).lower()
+        }
+    groups: list[tuple[Device | None, Sequence[DayCounts]]] = list(devices.items())
     if len(groups) != 1:
         groups.insert(0, (None, added_up(day for counts in devices.values() for day in counts)))
     comparisons = MEASURES * max(1, sum(map(_is_compared, (counts for _, counts in groups))))
 
     def compared(counts: Sequence[DayCounts]) -> Drift:
-        return compare(counts, training, since=begin, window_days=settings.drift_days, comparisons=comparisons)
+        return compare(
+            counts, training, since=begin, until=until, window_days=settings.drift_days, comparisons=comparisons
+        )
 
-    return Checked(
-        model, source, begin, until, training, [Group(one, counts, compared(counts)) for one, counts in groups]
-    )
+    found = [Group(one, compared(counts)) for one, counts in groups]
+    return Checked(model, source, begin, until if firsts else None, training, found, tuple(devices))
+
+
+def all_days(database: Database, checked: Checked) -> list[DayCounts]:
+    """Every day of the first group of a check, also those that were not compared."""
+    until = checked.counted_until or checked.since
+    device = checked.groups[0].device
+    with database.reads() as session:
+        row = _row_of(session, checked.model)
+        return added_up(
+            day
+            for one in (checked.devices if device is None else (device,))
+            for day in days.days_of(session, row.id, checked.source, one, [(checked.since, until)])
+        )
+
+
+def _reference(first: date) -> tuple[date, date]:
+    return first, first + timedelta(days=REFERENCE_DAYS - 1)
 
 
 def _training(settings: Settings, model: str) -> Reference:
@@ -129,12 +154,12 @@ def _begin(session: Session, model: Model, wanted: date | None) -> date:
     return good if wanted is None else max(good, wanted)
 
 
-def _days_of(session: Session, model: Model, since: date) -> tuple[DaySource, dict[Device, list[DayCounts]]]:
+def _devices_of(session: Session, model: Model, since: date) -> tuple[DaySource, dict[Device, date]]:
     """New images; where the model has judged none, those that it judged as a shadow."""
-    live = days.days_of(session, model.id, since, DaySource.LIVE)
+    live = days.first_days(session, model.id, since, DaySource.LIVE)
     if live:
         return DaySource.LIVE, live
-    shadow = days.days_of(session, model.id, since, DaySource.SHADOW)
+    shadow = days.first_days(session, model.id, since, DaySource.SHADOW)
     return (DaySource.SHADOW, shadow) if shadow else (DaySource.LIVE, {})
 
 

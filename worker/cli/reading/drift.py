@@ -68,7 +68,7 @@ def drift(
     Days that are over in UTC count; those that the listener has not counted yet are counted first.
     """
     # NumPy and the bundles are loaded by this verb alone.
-    from worker.models.drift import check, count_due
+    from worker.models.drift import all_days, check, count_due
 
     settings = opened_once()
     database = open_database(settings)
@@ -78,16 +78,16 @@ def drift(
         raise UsageError(msg)
     count_due(database)
     found = check(settings, database, name, since.date() if since else None, device)
-    first = found.groups[0]
-    if not first.days:
+    if not found.devices:
         complain("no day with films is over since then" + (f" for a device with {device!r}" if device else ""))
     elif plot:
         from model.drift.chart import draw_drift
 
+        first = found.groups[0]
         plot.parent.mkdir(parents=True, exist_ok=True)
-        draw_drift(plot, f"{found.model}, {first.name}", first.days, first.drift, found.training)
+        draw_drift(plot, f"{found.model}, {first.name}", all_days(database, found), first.drift, found.training)
     print_answer(_document(found), _rows(found), lambda: _show(found), as_json=as_json, as_csv=as_csv)
-    if plot and first.days:
+    if plot and found.devices:
         complain(f"wrote {plot}")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, or_, select
 
 from dicom_io.reasons import Outcome
 from model.drift.history import JUDGED, DayCounts
@@ -140,18 +140,29 @@ def _tallies(session: Session, day: date) -> list[tuple[tuple[DaySource, int, di
     return [((key[0], key[1], dict(zip(_DEVICE, key[2:], strict=True))), tally) for key, tally in found.items()]
 
 
-def days_of(session: Session, model_id: int, since: date, source: DaySource) -> dict[Device, list[DayCounts]]:
-    """The counted days of a model from a day on, by device, in their order."""
+def first_days(session: Session, model_id: int, since: date, source: DaySource) -> dict[Device, date]:
+    """The devices that have counted days of a model from a day on, with the first of these."""
+    names = [getattr(ModelDay, name) for name in _DEVICE]
+    wanted = (
+        select(*names, func.min(ModelDay.day).label("first"))
+        .where(ModelDay.model_id == model_id, ModelDay.source == source, ModelDay.day >= since)
+        .group_by(*names)
+    )
+    return {Device(*row[:-1]): row.first for row in session.execute(wanted)}
+
+
+def days_of(
+    session: Session, model_id: int, source: DaySource, device: Device, spans: Sequence[tuple[date, date]]
+) -> list[DayCounts]:
+    """The counted days of a device and model within these spans, both ends included, in their order."""
     wanted = (
         select(ModelDay)
-        .where(ModelDay.model_id == model_id, ModelDay.source == source, ModelDay.day >= since)
-        .order_by(ModelDay.day, ModelDay.id)
+        .where(ModelDay.model_id == model_id, ModelDay.source == source)
+        .where(*(getattr(ModelDay, name) == getattr(device, name) for name in _DEVICE))
+        .where(or_(*(ModelDay.day.between(first, last) for first, last in spans)))
+        .order_by(ModelDay.day)
     )
-    found: dict[Device, list[DayCounts]] = {}
-    for row in session.scalars(wanted):
-        device = Device(*(getattr(row, name) for name in _DEVICE))
-        found.setdefault(device, []).append(_counts(row))
-    return found
+    return [_counts(row) for row in session.scalars(wanted)]
 
 
 def last_counted(session: Session) -> date | None:

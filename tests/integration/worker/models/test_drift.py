@@ -155,9 +155,12 @@ def test_the_counts_are_read_by_device(site: Site) -> None:
     write_days(site, PastFilms(np.random.default_rng(1)), first, 2)
     count(site)
     with site.sessions() as session:
-        found = days.days_of(session, site.model_id, first, DaySource.LIVE)
-    assert list(found) == [Device("ACME", "DR 500", "ROOM1", "PACS1")]
-    (counts,) = found.values()
+        (device,) = days.first_days(session, site.model_id, first, DaySource.LIVE)
+        spans = [(first, first), (first + timedelta(days=1), first + timedelta(days=9))]
+        counts = days.days_of(session, site.model_id, DaySource.LIVE, device, spans)
+        assert days.first_days(session, site.model_id, first, DaySource.SHADOW) == {}
+        assert days.first_days(session, site.model_id, first, DaySource.LIVE) == {device: first}
+    assert device == Device("ACME", "DR 500", "ROOM1", "PACS1")
     assert [day.day for day in counts] == [first, first + timedelta(days=1)]
     assert counts[0].outcomes == {JUDGED: 20, "LATERAL_VIEW": 1}
     assert sum(counts[0].histograms[Measure.SHARPNESS]) == 20

@@ -17,7 +17,13 @@ from tests.support.drift import FIRST, TRAINING, Simulated, one_after_the_other
 def test_a_site_of_any_age_is_drawn(tmp_path, number, training):
     days = Simulated(np.random.default_rng(1)).days(number)
     path = tmp_path / "drift.png"
-    draw_drift(path, "auscult-2, all devices", days, compare(days, training, since=FIRST, window_days=28), training)
+    draw_drift(
+        path,
+        "auscult-2, all devices",
+        days,
+        compare(days, training, since=FIRST, until=days[-1].day, window_days=28),
+        training,
+    )
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         colours = {colour for _, colour in picture.convert("RGB").getcolors(10_000)}
@@ -28,5 +34,5 @@ def test_a_device_whose_films_were_all_refused_is_drawn(tmp_path):
     rng = np.random.default_rng(1)
     days = one_after_the_other([(Simulated(rng, refused=1.0), 40)])
     path = tmp_path / "drift.png"
-    draw_drift(path, "x", days, compare(days, TRAINING, since=FIRST, window_days=28), TRAINING)
+    draw_drift(path, "x", days, compare(days, TRAINING, since=FIRST, until=days[-1].day, window_days=28), TRAINING)
     assert path.stat().st_size > 1000

@@ -19,7 +19,8 @@ QUIET, WINDOW = 56, 28
 
 
 def verdict_of(days, training=TRAINING, **others):
-    return compare(days, training, **{"since": FIRST, "window_days": WINDOW, **others})
+    until = days[-1].day if days else FIRST
+    return compare(days, training, **{"since": FIRST, "until": until, "window_days": WINDOW, **others})
 
 
 def of_many(make, times=60):
@@ -176,6 +177,13 @@ def test_days_before_the_last_good_check_do_not_count():
     later = verdict_of(days, since=FIRST + timedelta(days=28))
     assert later.verdict is Verdict.NO_CHANGE
     assert later.reference == (FIRST + timedelta(days=28), FIRST + timedelta(days=55))
+
+
+def test_a_device_that_sends_no_more_is_not_compared_for_ever():
+    rng = np.random.default_rng(1)
+    days = one_after_the_other([(Simulated(rng), QUIET), (Simulated(rng, prevalence=0.6), WINDOW)])
+    assert verdict_of(days).verdict is Verdict.PREVALENCE
+    assert verdict_of(days, until=days[-1].day + timedelta(days=WINDOW)).verdict is Verdict.TOO_FEW
 
 
 def test_no_day_says_nothing():
