@@ -23,26 +23,26 @@ def verdict_of(days, training=TRAINING, **others):
     return compare(days, training, **{"since": FIRST, "until": until, "window_days": WINDOW, **others})
 
 
-def of_many(make, times=60):
+def of_many(make, times=30):
     """How often each verdict comes, over sites of different random numbers."""
     return Counter(verdict_of(make(np.random.default_rng(seed))).verdict for seed in range(times))
 
 
 @pytest.mark.parametrize("films", [10, 60, 300])
 def test_a_site_on_which_nothing_changes_gives_no_alarm(films):
-    assert of_many(lambda rng: Simulated(rng, films).days(84)) == {Verdict.NO_CHANGE: 60}
+    assert of_many(lambda rng: Simulated(rng, films).days(84)) == {Verdict.NO_CHANGE: 30}
 
 
 def test_days_that_differ_from_each_other_give_no_alarm():
     """A ward round, siblings, a weekend: the prevalence goes from 5 to 45 % within weeks, and stays what it is."""
-    assert of_many(lambda rng: Simulated(rng, 30, unrest=0.1).days(84)) == {Verdict.NO_CHANGE: 60}
+    assert of_many(lambda rng: Simulated(rng, 30, unrest=0.1).days(84)) == {Verdict.NO_CHANGE: 30}
 
 
 def test_a_wave_of_pneumonia_is_a_change_of_prevalence_and_not_of_pictures():
     found = of_many(
-        lambda rng: one_after_the_other([(Simulated(rng), QUIET), (Simulated(rng, prevalence=0.5), WINDOW)])
+        lambda rng: one_after_the_other([(Simulated(rng), QUIET), (Simulated(rng, prevalence=0.6), WINDOW)])
     )
-    assert found == {Verdict.PREVALENCE: 60}
+    assert found == {Verdict.PREVALENCE: 30}
 
 
 def test_prevalence_is_told_where_films_of_both_labels_look_alike():
@@ -54,19 +54,21 @@ def test_prevalence_is_told_where_films_of_both_labels_look_alike():
         quiet = Simulated(rng, classes=classes)
         return one_after_the_other([(quiet, QUIET), (replace(quiet, prevalence=0.6), WINDOW)])
 
-    assert of_many(site) == {Verdict.PREVALENCE: 60}
+    assert of_many(site) == {Verdict.PREVALENCE: 30}
 
 
 def test_the_change_of_prevalence_is_told_with_its_interval():
     rng = np.random.default_rng(1)
-    found = verdict_of(one_after_the_other([(Simulated(rng), QUIET), (Simulated(rng, prevalence=0.5), WINDOW)]))
+    found = verdict_of(one_after_the_other([(Simulated(rng), QUIET), (Simulated(rng, prevalence=0.6), WINDOW)]))
     assert found.prevalence
-    assert found.prevalence.low <= 0.25 <= found.prevalence.high
-    assert found.prevalence.change == pytest.approx(0.25, abs=0.05)
+    assert found.prevalence.low <= 0.35 <= found.prevalence.high
+    assert found.prevalence.change == pytest.approx(0.35, abs=0.05)
     assert found.because == (Measure.SCORE,)
     assert found.measures[Measure.SCORE].psi.low > ALARM
     assert found.positive_rate_reference == pytest.approx(0.25, abs=0.05)
-    assert found.positive_rate == pytest.approx(0.5, abs=0.05)
+    assert found.positive_rate == pytest.approx(0.55, abs=0.05), (
+        "the network misses some: the rate is not the prevalence"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +105,9 @@ def test_prevalence_is_told_on_a_site_whose_pictures_differ_from_the_training_fi
 
     def site(rng):
         quiet = Simulated(rng, classes=classes)
-        return one_after_the_other([(quiet, QUIET), (replace(quiet, prevalence=0.5), WINDOW)])
+        return one_after_the_other([(quiet, QUIET), (replace(quiet, prevalence=0.6), WINDOW)])
 
-    assert of_many(site, 20)[Verdict.PREVALENCE] >= 19
+    assert of_many(site, 20) == {Verdict.PREVALENCE: 20}
     found = verdict_of(site(np.random.default_rng(1)))
     against_training = [one.training.low for one in found.measures.values() if one.training]
     assert max(against_training) > ALARM, "such a site is unlike the training films, which is no alarm"
