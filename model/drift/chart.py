@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from model.drift.history import of_each_day
 from model.drift.measures import EDGES, Measure
-from model.drift.verdict import ALARM, REFERENCE_DAYS
+from model.drift.verdict import REFERENCE_DAYS
 from model.notice import NOTICE
 from model.statistics.stability import shares
 
@@ -207,7 +207,7 @@ def _distribution(
     if compared is not None and compared.psi.n_reference:
         words = f"   PSI {compared.psi.psi:.2f} ({compared.psi.low:.2f} to {compared.psi.high:.2f})"
         words += f", not by prevalence {compared.rest.psi:.2f}" if compared.rest else ""
-        words += "  !" if min(compared.psi.low, (compared.rest or compared.psi).low) > ALARM else ""
+        words += "  !" if compared.is_alarm else ""
     _axes(frame, UNITS[measure] + words)
     for line, colour in lines:
         _steps(frame, line[low:high], colour)

@@ -5,7 +5,7 @@ site differs from its first day on, which says nothing about a change; that comp
 
 A change of prevalence moves the scores along the difference of both classes and in no other direction, and the statistics of
 the films by as much as their classes differ (``model.statistics.label_shift``). What changed and is not explained by that is
-a change of the pictures. A number is in alarm where the lower limit of its PSI is above ``ALARM``. The limits share an error of 5 % over all
+a change of the pictures, unless the classes of this site may differ in that way: then it stays open. A number is in alarm where the lower limit of its PSI is above ``ALARM``. The limits share an error of 5 % over all
 comparisons of a check, so a check in which no PSI is above that gives an alarm in at most 2.5 % of cases, and one in which
 nothing has changed in far fewer (docs/drift.md has the measured rate).
 """
@@ -49,7 +49,7 @@ class Verdict(StrEnum):
     """What became of the films of a device; from the worst on."""
 
     PICTURES = "PICTURES"
-    #: The scores have changed, and nothing tells by what.
+    #: The scores have changed, and nothing tells by what; or the films too, but no more than prevalence may move them.
     UNCLEAR = "UNCLEAR"
     #: Other films are refused than before; those that are judged are as before.
     REFUSALS = "REFUSALS"
@@ -66,12 +66,26 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A measure now and in the reference: its PSI; what is left of it without the change of prevalence; against training."""
+    """A measure now and in the reference.
+
+    ``psi`` is all that has changed, ``rest`` what is left without the change of prevalence (None where it is not known how that
+    moves the measure), ``training`` the comparison with the training films, and ``moved`` the share of the films, 0 to 1, that are
+    in other bins than before (total variation distance).
+    """
 
     psi: Stability
     rest: Stability | None
     training: Stability | None
     design_effect: float
+    moved: float
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether it has changed and prevalence does not explain it.
+
+        In the training films the style goes with the label and at a site it may not, so ``rest`` alone is no alarm.
+        """
+        return _is_alarm(self.psi) and (self.rest is None or _is_alarm(self.rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +160,7 @@ def compare(
     shift = windows.shift()
     measures = {m: found for m in Measure if (found := windows.measure(m, shift)) is not None}
     outcomes = windows.outcomes()
-    verdict, because = _verdict(measures, outcomes)
+    verdict, because = _verdict(measures, shift, outcomes)
     return Drift(verdict, *facts, shift, measures, outcomes, because)
 
 
@@ -193,12 +207,13 @@ class _Windows:
             moved = shifted(reference, _joined(classes, bins), shift.change)
             rest = stability(now, moved, level=self.level, effects=effects)
         trained = self._trained(measure, of_each_day(self.now, measure))
-        return Compared(whole, rest, trained, max(effects))
+        moved = float(np.abs(now / now.sum() - reference / reference.sum()).sum()) / 2
+        return Compared(whole, rest, trained, max(effects), moved)
 
     def against_training(self, measure: Measure) -> Compared | None:
         """A measure of all films so far, against the training films alone."""
         found = self._trained(measure, of_each_day([*self.reference, *self.now], measure))
-        return None if found is None else Compared(Stability(0.0, 0.0, 0.0, found.n, 0), None, found, 1.0)
+        return None if found is None else Compared(Stability(0.0, 0.0, 0.0, found.n, 0), None, found, 1.0, 0.0)
 
     def outcomes(self) -> Stability | None:
         """What became of all films: judged, or refused by which reason."""
@@ -265,24 +280,21 @@ def _positive_rate(days: Sequence[DayCounts]) -> float | None:
     return sum(day.positive for day in days) / judged if judged else None
 
 
-def _verdict(measures: Mapping[Measure, Compared], outcomes: Stability | None) -> tuple[Verdict, tuple[str, ...]]:
+def _verdict(
+    measures: Mapping[Measure, Compared], shift: LabelShift | None, outcomes: Stability | None
+) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict, and what is in alarm."""
     scores = measures.get(Measure.SCORE)
     has_moved = scores is not None and _is_alarm(scores.psi)
-    # In the training films the style goes with the label, at a site it may not: what prevalence would move is an upper bound.
-    unexplained = [
-        name
-        for name, found in measures.items()
-        if found.rest is not None and _is_alarm(found.rest) and _is_alarm(found.psi)
-    ]
-    # Of these nothing is known about how prevalence moves them.
-    untold = [name for name, found in measures.items() if found.rest is None and _is_alarm(found.psi)]
+    changed = [name for name, found in measures.items() if found.is_alarm]
+    # Whatever the classes look like at a site: a change of prevalence moves no larger share of the films than itself.
+    reach = 0.0 if not has_moved else max(abs(shift.low), abs(shift.high)) if shift else 1.0
     refused = ["OUTCOME"] if outcomes is not None and _is_alarm(outcomes) else []
-    if unexplained or (untold and not has_moved):
-        return Verdict.PICTURES, tuple(unexplained + untold + refused)
+    if any(measures[name].moved > reach or (name is Measure.SCORE and shift is not None) for name in changed):
+        return Verdict.PICTURES, (*changed, *refused)
     if has_moved:
-        is_told = not untold and all(measure in measures for measure in OF_INPUT)
-        because = dict.fromkeys([Measure.SCORE, *untold, *refused])
+        is_told = shift is not None and not changed and all(measure in measures for measure in OF_INPUT)
+        because = dict.fromkeys([Measure.SCORE, *changed, *refused])
         return (Verdict.PREVALENCE if is_told else Verdict.UNCLEAR), tuple(because)
     return (Verdict.REFUSALS if refused else Verdict.NO_CHANGE), tuple(refused)
 

@@ -126,6 +126,7 @@ def _measure(compared: Compared) -> dict[str, Any]:
         "psi": _stability(compared.psi if compared.psi.n_reference else None),
         "not_by_prevalence": _stability(compared.rest),
         "against_training": _stability(compared.training),
+        "moved": compared.moved,
         "design_effect": compared.design_effect,
     }
 
