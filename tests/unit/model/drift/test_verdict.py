@@ -117,8 +117,8 @@ def test_a_wave_is_no_change_of_pictures_on_a_site_whose_films_differ_from_the_t
         return one_after_the_other([(quiet, QUIET), (replace(quiet, prevalence=0.6), WINDOW)])
 
     found = of_many(site, 20)
-    assert found[verdict] >= 18
-    assert found[Verdict.PICTURES] == 0
+    assert set(found) <= {Verdict.PREVALENCE, verdict}
+    assert found[verdict] >= 10
     against_training = [
         one.training.low for one in verdict_of(site(np.random.default_rng(1))).measures.values() if one.training
     ]
