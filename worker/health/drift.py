@@ -6,10 +6,13 @@ import logging
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
+from model.drift.verdict import Verdict
 from worker.db.batches.suspensions import suspended_models
 from worker.db.models.bundles import Order
 from worker.health import checks
 from worker.loops import Loop
+from worker.models import drift, lifecycle
+from worker.models.active import active_model
 
 if TYPE_CHECKING:
     from worker.database import Database
@@ -42,10 +45,6 @@ class DriftWatch(Loop):
 
     def turn(self) -> bool:
         """Count the next day; once none is left, compare where a day was counted since."""
-        # Imported here: the listener needs neither NumPy nor bundles for its work, and this is done once a day.
-        from worker.models import drift
-        from worker.models.active import active_model
-
         if drift.count_day(self._database) is not None:
             self._is_due = True
             return True
@@ -66,16 +65,13 @@ class DriftWatch(Loop):
 
     def _suspend(self, found: Checked) -> None:
         """Suspend the model for pictures that have changed; never for prevalence, which is no fault of it."""
-        from model.drift.verdict import Verdict
-        from worker.models import lifecycle
-
         changed = [group.drift for group in found.alarms if group.drift.verdict is Verdict.PICTURES]
         with self._database.reads() as session:
             is_suspended = found.model in suspended_models(session)
         if is_suspended or not changed:
             return
-        first = min(drift.now[0] for drift in changed if drift.now)
-        measures = sorted({str(name) for drift in changed for name in drift.because})
+        first = min(one.now[0] for one in changed if one.now)
+        measures = sorted({str(name) for one in changed for name in one.because})
         why = f"the pictures of {len(changed)} devices have changed: {', '.join(measures)}; see auscult drift"
         since = datetime.combine(first, time(), UTC)
         lifecycle.suspend(self._settings, self._database, found.model, Order(WHO, why), since)

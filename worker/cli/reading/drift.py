@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.drift.chart import draw_drift
+from model.drift.verdict import Verdict
 from model.notice import NOTICE
 from worker.cli.common.options import DAYS, ModelName
 from worker.cli.common.output import (
@@ -23,6 +25,7 @@ from worker.cli.common.output import (
 from worker.database import open_database
 from worker.errors import UsageError
 from worker.models.active import active_model
+from worker.models.drift import all_days, check, count_due
 
 if TYPE_CHECKING:
     from model.drift.verdict import Compared, Drift
@@ -67,9 +70,6 @@ def drift(
 
     Days that are over in UTC count; those that the listener has not counted yet are counted first.
     """
-    # NumPy and the bundles are loaded by this verb alone.
-    from worker.models.drift import all_days, check, count_due
-
     settings = opened_once()
     database = open_database(settings)
     name = model or active_model(settings, database)
@@ -81,8 +81,6 @@ def drift(
     if not found.devices:
         complain("no day with films is over since then" + (f" for a device with {device!r}" if device else ""))
     elif plot:
-        from model.drift.chart import draw_drift
-
         first = found.groups[0]
         plot.parent.mkdir(parents=True, exist_ok=True)
         draw_drift(plot, f"{found.model}, {first.name}", all_days(database, found), first.drift, found.training)
@@ -164,8 +162,6 @@ def _from_to(before: float | None, now: float | None) -> str | None:
 
 def _points(drift: Drift) -> str | None:
     """The change of prevalence where it is one: the scores cannot tell it where the pictures have changed."""
-    from model.drift.verdict import Verdict
-
     shift = drift.prevalence
     if shift is None or drift.verdict in {Verdict.PICTURES, Verdict.UNCLEAR, Verdict.TOO_FEW}:
         return None
