@@ -28,7 +28,7 @@ WHO = "drift"
 
 
 class DriftWatch(Loop):
-    """Counts a day once it is over, then compares; where the site wants that, a change of the pictures suspends the model."""
+    """Counts each day once it is over, and compares; where the site wants that, a change of the pictures suspends the model."""
 
     name = "drift"
 
@@ -37,29 +37,25 @@ class DriftWatch(Loop):
         self._settings = settings
         self._database = database
         self._finding = checks.drift([], "")
-        self._is_due = True
 
     def finding(self) -> Finding:
         """The probe: what the last comparison found."""
         return self._finding
 
     def turn(self) -> bool:
-        """Count the next day; once none is left, compare where a day was counted since."""
+        """Count the next day; once none is left, compare: another listener may have counted, a person decided."""
         if drift.count_day(self._database) is not None:
-            self._is_due = True
             return True
         model = active_model(self._settings, self._database)
-        if self._is_due and model is not None:
-            found = drift.check(self._settings, self._database, model)
-            self._is_due = False
-            self._note(found)
+        if model is not None:
+            self._note(drift.check(self._settings, self._database, model))
         return False
 
     def _note(self, found: Checked) -> None:
-        verdicts = [group.drift.verdict.value for group in found.alarms]
-        self._finding = checks.drift(verdicts, found.model)
-        if verdicts:
-            logger.warning("drift", extra={"action": "drift", "model": found.model, "verdicts": sorted(verdicts)})
+        verdicts = sorted(group.drift.verdict.value for group in found.alarms)
+        before, self._finding = self._finding, checks.drift(verdicts, found.model)
+        if verdicts and before != self._finding:
+            logger.warning("drift", extra={"action": "drift", "model": found.model, "verdicts": verdicts})
         if self._settings.drift_suspends:
             self._suspend(found)
 
