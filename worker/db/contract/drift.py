@@ -105,6 +105,7 @@ MODEL_DAILY = View(
             "unlikeness",
             Kind.REAL,
             "mean unlikeness to the training films; above 1 a film is out of the model's scope",
+            unit="1: the limit",
             null="the model has no scope, or no film was seen",
             example="0.5",
         ),
