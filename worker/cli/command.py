@@ -64,6 +64,7 @@ VERBS = {
     "trace": Place("worker.cli.results.trace", "trace"),
     "report": Place("worker.cli.results.report", "report"),
     "status": Place("worker.cli.status", "status"),
+    "drift": Place("worker.cli.reading.drift", "drift"),
     "assess": Place("worker.cli.reading.assess", "assess"),
     "agreement": Place("worker.cli.reading.agreement", "app"),
     "sql": Place("worker.cli.reading.sql", "app"),

@@ -132,6 +132,13 @@ def model(check: Callable[[], object], name: str) -> Finding:
     return Finding(Probe.MODEL)
 
 
+def drift(alarms: Sequence[str], model: str) -> Finding:
+    """Devices whose films or answers are no longer as they were; `alarms`: a verdict for each."""
+    words = ", ".join(f"{alarms.count(verdict)} {verdict}" for verdict in sorted(set(alarms)))
+    sentence = f"Films or answers of {model} have changed since its reference ({words}): `auscult drift` says how."
+    return Finding(Probe.DRIFT, Level.WARN if alarms else Level.OK, len(alarms), sentence if alarms else "")
+
+
 def quarantine(count: int) -> Finding:
     """Objects set aside because they could not be registered."""
     sentence = f"{count} objects could not be registered and lie in quarantine; `auscult quarantine list` says why."

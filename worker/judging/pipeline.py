@@ -22,6 +22,7 @@ from dicom_io.gate.judge import DEFAULT_POLICIES, AgeRange, GateFacts, GateInput
 from dicom_io.gate.picture_statistics import picture_statistics
 from dicom_io.reasons import Outcome, Reason
 from model.errors import ModelError
+from model.input_statistics import input_statistics
 from worker.db.answers.results import Judgement
 from worker.db.tasks import claims
 from worker.errors import DatabaseUnavailable, ModelMismatch
@@ -251,6 +252,7 @@ def judge_film(
     picture = judge(subject, RuleStage.PICTURE, policies)
     if picture.reason:
         return Judgement(picture.reason, header.flags, film, decode_ms=decode_ms)
+    look = input_statistics(film.pixels)
     began = time.perf_counter()
     score = classifier.score(film.pixels)
     network = judge(replace(subject, unlikeness=score.unlikeness), RuleStage.NETWORK, policies)
@@ -260,6 +262,7 @@ def judge_film(
         film,
         None if network.reason else score,
         score.unlikeness,
+        look,
         decode_ms=decode_ms,
         inference_ms=_ms_since(began),
     )

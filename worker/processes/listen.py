@@ -20,6 +20,7 @@ from worker.database import connect, prepare_database
 from worker.db.read.probes import Probe
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
 from worker.health import checks
+from worker.health.drift import DriftWatch
 from worker.health.monitor import Monitor
 from worker.intake.commitment import CommitmentBook
 from worker.intake.counting import Counter
@@ -75,6 +76,7 @@ class ListenerProcess:
         self._trail = ProcessTrail(settings, self._database.sessions, "auscult listen")
         self._audit = AuditLoop(self._trail, self._forwarder())
         self._retention = Retention(settings, self._database)
+        self._drift = DriftWatch(settings, self._database)
         self.listener = Listener(settings.listener, spool, journal, self, self._commitment)
         self._registrar.watch(self.listener, StudyClock.of(settings).quiet_ms)
         self._monitor = Monitor("listener", self._database.sessions, self._checks(spool), self._loops)
@@ -106,7 +108,8 @@ class ListenerProcess:
 
     @property
     def _loops(self) -> tuple[Loop, ...]:
-        return self._registrar, self._dispatcher, self._commitment, self._counter, self._retention, self._audit
+        waiting = self._registrar, self._dispatcher, self._commitment, self._counter
+        return *waiting, self._retention, self._drift, self._audit
 
     def _forwarder(self) -> Forwarder | None:
         """What sends the audit trail on, where the settings name a receiver."""
@@ -190,6 +193,7 @@ class ListenerProcess:
             lambda: checks.quarantine(count_objects(settings)),
             lambda: checks.given_up(count_given_up(settings)),
             self._retention.finding,
+            self._drift.finding,
             lambda: checks.disk(Probe.SPOOL_DISK, settings.spool),
             lambda: checks.disk(Probe.STORE_DISK, settings.store),
             lambda: checks.disk(Probe.HOME_DISK, settings.home),

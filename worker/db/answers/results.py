@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dicom_io.film.film import Film
+    from model.input_statistics import InputStatistics
     from model.serving.classifier import Score
 
 _JUDGED = (Outcome.OK, Outcome.NOT_APPLICABLE)
 #: Columns that only a score fills: all rows of one statement have the same columns.
 _OF_SCORE = ("probability", "logit", "threshold", "label", "band")
+_OF_LOOK = ("mean_grey", "contrast", "dark_share", "bright_share", "sharpness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Judgement:
     score: Score | None = None
     #: How unlike the training films the film is, where the model can tell; also of a film refused for it.
     unlikeness: float | None = None
+    #: What the film looks like; of every film that the network has seen.
+    look: InputStatistics | None = None
     decode_ms: float | None = None
     inference_ms: float | None = None
     #: What computed the network: litert or keras.
@@ -184,6 +188,7 @@ def _columns(judgement: Judgement) -> dict[str, Any]:
         "film_version": film.version if film else None,
         "decoder": (film.decoder or None) if film else None,
         **of_score,
+        **(asdict(judgement.look) if judgement.look else dict.fromkeys(_OF_LOOK)),
         "unlikeness": judgement.unlikeness,
         "outcome": judgement.outcome,
         "reason_code": judgement.reason.value if judgement.reason else None,

@@ -1,8 +1,9 @@
 """Suspended models: their results are computed and kept, but the worklist withholds their NORMAL and flags the rest.
 
 A suspension covers the results since the last good check and those until it ends; `results.in_doubt` is that rule in
-SQL. Only a person suspends a model: drift raises an alarm alone, because a wave of influenza is not a fault. A bound on
-the agreement with radiologists will call `suspend` once their readings are in SQL.
+SQL. A person suspends a model, or, where the site wants that, a change of its pictures (`worker.health.drift`); a change of
+prevalence raises an alarm alone, because a wave of influenza is not a fault. A bound on the agreement with radiologists
+would call `suspend` too.
 
 The transaction that begins or ends a suspension holds all models, so that no answer is computed meanwhile, and locks no
 study: their answers are computed afterwards, a part at a time (`withholding`).

@@ -58,6 +58,7 @@ class Probe(StrEnum):
     FAILED = "FAILED"
     WITHHELD = "WITHHELD"
     SUSPENDED = "SUSPENDED"
+    DRIFT = "DRIFT"
     CONFLICTS = "CONFLICTS"
 
 

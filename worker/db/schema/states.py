@@ -134,6 +134,15 @@ class BatchKind(StrEnum):
     SHADOW = "SHADOW"
 
 
+class DaySource(StrEnum):
+    """Whose results a row of `model_day` counts."""
+
+    #: The active model, on new images.
+    LIVE = "LIVE"
+    SHADOW = "SHADOW"
+    RERUN = "RERUN"
+
+
 class ModelState(StrEnum):
     """What a model is used for."""
 

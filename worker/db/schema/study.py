@@ -2,7 +2,7 @@
 
 Times for people are UTC moments; times that the scheduler compares are milliseconds of the database's clock. The
 database sets both, so that a wrong clock of a worker does no harm. Patient fields are kept in `study`, in `correction`
-and in the tables of `schema.merges` alone.
+and in the tables of merges (`schema.withdrawal`) alone.
 
 Some columns are read by views alone: device and institution, and the patient's name, birth date and sex. For people who look for the cause of a
 problem: `last_rx_at`, `image.rx_count`, `image.revision`, `task.error_class`, `suspension.ended_how`, and of `worker` its
@@ -32,7 +32,7 @@ from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
 from worker.db.schema.base import Base, index_of_named, index_of_rows, one_of
-from worker.db.schema.merges import PatientMerge, StudyHeader
+from worker.db.schema.drift import LookOfFilm, ModelDay
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
     Assessment,
@@ -52,7 +52,7 @@ from worker.db.schema.site import (
 )
 from worker.db.schema.states import StudyState, TaskState
 from worker.db.schema.types import CodeList, EnumText, UtcDateTime
-from worker.db.schema.withdrawal import RejectedObject, RejectionNote, Withdrawal
+from worker.db.schema.withdrawal import PatientMerge, RejectedObject, RejectionNote, StudyHeader, Withdrawal
 
 __all__ = [
     "Assessment",
@@ -68,6 +68,7 @@ __all__ = [
     "Image",
     "Inbox",
     "Model",
+    "ModelDay",
     "ModelEvent",
     "PatientMerge",
     "PriorityRule",
@@ -334,7 +335,7 @@ class Task(Base):
     )
 
 
-class Result(Base):
+class Result(LookOfFilm, Base):
     """The result of one task; rows are only added, and only `is_current` ever changes."""
 
     __tablename__ = "result"

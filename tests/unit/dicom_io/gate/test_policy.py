@@ -12,6 +12,7 @@ from dicom_io.film.film import Film
 from dicom_io.gate.judge import AgeRange, GateInput, Policies, RuleStage, each_rule, judge
 from dicom_io.header.facts import GateFacts
 from dicom_io.reasons import Outcome, Reason
+from model.input_statistics import input_statistics
 from model.labels import Band
 from model.serving.classifier import Classifier, Score
 from tests.support.helpers_bundle import shipped_bundle
@@ -85,6 +86,14 @@ def test_the_policy_does_not_touch_a_film_in_scope_or_a_model_without_a_scope(po
     found = judged(unlikeness, f"UNLIKE_TRAINING={policy}")
     assert (found.outcome, found.flags, found.unlikeness) == (Outcome.OK, (), unlikeness)
     assert found.score is not None
+
+
+def test_what_a_film_looks_like_is_told_of_every_film_that_the_network_has_seen_and_of_no_other():
+    look = input_statistics(FILM.pixels)
+    assert judged().look == look
+    out_of_scope = judged(1.01)
+    assert (out_of_scope.score, out_of_scope.look) == (None, look)
+    assert judged(film=NEGATIVE).look is None
 
 
 def test_the_header_refuses_before_any_picture_is_looked_at():

@@ -43,6 +43,9 @@ CONTRACT = {
     "assessments": "assessment_id at study_uid side accession_number reader verdict label blinded airai_code is_latest "
     "revision answer_state answer_label probability threshold band model_name model_version manufacturer device_model "
     "station_name institution notice",
+    "model_daily": "day source model_name model_version manufacturer device_model station_name calling_aet n_films n_judged "
+    "n_positive positive_rate n_refused reasons probability_p10 probability_p50 probability_p90 mean_grey contrast dark_share "
+    "bright_share sharpness unlikeness histograms counted_at notice",
     "agreement": "by_what model_name model_version day manufacturer device_model station_name band n n_agree share "
     "share_low share_high n_pneumonia_denied n_normal_denied notice",
     "health": "source probe level value sentence at age_s",

@@ -1,0 +1,133 @@
+"""The films and answers of each day."""
+
+from __future__ import annotations
+
+from worker.db.contract.column import Kind, View, ViewColumn
+
+MODEL_DAILY = View(
+    "model_daily",
+    "One row for each day, model and device: its results, its refusals, and what its films looked like",
+    (
+        ViewColumn("day", Kind.DATE, "day in UTC on which the results were written", example="2026-01-02"),
+        ViewColumn("source", Kind.TEXT, "LIVE (new images), SHADOW or RERUN", example="LIVE"),
+        ViewColumn("model_name", Kind.TEXT, "name of the bundle", example="auscult"),
+        ViewColumn("model_version", Kind.TEXT, "its version", example="2"),
+        ViewColumn("manufacturer", Kind.TEXT, "Manufacturer (0008,0070); empty: not said", example="ACME"),
+        ViewColumn(
+            "device_model", Kind.TEXT, "Manufacturer's Model Name (0008,1090); empty: not said", example="DR 500"
+        ),
+        ViewColumn("station_name", Kind.TEXT, "Station Name (0008,1010); empty: not said", example="ROOM1"),
+        ViewColumn("calling_aet", Kind.TEXT, "AE title of the sender; empty: ingested from files", example="PACS1"),
+        ViewColumn("n_films", Kind.INTEGER, "films with a result", unit="films", example="60"),
+        ViewColumn("n_judged", Kind.INTEGER, "of these, with outcome OK", unit="films", example="57"),
+        ViewColumn("n_positive", Kind.INTEGER, "of the judged ones, PNEUMONIA", unit="films", example="12"),
+        ViewColumn(
+            "positive_rate",
+            Kind.REAL,
+            "share of PNEUMONIA among the judged ones",
+            unit="0 to 1",
+            null="no film was judged",
+            example="0.21",
+        ),
+        ViewColumn("n_refused", Kind.INTEGER, "films that were not judged", unit="films", example="3"),
+        ViewColumn(
+            "reasons",
+            Kind.TEXT,
+            "JSON: films that were not judged, by reason code",
+            unit="films",
+            example='{"LATERAL_VIEW":3}',
+        ),
+        ViewColumn(
+            "probability_p10",
+            Kind.REAL,
+            "a tenth of the judged films has this probability or less",
+            unit="0 to 1",
+            null="no film was judged",
+            example="0.02",
+        ),
+        ViewColumn(
+            "probability_p50",
+            Kind.REAL,
+            "half of the judged films have this probability or less",
+            unit="0 to 1",
+            null="no film was judged",
+            example="0.1",
+        ),
+        ViewColumn(
+            "probability_p90",
+            Kind.REAL,
+            "nine tenths of the judged films have this probability or less",
+            unit="0 to 1",
+            null="no film was judged",
+            example="0.93",
+        ),
+        ViewColumn(
+            "mean_grey",
+            Kind.REAL,
+            "mean grey of the films: exposure and window",
+            unit="0 to 255",
+            null="no film has it",
+            example="121.5",
+        ),
+        ViewColumn(
+            "contrast",
+            Kind.REAL,
+            "mean standard deviation of the films' grey",
+            unit="grey levels",
+            null="no film has it",
+            example="58.2",
+        ),
+        ViewColumn(
+            "dark_share",
+            Kind.REAL,
+            "mean share of black pixels: borders, collimation",
+            unit="0 to 1",
+            null="no film has it",
+            example="0.06",
+        ),
+        ViewColumn(
+            "bright_share",
+            Kind.REAL,
+            "mean share of white pixels: burnt-out parts",
+            unit="0 to 1",
+            null="no film has it",
+            example="0.001",
+        ),
+        ViewColumn(
+            "sharpness",
+            Kind.REAL,
+            "mean difference of neighbouring pixels: sharpening, blur, noise",
+            unit="standard deviations of the grey",
+            null="no film has it",
+            example="0.08",
+        ),
+        ViewColumn(
+            "unlikeness",
+            Kind.REAL,
+            "mean unlikeness to the training films; above 1 a film is out of the model's scope",
+            unit="1: the limit",
+            null="the model has no scope, or no film was seen",
+            example="0.5",
+        ),
+        ViewColumn(
+            "histograms",
+            Kind.TEXT,
+            "JSON: films in each bin, by measure; docs/drift.md has the bins",
+            unit="films",
+            example='{"SCORE":[0,3,1]}',
+        ),
+        ViewColumn(
+            "counted_at",
+            Kind.MOMENT,
+            "when the day was counted; it does not change any more",
+            unit="UTC",
+            example="2026-01-03 01:00:00+00",
+        ),
+        ViewColumn(
+            "notice",
+            Kind.TEXT,
+            "that Auscult is not a medical device",
+            example="Not a medical device. Not for diagnosis.",
+        ),
+    ),
+)

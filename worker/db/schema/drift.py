@@ -1,0 +1,76 @@
+"""What films look like, and how many of each kind came on each day: what drift is found from.
+
+`schema.study` names `ModelDay` too: import from there.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import REAL, Date, Double, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.db.schema.base import Base, one_of
+from worker.db.schema.states import DaySource
+from worker.db.schema.types import EnumText, UtcDateTime
+
+
+def _statistic(comment: str) -> Mapped[float | None]:
+    return mapped_column(REAL, sort_order=1, comment=comment)
+
+
+def _of_day(comment: str) -> Mapped[float | None]:
+    return mapped_column(Double, comment=comment)
+
+
+class LookOfFilm:
+    """The statistics of the film that a result is about (`model.input_statistics`); NULL: not judged, or an older result."""
+
+    mean_grey: Mapped[float | None] = _statistic("mean grey of the film, 0 to 255")
+    contrast: Mapped[float | None] = _statistic("standard deviation of its grey")
+    dark_share: Mapped[float | None] = _statistic("share of its pixels of grey 8 or less")
+    bright_share: Mapped[float | None] = _statistic("share of its pixels of grey 247 or more")
+    sharpness: Mapped[float | None] = _statistic("mean difference of neighbouring pixels, in standard deviations")
+
+
+class ModelDay(Base):
+    """The results of one model on one day for the films of one device; written once, when the day is over."""
+
+    __tablename__ = "model_day"
+    __table_args__ = (
+        one_of("source", DaySource, "source"),
+        UniqueConstraint(
+            "day",
+            "source",
+            "model_id",
+            "manufacturer",
+            "device_model",
+            "station_name",
+            "calling_aet",
+            name="uq_model_day_device",
+        ),
+        {"comment": "the results of one model on one day for the films of one device; no row names a person"},
+    )
+
+    day: Mapped[date] = mapped_column(Date, comment="day in UTC on which the results were written")
+    source: Mapped[DaySource] = mapped_column(EnumText(DaySource, 16), comment="new images, a shadow, or re-runs")
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
+    manufacturer: Mapped[str] = mapped_column(String(64), comment="Manufacturer (0008,0070)")
+    device_model: Mapped[str] = mapped_column(String(64), comment="Manufacturer's Model Name (0008,1090)")
+    station_name: Mapped[str] = mapped_column(String(64), comment="Station Name (0008,1010)")
+    calling_aet: Mapped[str] = mapped_column(String(64), comment="AE title of the sender")
+    n_films: Mapped[int] = mapped_column(Integer, comment="films with a result")
+    n_judged: Mapped[int] = mapped_column(Integer, comment="of these, with outcome OK")
+    n_positive: Mapped[int] = mapped_column(Integer, comment="of the judged ones, PNEUMONIA")
+    reasons: Mapped[str] = mapped_column(Text, comment="JSON: number of films that were not judged, by reason code")
+    histograms: Mapped[str] = mapped_column(Text, comment="JSON: films in each bin, by measure (model.drift.measures)")
+    probability_p10: Mapped[float | None] = _of_day("a tenth of the judged films has this probability or less")
+    probability_p50: Mapped[float | None] = _of_day("half of the judged films have this probability or less")
+    probability_p90: Mapped[float | None] = _of_day("nine tenths of the judged films have this probability or less")
+    mean_grey: Mapped[float | None] = _of_day("mean of the films' mean grey")
+    contrast: Mapped[float | None] = _of_day("mean of the films' contrast")
+    dark_share: Mapped[float | None] = _of_day("mean of the films' share of dark pixels")
+    bright_share: Mapped[float | None] = _of_day("mean of the films' share of bright pixels")
+    sharpness: Mapped[float | None] = _of_day("mean of the films' sharpness")
+    unlikeness: Mapped[float | None] = _of_day("mean of the films' unlikeness")
+    counted_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was counted")
