@@ -115,7 +115,7 @@ def test_a_pixel_is_within_the_tolerance_of_the_mean_of_its_greys_for_any_curve(
     dtype: type[np.uint8 | np.uint16] = np.uint8 if bits == 8 else np.uint16
     pixels: NDArray[np.uint8 | np.uint16] = values.astype(dtype)
     curve = np.interp(np.arange(top + 1), np.linspace(0, top, len(knots)), knots)
-    found = Blocks(pixels, block).greys(curve)
+    found = Blocks(pixels, block, top).greys(curve)
     for row in range(found.shape[0]):
         for column in range(found.shape[1]):
             part = pixels[row * block : (row + 1) * block, column * block : (column + 1) * block]
