@@ -165,8 +165,8 @@ def picture_statistics(pixels: NDArray[np.uint8]) -> PictureStatistics:
 def _exposed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Cut the film to the rows and columns with middle greys; the whole film if these are too few."""
     body = (pixels > _DARKEST) & (pixels < _BRIGHTEST)
-    rows = np.flatnonzero(body.mean(axis=1) > _BODY_SHARE)
-    columns = np.flatnonzero(body.mean(axis=0) > _BODY_SHARE)
+    rows = np.flatnonzero(np.count_nonzero(body, axis=1) / body.shape[1] > _BODY_SHARE)
+    columns = np.flatnonzero(np.count_nonzero(body, axis=0) / body.shape[0] > _BODY_SHARE)
     if min(np.ptp(rows) if rows.size else 0, np.ptp(columns) if columns.size else 0) < _SMALLEST_BODY_PX:
         return np.ascontiguousarray(pixels)
     return np.ascontiguousarray(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
