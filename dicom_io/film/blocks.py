@@ -125,7 +125,8 @@ class Blocks:
         rest = each[each <= _LEAST_TURN].sum() * curve.size
         if bends.size > _MOST_BENDS or rest > TOLERANCE:
             lows, highs = (_across(*strips, self._block) for strips in self._extremes)
-            return np.nonzero(_error_bound(turns, lows, highs) > TOLERANCE)
+            rows, columns = np.nonzero(_error_bound(turns, lows, highs) > TOLERANCE)
+            return rows, columns
         rows, columns = np.nonzero(self._across_one_of(bends))
         if rows.size == 0:
             return rows, columns
@@ -181,7 +182,8 @@ def _greys_of_means(curve: Floats, sums: NDArray[Any], count: int) -> Grey:
     """The greys of the means of ``count`` values with these sums."""
     possible = (curve.size - 1) * count + 1
     if possible < sums.size:
-        return rounded(between(curve, np.arange(possible) / count))[sums]
+        table = rounded(between(curve, np.arange(possible) / count))
+        return np.asarray(table[sums])
     return rounded(between(curve, sums / count))
 
 
@@ -239,7 +241,8 @@ def _at(
     """Reduce the columns of these blocks; ``add`` is a minimum or maximum."""
     # a column that is taken twice, where the last block is narrower, changes neither
     places = np.minimum(columns[:, np.newaxis] * block + np.arange(block), strips.shape[1] - 1)
-    return add.reduce(strips[rows[:, np.newaxis], places], axis=1).astype(np.intp)
+    found: NDArray[Any] = add.reduce(strips[rows[:, np.newaxis], places], axis=1)
+    return found.astype(np.intp)
 
 
 def _error_bound(turns: Floats, lows: NDArray[np.intp], highs: NDArray[np.intp]) -> Floats:

@@ -62,7 +62,7 @@ def write_png(film: Film, path: Path, tmp: Path | None = None) -> None:
         (b"IHDR", header),
         (b"tEXt", _note(_VERSION_KEY, str(film.version))),
         (b"tEXt", _note(_DECODER_KEY, film.decoder)),
-        (b"IDAT", imagecodecs.deflate_encode(lines, level=1)),
+        (b"IDAT", imagecodecs.deflate_encode(lines.tobytes(), level=1)),
         (b"IEND", b""),
     )
     write_whole(path, [_SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)], tmp)
