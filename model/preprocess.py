@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from model.errors import InputError
 
@@ -68,7 +68,20 @@ def stretch(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ndarray of uint8, shape (rows, columns)
         Grey, [0, 255]; a picture of one grey comes back unchanged.
     """
-    return np.asarray(ImageOps.autocontrast(Image.fromarray(pixels), cutoff=CUTOFF_PERCENT), dtype=np.uint8)
+    return _stretching(pixels)[pixels]
+
+
+def _stretching(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The grey that each of the 256 greys of a picture becomes; as ``ImageOps.autocontrast`` of Pillow, in less time."""
+    counts = np.array(Image.fromarray(pixels).histogram())
+    clipped = pixels.size * CUTOFF_PERCENT // 100
+    darkest = int(np.argmax(counts.cumsum() > clipped))
+    brightest = 255 - int(np.argmax(counts[::-1].cumsum() > clipped))
+    greys = np.arange(256)
+    if brightest <= darkest:
+        return greys.astype(np.uint8)
+    slope = 255.0 / (brightest - darkest)
+    return (greys * slope - darkest * slope).clip(0, 255).astype(np.uint8)
 
 
 def prepare(film: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

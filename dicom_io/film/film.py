@@ -183,7 +183,7 @@ def film_of_picture(path: Path) -> Film:
     if values.dtype != np.uint8:
         return _film_of_stored(_deep(values))
     _check_size(values.shape)
-    return _film(_measured(Blocks(values, _block_of(values.shape)).greys(_AS_THEY_ARE)), Decoder.PILLOW)
+    return _film(_measured(Blocks(values, _block_of(values.shape), 255).greys(_AS_THEY_ARE)), Decoder.PILLOW)
 
 
 def grey_of_picture(path: Path) -> Grey:
@@ -252,8 +252,8 @@ def _film_of_stored(stored: StoredPixels) -> Film:
     if not stored.header.is_grey:
         return _film(_reduced(grey_of_colour(stored), visible), stored.decoder, making)
     if block > 1 and visible is None and not stored.header.is_signed:
-        blocks = Blocks(stored.pixels, block)
-        curves = grey_curves(stored, block, None, blocks.whole_means)
+        blocks = Blocks(stored.pixels, block, stored.header.mask)
+        curves = grey_curves(stored, block, None, lambda: blocks.whole_means)
         pictures = (_measured(blocks.greys(curve)) for curve in curves)
     else:
         curves = grey_curves(stored, block, visible)

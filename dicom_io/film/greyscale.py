@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from dicom_io.film.luts import Floats, first_lut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dicom_io.film.shutter import Mask
     from dicom_io.header.elements import Elements
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dicom_io.pixels.pixel_header import PixelHeader
 
     Described = StoredPixels | Frame
+    Means = Callable[[], Floats]
 
 _RESCALE_INTERCEPT, _RESCALE_SLOPE, MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _WINDOW_CENTER, _WINDOW_WIDTH, _VOI_FUNCTION, VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
@@ -79,7 +80,7 @@ def grey_table(stored: StoredPixels, block: int, visible: Mask | None = None) ->
 
 
 def grey_curves(
-    stored: StoredPixels, block: int, visible: Mask | None = None, means: Floats | None = None
+    stored: StoredPixels, block: int, visible: Mask | None = None, means: Means | None = None
 ) -> Iterator[Floats]:
     """Iterate over the curves by which a film may be shown, the best first.
 
@@ -87,8 +88,8 @@ def grey_curves(
     ----------
     stored, block, visible
         As for ``grey_table``.
-    means : numpy.ndarray or None
-        The mean stored values of the blocks that lie wholly within the picture, if they are known.
+    means : callable or None
+        Returns the mean stored values of the blocks that lie wholly within the picture, if they are known.
 
     Yields
     ------
@@ -236,7 +237,7 @@ def _windowed(values: Floats, center: float, width: float, function: str) -> Flo
 
 
 def _automatic_greys(
-    stored: StoredPixels, block: int, visible: Mask | None, means: Floats | None, *, least: float
+    stored: StoredPixels, block: int, visible: Mask | None, means: Means | None, *, least: float
 ) -> Floats | None:
     """Greys by the automatic window; None for a picture with less contrast than ``least`` stored values.
 
@@ -270,7 +271,7 @@ def _logarithmic(values: Floats, elements: Elements) -> Floats:
 
 
 def percentile_range(
-    stored: StoredPixels, values: Floats, block: int, visible: Mask | None, means: Floats | None = None
+    stored: StoredPixels, values: Floats, block: int, visible: Mask | None, means: Means | None = None
 ) -> tuple[float, float]:
     """Compute the ends of the automatic window, from the means of blocks that are completely visible.
 
@@ -282,7 +283,7 @@ def percentile_range(
         Shape (2 ** BitsStored,): the modality value of each stored value.
     block, visible
         As for ``grey_table``.
-    means : numpy.ndarray or None
+    means : callable or None
         As for ``grey_curves``. If the modality values are a straight line of the stored ones, no pixel is looked up.
 
     Returns
@@ -291,7 +292,7 @@ def percentile_range(
         The value that becomes black and the value that becomes white; both are equal for a picture of one value.
     """
     if means is not None and visible is None and _is_straight(values):
-        sample = values[0] + means * (values[1] - values[0])
+        sample = values[0] + means() * (values[1] - values[0])
     else:
         sample = _block_means(stored, values, block, visible)
     if sample.size == 0:

@@ -74,7 +74,7 @@ def film_of_levels(wavelet: Wavelet, curve: Floats, block: int) -> Grey | None:
         if level not in wavelet.levels:
             continue
         samples = low_pass(wavelet, level)
-        if _hardest_edge(samples, curve) > _HARDEST_EDGE:
+        if _has_hard_edge(samples, curve):
             # a finer level shows it harder
             break
         film = _film(samples, level, curve, block, wavelet)
@@ -152,9 +152,9 @@ def _halved(samples: Floats, wavelet: Wavelet) -> Floats:
     return samples
 
 
-def _hardest_edge(samples: Floats, curve: Floats) -> float:
+def _has_hard_edge(samples: Floats, curve: Floats) -> bool:
     greys = between(curve, samples.clip(0, curve.size - 1))
-    return max(float(np.abs(np.diff(greys, 2, axis)).max()) for axis in (0, 1))
+    return any(float(np.abs(np.diff(greys, 2, axis)).max()) > _HARDEST_EDGE for axis in (0, 1))
 
 
 def _difference(one: Grey, other: Grey) -> int:

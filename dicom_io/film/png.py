@@ -1,7 +1,7 @@
 """Step 6b of the flow: films on disk as lossless PNG, with their version and decoder in text chunks.
 
-Each row is written as its difference from the row above, in runs: on films of radiographs that takes a quarter of the
-time of Pillow's fastest level and a tenth less space, and it is read in half the time (`python3 dev.py bench film`).
+Each row is written as its difference from the row above and packed by libdeflate at its fastest level: that takes half
+of libpng's time at its fastest strategy and about the same space (`python3 dev.py bench film`). libpng reads it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 _VERSION_KEY = "auscult-film-version"
 _DECODER_KEY = "auscult-decoder"
-#: The length of the signature and the first chunk, which nothing may come before (ISO/IEC 15948, 5.6).
-_HEADER_BYTES = 33
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+#: Filter type 2 (ISO/IEC 15948, 9.2): a row is its difference from the row above; above the first row all is 0.
+_UP = 2
 #: What libpng and Pillow raise for damaged files; never shown.
 _DAMAGED = (KeyError, RuntimeError, *PICTURE_ERRORS)
 
@@ -50,21 +51,30 @@ def write_png(film: Film, path: Path, tmp: Path | None = None) -> None:
     OSError
         If it cannot be written; nothing is left behind then.
     """
-    coding = imagecodecs.PNG
-    picture = imagecodecs.png_encode(
-        np.ascontiguousarray(film.pixels),
-        level=coding.COMPRESSION.SPEED,
-        strategy=coding.STRATEGY.RLE,
-        filter=coding.FILTER.UP,
+    rows, columns = film.pixels.shape
+    lines = np.empty((rows, columns + 1), np.uint8)
+    lines[:, 0] = _UP
+    lines[0, 1:] = film.pixels[0]
+    np.subtract(film.pixels[1:], film.pixels[:-1], out=lines[1:, 1:])
+    # 8 bits, grey, one method each for compression, filters and interlacing
+    header = struct.pack(">LLBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"tEXt", _note(_VERSION_KEY, str(film.version))),
+        (b"tEXt", _note(_DECODER_KEY, film.decoder)),
+        (b"IDAT", imagecodecs.deflate_encode(lines.tobytes(), level=1)),
+        (b"IEND", b""),
     )
-    notes = _note(_VERSION_KEY, str(film.version)) + _note(_DECODER_KEY, film.decoder)
-    write_whole(path, [memoryview(picture)[:_HEADER_BYTES], notes, memoryview(picture)[_HEADER_BYTES:]], tmp)
+    write_whole(path, [_SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)], tmp)
 
 
 def _note(key: str, text: str) -> bytes:
-    """A tEXt chunk."""
-    chunk = b"tEXt" + key.encode("latin-1") + b"\0" + text.encode("latin-1")
-    return struct.pack(">L", len(chunk) - 4) + chunk + struct.pack(">L", zlib.crc32(chunk))
+    """The data of a tEXt chunk."""
+    return key.encode("latin-1") + b"\0" + text.encode("latin-1")
+
+
+def _chunk(kind: bytes, data: bytes | bytearray) -> bytes:
+    return b"".join((struct.pack(">L", len(data)), kind, data, struct.pack(">L", zlib.crc32(data, zlib.crc32(kind)))))
 
 
 def read_png(path: Path) -> Film:

@@ -23,6 +23,8 @@ class FilmStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        #: The folders of the first level whose names this process has made durable.
+        self._durable: set[str] = set()
 
     def path(self, key: str) -> Path:
         """Return the path of the film with this key."""
@@ -48,15 +50,22 @@ class FilmStore:
         if not is_file(self.root / MARKER):
             # a folder that does not exist is not an empty mount point, so it may be made
             prepare_root(self.root, known=self.root.is_dir())
-        self.check()
+            self.check()
         try:
             if not path.parent.is_dir():
-                make_folder(path.parent.parent)
-                make_folder(path.parent)
+                self._make_folders(path.parent)
             write_png(film, path, tmp_of(self.root))
         except OSError as error:
             raise spool_error(error) from error
         return film.sha256
+
+    def _make_folders(self, folder: Path) -> None:
+        """Make a folder of the second level; one of the first that this process knows to be durable is not synced again."""
+        first = folder.parent
+        if first.name not in self._durable:
+            make_folder(first)
+            self._durable.add(first.name)
+        make_folder(folder)
 
     def purge(self, key: str) -> int:
         """Remove a film for good and return its size in bytes, 0 where there was none; raises SpoolError."""

@@ -7,6 +7,7 @@ of a real film is noted at each limit, and each limit keeps a distance from it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -149,7 +150,8 @@ def picture_statistics(pixels: NDArray[np.uint8]) -> PictureStatistics:
     """
     picture = Image.fromarray(_exposed(pixels))
     histogram = np.array(picture.histogram()) / (picture.width * picture.height)
-    thumbnail, tiny = _reduced(picture, _THUMBNAIL_PX), _reduced(picture, _TEMPLATE_PX)
+    thumbnail = _reduced(picture, _THUMBNAIL_PX)
+    chest, *turned = _correlations(_reduced(picture, _TEMPLATE_PX))
     return PictureStatistics(
         spread=_spread(histogram),
         greys=_greys(histogram),
@@ -157,16 +159,16 @@ def picture_statistics(pixels: NDArray[np.uint8]) -> PictureStatistics:
         additive=_additive(thumbnail),
         two_tone=max(_two_tone(histogram), _two_tone(_histogram_of(thumbnail))),
         roughness=_roughness(thumbnail),
-        chest=_correlation(tiny, _MEAN_CHEST),
-        turned_chest=max(_correlation(tiny, np.rot90(_MEAN_CHEST, turns)) for turns in (1, 2, 3)),
+        chest=chest,
+        turned_chest=max(turned),
     )
 
 
 def _exposed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Cut the film to the rows and columns with middle greys; the whole film if these are too few."""
     body = (pixels > _DARKEST) & (pixels < _BRIGHTEST)
-    rows = np.flatnonzero(body.mean(axis=1) > _BODY_SHARE)
-    columns = np.flatnonzero(body.mean(axis=0) > _BODY_SHARE)
+    rows = np.flatnonzero(np.count_nonzero(body, axis=1) / body.shape[1] > _BODY_SHARE)
+    columns = np.flatnonzero(np.count_nonzero(body, axis=0) / body.shape[0] > _BODY_SHARE)
     if min(np.ptp(rows) if rows.size else 0, np.ptp(columns) if columns.size else 0) < _SMALLEST_BODY_PX:
         return np.ascontiguousarray(pixels)
     return np.ascontiguousarray(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
@@ -217,9 +219,21 @@ def _roughness(thumbnail: NDArray[np.float64]) -> float:
     return _share(bends, float(thumbnail.std()))
 
 
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    return _share(float((one * other).sum()), float(np.sqrt((one**2).sum() * (other**2).sum())))
+def _correlations(tiny: NDArray[np.float64]) -> list[float]:
+    """The correlations with the mean chest as it is, and turned by 90, 180 and 270 degrees."""
+    one = tiny - tiny.mean()
+    variance = float((one**2).sum())
+    return [_share(float((one * other).sum()), math.sqrt(variance * of_other)) for other, of_other in _TURNED_CHESTS]
+
+
+def _turned(turns: int) -> tuple[NDArray[np.float64], float]:
+    """The mean chest, turned, less its mean; and the sum of its squares."""
+    chest = np.rot90(_MEAN_CHEST, turns)
+    chest = chest - chest.mean()
+    return chest, float((chest**2).sum())
+
+
+_TURNED_CHESTS = tuple(_turned(turns) for turns in range(4))
 
 
 def _share(part: float, whole: float) -> float:

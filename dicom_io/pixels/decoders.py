@@ -233,4 +233,7 @@ def _fitted(pixels: NDArray[Any], header: PixelHeader, declared: Declared) -> ND
     pixels = pixels.astype(np.uint16, copy=False) if header.bits_stored > 8 else pixels
     if header.high_bit + 1 >= declared.precision > header.bits_stored:
         return (pixels >> (declared.precision - header.bits_stored)) & header.mask
+    if int(pixels.max()) <= header.mask:
+        # to look is cheaper than a copy
+        return pixels
     return pixels & header.mask if header.is_signed else np.minimum(pixels, header.mask)

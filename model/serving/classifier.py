@@ -80,12 +80,16 @@ class Classifier:
         EngineError
             If the network's answer is not a finite number.
         """
-        shown = list(films)
-        inputs = [to_input(film, self.bundle.input_size) for film in shown]
+        scope = self.bundle.scope
+        inputs, unlikeness = [], []
+        for film in films:
+            inputs.append(to_input(film, self.bundle.input_size))
+            # before the network, whose weights push everything else out of the processor's cache
+            unlikeness.append(scope.unlikeness(film) if scope else None)
         if not inputs:
             return []
         logits = self._engine.logits(np.stack(inputs))
-        return [self._scored(film, float(logit)) for film, logit in zip(shown, logits, strict=True)]
+        return [self._scored(float(logit), unlike) for logit, unlike in zip(logits, unlikeness, strict=True)]
 
     def members(self, film: NDArray[np.uint8]) -> tuple[float, ...] | None:
         """The logit of each member of the network for one film; their mean is the logit of ``score``.
@@ -110,7 +114,7 @@ class Classifier:
         (terms,) = self._engine.terms(to_input(film, self.bundle.input_size)[np.newaxis])
         return terms.members
 
-    def _scored(self, film: NDArray[np.uint8], logit: float) -> Score:
+    def _scored(self, logit: float, unlikeness: float | None) -> Score:
         if not math.isfinite(logit):
             raise EngineError(
                 f"the network of {self.bundle.label} gave an answer that is not a number: export the bundle again"
@@ -123,5 +127,5 @@ class Classifier:
             threshold=bundle.threshold,
             label=Label.of(probability, bundle.threshold),
             band=bundle.bands.band(probability) if bundle.bands else None,
-            unlikeness=bundle.scope.unlikeness(film) if bundle.scope else None,
+            unlikeness=unlikeness,
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from model.errors import InputError
 from model.preprocess import squash, stretch, to_input
@@ -39,6 +40,15 @@ def test_a_darker_or_flatter_print_of_a_film_gives_nearly_the_same_input():
 def test_a_picture_of_one_grey_is_not_stretched():
     grey = np.full((200, 200), 77, dtype=np.uint8)
     assert np.array_equal(to_input(grey, 150)[:, :, 0], np.full((150, 150), np.float32(77) / np.float32(255)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (9, 11), (10, 10), (160, 160)])
+def test_the_stretch_is_pillows_autocontrast(shape):
+    rng = np.random.default_rng(5)
+    for middle, spread in [(128, 0), (0, 0), (255, 0), (128, 0.4), (128, 40), (10, 30), (250, 30), (90, 300)]:
+        picture = rng.normal(middle, spread, shape).clip(0, 255).astype(np.uint8)
+        expected = ImageOps.autocontrast(Image.fromarray(picture), cutoff=1)
+        assert np.array_equal(stretch(picture), np.asarray(expected))
 
 
 def test_a_pattern_finer_than_the_input_becomes_grey_instead_of_aliasing():

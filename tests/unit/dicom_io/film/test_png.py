@@ -32,6 +32,16 @@ def test_a_film_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     assert Film(GREYS).version == FILM_VERSION
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (257, 301), (1, 1)])
+def test_other_programs_read_the_film(shape: tuple[int, int], tmp_path: Path) -> None:
+    greys = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    write_png(Film(greys, decoder="OpenJPEG"), tmp_path / "film.png")
+    with Image.open(tmp_path / "film.png") as picture:
+        assert picture.mode == "L"
+        assert picture.info == {"auscult-film-version": str(FILM_VERSION), "auscult-decoder": "OpenJPEG"}
+        assert np.array_equal(np.asarray(picture), greys)
+
+
 def test_a_film_of_an_older_release_names_no_decoder(tmp_path: Path) -> None:
     notes = PngImagePlugin.PngInfo()
     notes.add_text("auscult-film-version", "1")

@@ -25,6 +25,7 @@ from model.preprocess import scale
 from model.serving.scope import (
     FEWEST_FILMS,
     MEASURES,
+    NEAR,
     REFUSED_SHARE,
     SIDE,
     _fitted,
@@ -212,6 +213,21 @@ def test_each_measure_sees_what_it_is_named_after(drawn, scope):
     assert times(0.5 + (pictures - 0.5) / 4)["smooth"] == pytest.approx(4, rel=0.05)
     coarse = np.kron(pictures[:, ::8, ::8], np.ones((8, 8)))
     assert times(coarse)["smooth"] < times(np.repeat(coarse.mean(axis=2, keepdims=True), SIDE, axis=2))["smooth"]
+
+
+def test_the_measures_are_those_of_the_plain_formulas(drawn, scope):
+    """What is faster may differ in no digit: unlikeness that is on record is compared with what is found again."""
+    pictures = drawn[0][:5].astype(np.float32)
+    framed = np.pad(pictures, ((0, 0), (NEAR, NEAR), (NEAR, NEAR)), mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(framed, (2 * NEAR + 1, 2 * NEAR + 1), axis=(1, 2)).mean(
+        axis=(3, 4)
+    )
+    centred = pictures.reshape(5, -1).astype(np.float64) - scope.mean
+    for number, found in enumerate(scope.measures(pictures)):
+        along = centred[number] @ scope.components.T
+        assert found[0] == pytest.approx(float((along**2 / scope.variances).mean()), rel=1e-12)
+        assert found[3] == 1 / (pictures - around).std(axis=(1, 2))[number]
+        assert (scope.measures(pictures[number : number + 1])[0] == found).all()
 
 
 def test_a_scope_is_read_as_it_was_written(scope, tmp_path):
