@@ -241,7 +241,7 @@ def film_header_sha256(fp: BinaryIO, offset: int, pixels_at: int | None, pixels_
     is_implicit, is_little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     walker = Walker(walked, is_implicit=is_implicit, is_little=is_little)
     digest = hashlib.sha256(_VERSION + syntax.encode())
-    begin = count = 0
+    kept = begin = count = 0
     try:
         for head in walker.heads():
             if head.tag in PIXEL_TAGS:
@@ -251,13 +251,14 @@ def film_header_sha256(fp: BinaryIO, offset: int, pixels_at: int | None, pixels_
             end = walked.tell()
             if count > _MAX_ELEMENTS or end > len(data):
                 return ""
-            if not _is_left_out(head.tag):
-                digest.update(data[begin:end])
+            if _is_left_out(head.tag):
+                digest.update(data[kept:begin])
+                kept = end
             begin = end
     except HeaderUnreadable:
         return ""
-    # The head of the pixel data: representation and length.
-    digest.update(data[begin:])
+    # To the head of the pixel data: representation and length.
+    digest.update(data[kept:])
     if pixels_length < sys.maxsize:
         # What follows encapsulated pixels is part of their own hash.
         fp.seek(pixels_at + pixels_length)

@@ -141,6 +141,34 @@ def test_the_same_bytes_twice_in_one_batch_are_one_image_with_one_original(inbox
     assert not inbox.store.exists(second)
 
 
+class CountingStore(Store):
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.steps: list[tuple[str, Path]] = []
+
+    def link(self, source: Path, key: str) -> None:
+        super().link(source, key)
+        self.steps.append(("link", self.path(key).parent))
+
+    def sync(self, key: str) -> None:
+        super().sync(key)
+        self.steps.append(("sync", self.path(key).parent))
+
+
+def test_a_folder_of_the_store_is_synced_once_after_all_links_of_a_batch(inbox: Inbox) -> None:
+    spool, store = inbox.spool, CountingStore(inbox.folder / "store")
+    count = AT_ONCE - 1
+    keys = [spool.put_file(Made().write(inbox.folder / "made.dcm")) for _ in range(count)]
+    # A key of another time.
+    keys += inbox.put(Made())
+    inbox.registrar(store=store).turn()
+    folders = {store.path(key).parent for key in keys}
+    assert len(folders) <= 2
+    assert [step for step, _ in store.steps] == ["link"] * len(keys) + ["sync"] * len(folders)
+    assert {folder for step, folder in store.steps if step == "sync"} == folders
+    assert inbox.spool.keys() == []
+
+
 class Dying:
     """Counts the steps of a batch and ends the process at one of them."""
 
