@@ -141,6 +141,36 @@ def test_the_same_bytes_twice_in_one_batch_are_one_image_with_one_original(inbox
     assert not inbox.store.exists(second)
 
 
+class OpenAssociation:
+    """One that has sent these studies and stays open."""
+
+    def __init__(self, *study_uids: str) -> None:
+        self.studies = frozenset(study_uids)
+
+    def open_studies(self) -> frozenset[str]:
+        return self.studies
+
+
+def test_the_studies_of_an_open_association_are_pushed_in_parts_of_the_quiet_time_not_each_turn(inbox: Inbox) -> None:
+    made, times = Made(), [0.0]
+    inbox.put(made)
+    filing = Filing(inbox.site.sessions, inbox.store, StudyClock(2_000, 60_000))
+    journal = Journal(inbox.folder / "spool")
+    registrar = Registrar(
+        inbox.spool, journal, inbox.site.sessions, lambda: filing, lambda: None, clock=lambda: times[0]
+    )
+    registrar.watch(OpenAssociation(made.study_uid), quiet_ms=2_000)
+    registrar.turn()
+
+    def pushes_at(moment: float) -> bool:
+        times[0] = moment
+        inbox.site.change("UPDATE study SET ready_at_ms = 0")
+        registrar.turn()
+        return inbox.site.study(made.study_uid).ready_at_ms > 0
+
+    assert [pushes_at(moment) for moment in (0.1, 0.49, 0.51, 0.6, 1.02)] == [False, False, True, False, True]
+
+
 class CountingStore(Store):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
