@@ -62,7 +62,8 @@ def plain_elements(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
     tuple of int, bytes, int and int
         Tag and representation, and where the value begins and ends.
     """
-    at, last = 0, len(data) - _PLAIN_HEAD.size - _PLAIN_LENGTH.size
+    at, size = 0, len(data)
+    last = size - _PLAIN_HEAD.size - _PLAIN_LENGTH.size
     while at <= last:
         group, element, vr, length = _PLAIN_HEAD.unpack_from(data, at)
         tag, begin = group << 16 | element, at + _PLAIN_HEAD.size
@@ -72,7 +73,7 @@ def plain_elements(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
         elif vr not in SHORT_VRS:
             return
         at = begin + length
-        if at > len(data) or group == _DELIMITERS or tag in PIXEL_TAGS:
+        if at > size or group == _DELIMITERS or tag in PIXEL_TAGS:
             return
         yield tag, vr, begin, at
 
