@@ -15,6 +15,7 @@ import typer
 from mkdocs.structure.files import File
 
 from benchmarks.churn import tables as churn
+from benchmarks.ingest import tables as ingest
 from benchmarks.memory import tables as memory
 from benchmarks.peers import tables as peers
 from benchmarks.scaling import tables as scaling
@@ -47,12 +48,10 @@ FAULT_TABLES = "<!-- fault tables -->"
 #: The last runs of `python3 dev.py bench sql`, with a picture each.
 SQL_RUNS = ROOT / "benchmarks" / "sql"
 SQL_TABLES = "<!-- sql tables -->"
-#: The last run of `python3 dev.py bench ingest`, with a picture.
-INGEST_RUN = ROOT / "benchmarks" / "ingest"
-INGEST_TABLE = "<!-- ingest table -->"
-#: The last runs of `python3 dev.py bench` whose tables are on the page of performance, with a picture each.
+#: The last runs of `python3 dev.py bench` whose tables are on the pages of performance and receiving, with a picture each.
 BENCHES: dict[str, Callable[[dict[str, Any]], str]] = {
     "peers": peers.tables,
+    "ingest": ingest.tables,
     "memory": memory.tables,
     "start": start.tables,
     "scaling": scaling.tables,
@@ -70,8 +69,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"reference/{name}.md", content=write()))
     for picture in sorted(SQL_RUNS.glob("*.png")):
         files.append(File.generated(config, f"scale-{picture.name}", abs_src_path=str(picture)))
-    for picture in sorted(INGEST_RUN.glob("*.png")):
-        files.append(File.generated(config, picture.name, abs_src_path=str(picture)))
     for name in BENCHES:
         picture = ROOT / "benchmarks" / name / f"{name}.png"
         if picture.exists():
@@ -85,7 +82,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Change links to documents of the root into links to their pages, and remove links to other files of the root."""
     markdown = markdown.replace(FAULT_TABLES, fault_tables()).replace(SQL_TABLES, sql_tables())
-    markdown = markdown.replace(INGEST_TABLE, ingest_tables())
     for name, tables in BENCHES.items():
         markdown = markdown.replace(f"<!-- {name} tables -->", bench_tables(name, tables))
     up = "../" * page.file.src_uri.count("/")
@@ -148,39 +144,6 @@ def sql_tables() -> str:
             f"![Time over size](scale-{path.stem}.png)\n\n{table(head, rows)}\n\n"
             f'??? note "What each reads on {sizes[-1]} studies"\n\n'
             + "\n".join(f"    {line}" for line in table(["statement", "plan, without costs"], plans).splitlines())
-        )
-    return "\n\n".join(parts)
-
-
-def ingest_tables() -> str:
-    """The last run of the receivers: objects a second, CPU, and the ratios to storescp."""
-    names = {"storescp": "storescp", "auscult": "Auscult", "pynetdicom": "pynetdicom's path"}
-    head = [
-        "object",
-        "associations",
-        *names.values(),
-        "of it the hash",
-        "rate / storescp",
-        "CPU without hash / storescp",
-    ]
-    parts = []
-    for path in sorted(INGEST_RUN.glob("*.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
-        rows = [
-            [
-                row["object"],
-                row["associations"],
-                *(f"{row['objects_per_s'][name]:.0f} ({row['cpu_ms'][name]:.1f})" for name in names),
-                f"{row['hash_ms']:.1f}",
-                f"{row['rate_ratio']:.2f}",
-                f"{row['cpu_ratio_without_hash']:.2f}",
-            ]
-            for row in run["rows"]
-        ]
-        parts.append(
-            f"{run['date']}, {run['machine']}, load {run['load_before']} when it began; dcmtk {run['versions']['dcmtk']}. "
-            f"Objects a second, and CPU ms of the receiver for each; medians of {run['rounds']} rounds in turns.\n\n"
-            f"{table(head, rows)}\n\n![Objects a second]({path.stem}.png)"
         )
     return "\n\n".join(parts)
 

@@ -7,17 +7,18 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from benchmarks.durable import durable_library
+from benchmarks.ingest.tables import COLLECTING, OURS, STORESCP, UNHASHED
 from tests.support.peers import provided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 START_S = 30.0
 
@@ -32,12 +33,20 @@ class Receiver:
         self._process = psutil.Process(pid)
 
     def cpu_s(self) -> float:
-        """CPU time so far, of the process and of its children, ended ones too."""
+        """CPU time so far, of the process and of its children, ended ones too; waits for children that end just now."""
+        deadline = time.monotonic() + START_S
+        while any(child.status() != psutil.STATUS_ZOMBIE for child in self._children()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} does not end its associations")
+            time.sleep(0.005)
+        # Children first: one that is counted twice, because it is reaped meanwhile, would be a wrong number.
+        children = self._children()
+        ended = sum(_exact_cpu_s(child) for child in children)
         total = sum(self._process.cpu_times()[:4])
-        for child in self._process.children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                total += sum(child.cpu_times()[:2])
-        return total
+        return total + ended if children == self._children() else self.cpu_s()
+
+    def _children(self) -> list[psutil.Process]:
+        return self._process.children(recursive=True)
 
     def objects(self) -> list[Path]:
         """The objects that it has stored."""
@@ -51,16 +60,21 @@ class Receiver:
 
 @contextmanager
 def receivers(root: Path) -> Iterator[list[Receiver]]:
-    """storescp (durable, tuned), Auscult, and Auscult on pynetdicom's path, running."""
+    """storescp (durable, tuned), Auscult, Auscult without its digests, and Auscult on pynetdicom's path, running."""
     with ExitStack() as stack:
-        made = storescp(root), auscult(root, "auscult"), auscult(root, "pynetdicom", "--collect")
+        made = (
+            storescp(root),
+            auscult(root, OURS),
+            auscult(root, UNHASHED, "--no-digests"),
+            auscult(root, COLLECTING, "--collect"),
+        )
         yield [stack.enter_context(each) for each in made]
 
 
 @contextmanager
 def storescp(root: Path) -> Iterator[Receiver]:
     """dcmtk's storescp: bit preserving (+B), PDUs of 128 KiB, no delays of TCP, each file synced before it is closed."""
-    peers, folder, port = provided(("storescp",), ("dcmtk",)), root / "storescp", _free_port()
+    peers, folder, port = provided(("storescp",), ("dcmtk",)), root / STORESCP, _free_port()
     folder.mkdir()
     library = durable_library(root)
     if library is None:
@@ -70,7 +84,7 @@ def storescp(root: Path) -> Iterator[Receiver]:
     command = [peers.programs["storescp"], *options, str(port)]
     with _running(command, environment) as process:
         _wait_for(port)
-        yield Receiver("storescp", port, process.pid, folder)
+        yield Receiver(STORESCP, port, process.pid, folder)
 
 
 @contextmanager
@@ -91,6 +105,14 @@ def _running(command: Sequence[object], environment: dict[str, str]) -> Iterator
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _exact_cpu_s(ended: psutil.Process) -> float:
+    """CPU time of an ended process with one thread; `cpu_times` rounds each down to 10 ms, and there are many."""
+    try:
+        return int(Path(f"/proc/{ended.pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _free_port() -> int:

@@ -1,12 +1,12 @@
-"""Durable receive of objects: Auscult's listener against dcmtk's storescp.
+"""``python3 dev.py bench ingest``: durable receive of objects, Auscult's listener against dcmtk's storescp.
 
-``python3 dev.py bench ingest [--rounds N]`` sends objects of three sizes over one association and over eight at once, to
-each receiver in turns, and prints objects a second and CPU milliseconds an object, medians, and the ratios. It writes
-``benchmarks/ingest/ingest.json`` and ``ingest.png``.
+Objects of three sizes go over 1, 2, 4, 8 and 16 associations at once to each receiver, in turns. It prints objects a
+second and CPU milliseconds an object, and writes ``benchmarks/ingest/ingest.json`` and ``ingest.png``.
 
 storescp is run as a careful user would: bit preserving, PDUs of 128 KiB, no delays of TCP, a process for each association,
-and each file synced before it is closed (`durable.c`). It does less than Auscult, which also hashes each object, checks its
-header, and syncs its name. "pynetdicom's path" is Auscult's listener as it was before objects were streamed.
+and each file synced before it is closed (`durable.c`). It does less than Auscult, which also checks each header, computes
+two SHA-256, and syncs the name. Auscult runs a second time without the hashes, and a third time on pynetdicom's path, which
+collects each object in memory.
 """
 
 from __future__ import annotations
@@ -14,108 +14,142 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw, ImageFont
-
-from benchmarks.film import FAINT, INK, OURS, processor
+from benchmarks.ingest.picture import draw
 from benchmarks.ingest.receivers import receivers
-from benchmarks.ingest.senders import Template, push, templates
-from dicom_io.header.digests import RunningDigests
+from benchmarks.ingest.senders import push, templates
+from benchmarks.ingest.tables import COLLECTING, tables
+from benchmarks.machine import ROOT, commit, machine, versions
 from tests.support.peers import provided
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.ingest.receivers import Receiver
+    from benchmarks.ingest.senders import Template
 
-ROUNDS = 7
-#: Objects a round, so that a round takes about a second.
-COUNTS = {"10 MB": 24, "3.6 MB": 40, ".26 MB": 240}
-ASSOCIATIONS = (1, 8)
-#: Objects a second of storescp, and its CPU for what it does too.
-TARGET_RATE, TARGET_CPU = 1.0, 1.2
-FOLDER = Path(__file__).parent
+HERE, QUICK = Path(__file__).resolve().parent, ROOT / "build" / "bench-ingest"
+#: Objects of a turn, so that one takes about half a second; at least two for each association.
+OBJECTS = {"10 MB": 32, "3.6 MB": 48, ".26 MB": 320}
+ASSOCIATIONS = (1, 2, 4, 8, 16)
+#: pynetdicom's path is the slowest, so it is measured with these numbers only.
+COLLECTING_ASSOCIATIONS = (1, 8)
 
 
-def main(arguments: list[str]) -> int:
-    """Measure, print the table, write it as JSON and as a picture."""
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="dev.py bench ingest", description="Durable receive against storescp.")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds in turns, {ROUNDS} by default")
-    rounds = parser.parse_args(arguments).rounds
+    parser.add_argument("--rounds", type=int, default=7, help="rounds that count (default 7)")
+    parser.add_argument("--minutes", type=float, default=10, help="begin no round that would end later (default 10)")
+    parser.add_argument("--quick", action="store_true", help="one round of few objects, written to build/bench-ingest")
+    parser.add_argument("--out", type=Path, help="folder for the JSON and the picture")
+    told = parser.parse_args(arguments)
+    out: Path = told.out or (QUICK if told.quick else HERE)
+    objects = dict.fromkeys(OBJECTS, 4) if told.quick else OBJECTS
+    associations = (1, 4) if told.quick else ASSOCIATIONS
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="auscult-ingest-") as folder:
         made = templates(Path(folder))
-        numbers = count()
         with receivers(Path(folder)) as running:
-            rows = [_row(one, associations, running, rounds, numbers) for one in made for associations in ASSOCIATIONS]
+            run = Run(made, running, objects, associations)
+            rounds = run.rounds(1 if told.quick else told.rounds, told.minutes * 60)
     report = {
-        "date": time.strftime("%Y-%m-%d"),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "machine": machine(),
+        "load": round(load, 1),
         "rounds": rounds,
-        "load_before": round(load, 1),
-        "machine": f"{os.cpu_count()} CPUs, {processor()}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {"dcmtk": _dcmtk(), **{name: version(name) for name in ("pynetdicom", "pydicom")}},
-        "rows": rows,
+        "versions": {"dcmtk": _dcmtk(), **versions("pynetdicom", "pydicom")},
+        "objects": [{"name": one.name, "bytes": len(one.data), "a_turn": objects[one.name]} for one in made],
+        "lines": run.lines,
     }
-    _print(report)
-    (FOLDER / "ingest.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    draw(FOLDER / "ingest.png", report)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "ingest.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    draw(out / "ingest.png", report)
+    sys.stdout.write(tables(report) + "\n")
     return 0
 
 
-def _row(
-    template: Template, associations: int, running: list[Receiver], rounds: int, numbers: Iterator[int]
-) -> dict[str, Any]:
-    rates: dict[str, list[float]] = {receiver.name: [] for receiver in running}
-    cpu_ms: dict[str, list[float]] = {receiver.name: [] for receiver in running}
-    for turn in range(rounds + 1):
-        for receiver in running:
-            objects = template.copies([next(numbers) for _ in range(COUNTS[template.name])])
-            before, began = receiver.cpu_s(), time.perf_counter()
-            push(receiver.port, template, objects, associations)
-            wall_s = time.perf_counter() - began
-            # storescp's child of an association may end a moment after it.
-            used_s = receiver.cpu_s() - before
-            if len(receiver.objects()) != len(objects):
-                raise RuntimeError(f"{receiver.name} did not store all objects")
-            receiver.clear()
-            if turn:
-                rates[receiver.name].append(len(objects) / wall_s)
-                cpu_ms[receiver.name].append(used_s / len(objects) * 1000)
-    hash_ms = _hash_ms(template)
-    rate = {name: statistics.median(values) for name, values in rates.items()}
-    cpu = {name: statistics.median(values) for name, values in cpu_ms.items()}
-    return {
-        "object": template.name,
-        "associations": associations,
-        "objects_per_s": {name: round(value, 1) for name, value in rate.items()},
-        "spread": {name: [round(min(values), 1), round(max(values), 1)] for name, values in rates.items()},
-        "cpu_ms": {name: round(value, 2) for name, value in cpu.items()},
-        "hash_ms": round(hash_ms, 2),
-        "rate_ratio": round(rate["auscult"] / rate["storescp"], 2),
-        "cpu_ratio_without_hash": round((cpu["auscult"] - hash_ms) / cpu["storescp"], 2),
-    }
+class Run:
+    """One run: what is sent to whom, and what was measured so far.
 
+    `lines` hold objects a second and CPU ms an object of each round, by receiver, object and number of associations.
+    """
 
-def _hash_ms(template: Template) -> float:
-    """CPU of the two digests that Auscult computes of an object: the whole, and its pixels."""
-    times = []
-    for _ in range(9):
-        began = time.process_time()
-        running = RunningDigests(4096, sys.maxsize)
-        for start in range(0, len(template.data), 1 << 17):
-            running.update(memoryview(template.data)[start : start + (1 << 17)])
-        times.append((time.process_time() - began) * 1000)
-    return statistics.median(times)
+    def __init__(
+        self,
+        made: Sequence[Template],
+        running: Sequence[Receiver],
+        objects: dict[str, int],
+        associations: Sequence[int],
+    ) -> None:
+        self._made = made
+        self._objects = objects
+        self._numbers = count()
+        self._turns = [
+            (receiver, template, many)
+            for template in made
+            for many in associations
+            for receiver in running
+            if receiver.name != COLLECTING or many in COLLECTING_ASSOCIATIONS
+        ]
+        self.lines: list[dict[str, Any]] = [
+            {
+                "receiver": receiver.name,
+                "object": template.name,
+                "associations": many,
+                "objects_per_s": [],
+                "cpu_ms": [],
+            }
+            for receiver, template, many in self._turns
+        ]
+
+    def rounds(self, most: int, limit_s: float) -> int:
+        """Measure so many rounds, fewer if that would take too long; return how many."""
+        began = time.monotonic()
+        for _ in self._measured(first_only=True):
+            # Caches, threads and pages are there after the first objects.
+            pass
+        for number in range(most):
+            one_began = time.monotonic()
+            for line, rate, cpu_ms in self._measured(first_only=False):
+                line["objects_per_s"].append(round(rate, 2))
+                line["cpu_ms"].append(round(cpu_ms, 3))
+            took_s = time.monotonic() - one_began
+            spent_s = time.monotonic() - began
+            sys.stderr.write(f"round {number + 1} of {most}, {spent_s:.0f} s\n")
+            if number + 1 < most and spent_s + took_s > limit_s:
+                sys.stderr.write(f"another round would take longer than {limit_s / 60:g} minutes in all\n")
+                return number + 1
+        return most
+
+    def _measured(self, *, first_only: bool) -> Iterator[tuple[dict[str, Any], float, float]]:
+        """Each line with objects a second and CPU ms an object; `first_only`: each receiver and object once."""
+        seen = set()
+        for line, (receiver, template, many) in zip(self.lines, self._turns, strict=True):
+            if first_only and (receiver.name, template.name) in seen:
+                continue
+            seen.add((receiver.name, template.name))
+            yield line, *self._turn(receiver, template, many)
+
+    def _turn(self, receiver: Receiver, template: Template, associations: int) -> tuple[float, float]:
+        objects = template.copies([next(self._numbers) for _ in range(self._objects[template.name])])
+        before, began = receiver.cpu_s(), time.perf_counter()
+        push(receiver.port, template, objects, associations)
+        wall_s = time.perf_counter() - began
+        used_s = receiver.cpu_s() - before
+        if len(receiver.objects()) != len(objects):
+            raise RuntimeError(f"{receiver.name} did not store all objects")
+        receiver.clear()
+        return len(objects) / wall_s, used_s / len(objects) * 1000
 
 
 def _dcmtk() -> str:
@@ -124,47 +158,6 @@ def _dcmtk() -> str:
         [peers.programs["storescp"], "--version"], capture_output=True, text=True, check=False, env=peers.environment
     )
     return told.stdout.split()[2].removeprefix("v") if told.stdout else ""
-
-
-def _print(report: dict[str, Any]) -> None:
-    write = sys.stdout.write
-    write(f"{report['machine']}; {', '.join(f'{name} {number}' for name, number in report['versions'].items())}\n")
-    write(f"objects a second (CPU ms an object), medians of {report['rounds']} rounds in turns; ")
-    write(f"load before: {report['load_before']}\n\n")
-    write(f"{'object':8} {'assoc.':>6} {'storescp':>16} {'Auscult':>16} {'pynetdicom path':>16} {'hash':>6} ")
-    write(f"{'rate':>6} {'CPU without hash':>17}\n")
-    for row in report["rows"]:
-        shown = [
-            f"{row['objects_per_s'][name]:.0f} ({row['cpu_ms'][name]:.2f})"
-            for name in ("storescp", "auscult", "pynetdicom")
-        ]
-        write(f"{row['object']:8} {row['associations']:6} {shown[0]:>16} {shown[1]:>16} {shown[2]:>16} ")
-        write(f"{row['hash_ms']:6.2f} {row['rate_ratio']:5.2f}x {row['cpu_ratio_without_hash']:16.2f}x\n")
-    write(f"\ntargets: at least {TARGET_RATE:.1f}x the objects a second, at most {TARGET_CPU:.1f}x the CPU\n")
-
-
-def draw(path: Path, report: dict[str, Any]) -> None:
-    """Draw the objects a second of both paths against storescp's, with a mark at storescp."""
-    rows, left, width, line = report["rows"], 200, 520, 44
-    sheet = Image.new("RGB", (left + width + 90, 60 + line * len(rows)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    pen.text(
-        (16, 14), "Durable receive: objects a second / storescp's (mark: storescp)", INK, ImageFont.load_default(18)
-    )
-    bars = [
-        [row["objects_per_s"][name] / row["objects_per_s"]["storescp"] for name in ("auscult", "pynetdicom")]
-        for row in rows
-    ]
-    most = max(1.2, *(value for both in bars for value in both))
-    for number, (row, both) in enumerate(zip(rows, bars, strict=True)):
-        top = 50 + line * number
-        pen.text((16, top + 6), f"{row['object']}, {row['associations']} assoc.", INK, font)
-        for below, value, colour in ((0, both[0], OURS), (18, both[1], FAINT)):
-            pen.rectangle((left, top + below, left + width * value / most, top + below + 14), colour)
-            pen.text((left + width * value / most + 6, top + below), f"{value:.2f}", INK, font)
-        mark = left + width / most
-        pen.line((mark, top - 3, mark, top + 36), INK, 2)
-    sheet.quantize(32).save(path, "PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_io.errors import HeaderUnreadable
 from dicom_io.header.part10 import PIXEL_TAGS, read_preface, uncompressed_syntax_of
-from dicom_io.header.walker import Walker
+from dicom_io.header.walker import Walker, plain_elements
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -237,27 +238,20 @@ def film_header_sha256(fp: BinaryIO, offset: int, pixels_at: int | None, pixels_
     fp.seek(offset)
     data = fp.read(pixels_at - offset)
     syntax = uncompressed_syntax_of(io.BytesIO(data))
-    walked = io.BytesIO(data)
-    is_implicit, is_little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    walker = Walker(walked, is_implicit=is_implicit, is_little=is_little)
     digest = hashlib.sha256(_VERSION + syntax.encode())
-    begin = count = 0
+    kept_from = begin = 0
     try:
-        for head in walker.heads():
-            if head.tag in PIXEL_TAGS:
-                break
-            walker.skip(head)
-            count += 1
-            end = walked.tell()
-            if count > _MAX_ELEMENTS or end > len(data):
+        for count, (tag, end) in enumerate(_ends(data, syntax)):
+            if count >= _MAX_ELEMENTS or end > len(data):
                 return ""
-            if not _is_left_out(head.tag):
-                digest.update(data[begin:end])
+            if _is_left_out(tag):
+                digest.update(data[kept_from:begin])
+                kept_from = end
             begin = end
     except HeaderUnreadable:
         return ""
-    # The head of the pixel data: representation and length.
-    digest.update(data[begin:])
+    # To the head of the pixel data: representation and length.
+    digest.update(data[kept_from:])
     if pixels_length < sys.maxsize:
         # What follows encapsulated pixels is part of their own hash.
         fp.seek(pixels_at + pixels_length)
@@ -266,6 +260,23 @@ def film_header_sha256(fp: BinaryIO, offset: int, pixels_at: int | None, pixels_
         if len(tail) > _MAX_BYTES:
             return ""
     return digest.hexdigest()
+
+
+def _ends(data: bytes, syntax: str) -> Iterator[tuple[int, int]]:
+    """The elements before the pixel data: each tag, and where the element ends."""
+    at = 0
+    if syntax == ExplicitVRLittleEndian:
+        for tag, _, _, at in plain_elements(data):
+            yield tag, at
+    rest = io.BytesIO(data)
+    rest.seek(at)
+    is_implicit, is_little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    walker = Walker(rest, is_implicit=is_implicit, is_little=is_little)
+    for head in walker.heads():
+        if head.tag in PIXEL_TAGS:
+            return
+        walker.skip(head)
+        yield head.tag, rest.tell()
 
 
 def _is_left_out(tag: int) -> bool:

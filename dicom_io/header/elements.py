@@ -92,6 +92,8 @@ class Elements:
 
     def __init__(self, ds: Dataset, inherited: CharacterSets | None = None) -> None:
         self._ds = ds
+        # Not asked of the data set each time: pydicom makes a tag of each number.
+        self._by_tag = {int(tag): element for tag, element in ds.items()}
         declared = self.plain(0x00080005) if self._element(0x00080005) is not None else None
         self._sets = inherited if inherited and declared is None else declared_sets(declared or "")
 
@@ -214,8 +216,7 @@ class Elements:
         return _joined(value).strip(" \0\r\n\t")
 
     def _element(self, tag: int) -> DataElement | RawDataElement | None:
-        # keep_deferred: pydicom must not reopen the file
-        return self._ds.get_item(tag, keep_deferred=True)
+        return self._by_tag.get(tag)
 
     def _value(self, tag: int) -> object:
         element = self._element(tag)

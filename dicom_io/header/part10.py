@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -24,12 +26,11 @@ from pydicom.uid import (
 from dicom_io.errors import HeaderUnreadable, NotDicom
 from dicom_io.header.elements import valid_uid
 from dicom_io.header.inflate import Inflated
-from dicom_io.header.walker import LONG_VRS, PIXEL_TAGS, UNDEFINED_LENGTH, Walker
+from dicom_io.header.walker import LONG_VRS, PIXEL_TAGS, UNDEFINED_LENGTH, Walker, plain_elements
 from dicom_io.quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from pydicom.dataelem import DataElement, RawDataElement
-    from pydicom.tag import BaseTag
+    from pydicom.dataelem import DataElement
 
 __all__ = [
     "PIXEL_TAGS",
@@ -51,6 +52,8 @@ _MAX_KEPT_BYTES = 64 << 20
 _MAX_META_VALUE_BYTES = 1 << 10
 _MAX_META_ELEMENTS = 1000
 _INFLATE_BUFFER = 1 << 20
+#: The header of most objects is shorter.
+_PLAIN_BYTES = 8192
 _COMMAND_GROUP, _META_GROUP = b"\0\0", b"\2\0"
 _SPECIFIC_CHARACTER_SET = 0x00080005
 #: SOP Class, SOP Instance, Study and Series Instance UID: the identity of an object.
@@ -157,6 +160,7 @@ def parse(
         order are detected at the first element.
     stop_when : callable
         Called with tag, value representation and length of each element before its value is read; True ends the parse.
+        At pixel data the position of `fp` is that of the value.
     wanted : iterable of int, optional
         The tags to keep; the others are skipped unread. All by default.
     inflate_limit : int
@@ -178,19 +182,41 @@ def parse(
     """
     quiet_libraries()
     tags = frozenset(wanted) | {_SPECIFIC_CHARACTER_SET} if wanted is not None else None
-    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian and not _begins_like_data_set(fp):
+    is_inflated = transfer_syntax_uid == DeflatedExplicitVRLittleEndian and not _begins_like_data_set(fp)
+    if is_inflated:
         fp = io.BufferedReader(Inflated(fp, inflate_limit), _INFLATE_BUFFER)
     kept: dict[BaseTag, DataElement | RawDataElement] = {}
     is_implicit, is_little = False, True
     try:
         is_implicit, is_little = _encoding(fp)
-        _keep(kept, Walker(fp, is_implicit=is_implicit, is_little=is_little), stop_when, tags)
+        is_plain = is_little and not is_implicit and not is_inflated
+        if not is_plain or not _keep_plain(kept, fp, stop_when, tags):
+            _keep(kept, Walker(fp, is_implicit=is_implicit, is_little=is_little), stop_when, tags)
     except (HeaderUnreadable, zlib.error, struct.error, OverflowError):
         if enough is None or not kept.keys() >= enough:
             raise HeaderUnreadable from None
     ds = Dataset(kept)
     ds.set_original_encoding(is_implicit, is_little)
     return ds
+
+
+def _keep_plain(
+    kept: dict[BaseTag, DataElement | RawDataElement], fp: BinaryIO, stop_when: StopWhen, tags: frozenset[int] | None
+) -> bool:
+    """Keep what `_keep` would of the first elements, up to one that is not plain; return whether the parse has ended."""
+    start = fp.tell()
+    data = fp.read(_PLAIN_BYTES)
+    after = 0
+    for tag, vr, begin, end in plain_elements(data):
+        name = vr.decode("ascii")
+        if stop_when(tag, name, end - begin):
+            return True
+        if tag not in kept and (tags is None or tag in tags):
+            key, value = BaseTag(tag), data[begin:end]
+            kept[key] = RawDataElement(key, name, end - begin, value, start + begin, False, True, is_raw=True)  # noqa: FBT003
+        after = end
+    fp.seek(start + after)
+    return False
 
 
 def _keep(

@@ -26,6 +26,8 @@ _LONGEST_COMPOUND, _LEAST_OF_COMPOUND, _LEAST_OTHER_PART = 32, 2, 4
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNSPACED_RUN = re.compile(f"([{_UNSPACED}]+)")
 _BETWEEN_UNSPACED = re.compile(rf"(?<=[{_UNSPACED}])[^\w\s{_UNSPACED}]+(?=[{_UNSPACED}])")
+_DIGITS = re.compile(r"\d+")
+_ASCII_BLANKS = re.compile(r"[^0-9A-Z]+")
 #: Letters that Unicode does not decompose into a plain letter and an accent.
 _PLAIN = str.maketrans(
     {
@@ -83,7 +85,7 @@ class _Lexicon:
 
 def fold(text: str) -> str:
     """Fold a text: capitals without accents, punctuation and digits, words separated by single blanks."""
-    return " ".join(re.sub(r"\d+", " ", fold_keeping_digits(text)).split())
+    return " ".join(_DIGITS.sub(" ", fold_keeping_digits(text)).split())
 
 
 def fold_keeping_digits(text: str) -> str:
@@ -91,6 +93,9 @@ def fold_keeping_digits(text: str) -> str:
 
     A run of Chinese, Japanese or Thai is one word; punctuation within it is removed.
     """
+    if text.isascii():
+        # The same in one step; nearly all texts are.
+        return " ".join(_ASCII_BLANKS.sub(" ", text.upper()).split())
     plain = unicodedata.normalize("NFKD", text.translate(_PLAIN))
     letters = "".join(char for char in plain if not unicodedata.combining(char)).upper()
     # composed again, because a Korean syllable is one letter

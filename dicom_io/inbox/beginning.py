@@ -15,16 +15,13 @@ from dicom_io.header.elements import valid_uid
 from dicom_io.header.facts import Identity
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, UNDEFINED_LENGTH, data_set_offset, parse
 from dicom_io.header.reader import identity_of
-from dicom_io.header.walker import LONG_VRS
+from dicom_io.header.walker import LONG_VRS, plain_elements
 
 #: So much is looked at; the header of a radiograph is a few kilobytes.
 BEGINNING_BYTES: Final = 1 << 16
 
-# Long representations have two reserved bytes where `_HEAD` reads a length.
-_HEAD, _LONG = struct.Struct("<HH2sH"), struct.Struct("<L")
-_LONGEST_HEAD = _HEAD.size + _LONG.size
-#: Representations with a length of 16 bits (PS3.5 Table 7.1-2).
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+#: An element with a long representation (PS3.5 Table 7.1-1), as pixel data have.
+_LONG_HEAD = struct.Struct("<HH2s2xL")
 _LONGEST_UID = 64
 _PADDING = " \0\r\n\t"
 _STUDY_UID, _SERIES_UID, _SOP_UID, _SOP_CLASS_UID = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
@@ -90,26 +87,19 @@ def _usual_beginning(data: bytes) -> Beginning | None:
     if data[:2] != b"\x08\0" or data[128:132] == b"DICM":
         return None
     uids: dict[int, str] = {}
-    at, end = 0, len(data) - _LONGEST_HEAD
-    while at <= end:
-        group, number, vr, length = _HEAD.unpack_from(data, at)
-        tag = group << 16 | number
-        at += _HEAD.size
-        if vr in LONG_VRS:
-            (length,) = _LONG.unpack_from(data, at)
-            at += _LONG.size
-        elif vr not in _SHORT_VRS:
-            return None
-        if tag in PIXEL_TAGS:
-            return Beginning(_identity(uids), at, sys.maxsize if length == UNDEFINED_LENGTH else length)
+    end = 0
+    for tag, vr, begin, end in plain_elements(data):
         if tag in UID_TAGS and tag not in uids:
-            if vr != b"UI" or length > _LONGEST_UID:
+            if vr != b"UI" or end - begin > _LONGEST_UID:
                 return None
-            uid = data[at : at + length].decode("latin-1").strip(_PADDING)
+            uid = data[begin:end].decode("latin-1").strip(_PADDING)
             uids[tag] = uid if valid_uid(uid) else ""
-        # Also what has no length leads out of these bytes.
-        at += length
-    return None
+    if end + _LONG_HEAD.size > len(data):
+        return None
+    group, element, vr, length = _LONG_HEAD.unpack_from(data, end)
+    if group << 16 | element not in PIXEL_TAGS or vr not in LONG_VRS:
+        return None
+    return Beginning(_identity(uids), end + _LONG_HEAD.size, sys.maxsize if length == UNDEFINED_LENGTH else length)
 
 
 def _identity(uids: dict[int, str]) -> Identity:

@@ -1,8 +1,13 @@
-"""Hashes the parts of a large object on another thread, while its next part is received and written."""
+"""Hashes the parts of a large object on another thread, while its next part is received and written.
+
+One processor is left to those who receive. Where all others hash already, an object is hashed by the thread that receives it:
+nothing is gained by handing it on, and the bytes are still in the cache of this processor.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -38,10 +43,10 @@ class DigestsBehind:
     def update(self, parts: Sequence[bytes | memoryview]) -> None:
         """Hash the next bytes, large ones on another thread: then they must not change before the next call returns."""
         self.wait()
-        if sum(map(len, parts)) < LEAST_BYTES:
+        if sum(map(len, parts)) < LEAST_BYTES or not _free().acquire(blocking=False):
             self._hash(parts)
         else:
-            self._hashing = _threads().submit(self._hash, parts)
+            self._hashing = _threads().submit(self._hash_behind, parts)
 
     def wait(self) -> None:
         """Wait until everything is hashed."""
@@ -54,6 +59,12 @@ class DigestsBehind:
         self.wait()
         return self._running.result()
 
+    def _hash_behind(self, parts: Sequence[bytes | memoryview]) -> None:
+        try:
+            self._hash(parts)
+        finally:
+            _free().release()
+
     def _hash(self, parts: Sequence[bytes | memoryview]) -> None:
         for part in parts:
             self._running.update(part)
@@ -62,4 +73,16 @@ class DigestsBehind:
 @cache
 def _threads() -> ThreadPoolExecutor:
     """The threads of this process; they start when they are first needed, after any fork."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, "digests")
+    return ThreadPoolExecutor(max(1, _most_at_once()), "digests")
+
+
+@cache
+def _free() -> threading.Semaphore:
+    """Counts the threads that may begin to hash."""
+    return threading.Semaphore(_most_at_once())
+
+
+def _most_at_once() -> int:
+    """How many objects other threads hash at once; none where there is one processor."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors - 1

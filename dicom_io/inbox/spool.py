@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import heapq
 import os
-import re
 import threading
 import time
 from contextlib import contextmanager
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from dicom_io.durable import fsync_folder, make_folder, remove_abandoned, spool_error
-from dicom_io.errors import DicomIoError, SpoolError
+from dicom_io.errors import DicomIoError
 from dicom_io.inbox.draft import Draft
+from dicom_io.inbox.keys import KEY, Keys, checked_key
 from dicom_io.inbox.quarantine import NOTES, Note, Quarantine
 from dicom_io.inbox.receipts import Receipts
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_KEY = re.compile(r"[0-9a-f]{32}")
 _CHUNK_BYTES = 1 << 20
 _UID_PREFIX = "inbox."
 
@@ -64,6 +63,7 @@ class Spool:
         self._holds = holds
         self._held: dict[str, int] = {}
         self._tmp, self._new, self._quarantine = root / "tmp", root / "new", root / "quarantine"
+        self._keys = Keys()
         self._last_ns = 0
         self._clock_lock = threading.Lock()
         try:
@@ -95,7 +95,7 @@ class Spool:
 
     def _uids(self) -> list[str]:
         named = (path.name for path in self.root.iterdir() if path.name.startswith(_UID_PREFIX))
-        return [name for name in (each.removeprefix(_UID_PREFIX) for each in named) if _KEY.fullmatch(name)]
+        return [name for name in (each.removeprefix(_UID_PREFIX) for each in named) if KEY.fullmatch(name)]
 
     def put(self, chunks: Iterable[bytes | memoryview]) -> str:
         """Write an object durably and return its key.
@@ -138,7 +138,7 @@ class Spool:
         SpoolFull, SpoolError
             As `put`.
         """
-        key = uuid4().hex
+        key = self._keys.new()
         return Draft(self._new / key, self._tmp / key, self._next_ns, self._hold if self._holds else None)
 
     def commit(self, draft: Draft) -> None:
@@ -345,19 +345,6 @@ class Spool:
             return self._last_ns
 
 
-def checked_key(key: str) -> str:
-    """Return `key` if it is valid, so that no other text becomes part of a path.
-
-    Raises
-    ------
-    SpoolError
-        If `key` is not 32 hexadecimal digits.
-    """
-    if not _KEY.fullmatch(key):
-        raise SpoolError("Not a key of the spool: a key is 32 hexadecimal digits.")
-    return key
-
-
 def _chunks_of(path: Path) -> Iterator[bytes]:
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -374,7 +361,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _ages(entries: Iterable[os.DirEntry[str]]) -> Iterator[tuple[int, str]]:
     for entry in entries:
-        if not _KEY.fullmatch(entry.name):
+        if not KEY.fullmatch(entry.name):
             continue
         try:
             yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name

@@ -26,7 +26,8 @@ from dicom_io.durable import (
     write_whole,
 )
 from dicom_io.errors import SpoolError
-from dicom_io.inbox.spool import NotAFile, SourceUnreadable, checked_key
+from dicom_io.inbox.keys import checked_key
+from dicom_io.inbox.spool import NotAFile, SourceUnreadable
 
 if TYPE_CHECKING:
     from pathlib import Path

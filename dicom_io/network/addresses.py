@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import string
+from functools import lru_cache
 
 #: Of the characters an AE title may have (PS3.5 section 6.2) those that do not structure names, markup or paths.
 _SHOWN_CHARACTERS = frozenset(string.ascii_letters + string.digits + " _-.@#+:")
@@ -60,6 +61,7 @@ def shown_ae_title(title: bytes) -> str:
     return "".join(char if char in _SHOWN_CHARACTERS else "?" for char in title[:16].decode("latin-1"))
 
 
+@lru_cache(1024)
 def plain_address(host: str) -> str:
     """Return a numerical address without its zone; an IPv4 address mapped into IPv6 is returned as IPv4."""
     address = ipaddress.ip_address(host.partition("%")[0])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
 #: What is read ahead at most; the pages of the buffer take memory once they are used.
-BUFFER_BYTES = 1 << 19
+BUFFER_BYTES = 1 << 20
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 

@@ -58,3 +58,13 @@ def test_start_runs_every_command_that_has_a_target(tmp_path):
     said = bench("start", "--quick", "--out", tmp_path)
     assert all(f"| `{command}` |" in said for command in TARGETS)
     assert (tmp_path / "start.png").stat().st_size > 1000
+
+
+def test_ingest_compares_receivers_of_the_same_objects(tmp_path):
+    provided(("storescp",), ("dcmtk",))
+    said = bench("ingest", "--quick", "--out", tmp_path)
+    assert "**CPU milliseconds an object**" in said
+    report = json.loads((tmp_path / "ingest.json").read_text(encoding="utf-8"))
+    assert {line["receiver"] for line in report["lines"]} == {"storescp", "auscult", "auscult-unhashed", "pynetdicom"}
+    assert all(len(line["objects_per_s"]) == 1 and min(line["objects_per_s"]) > 0 for line in report["lines"])
+    assert (tmp_path / "ingest.png").stat().st_size > 1000

@@ -145,10 +145,15 @@ class Filing:
     def _take(self, entries: Sequence[Entry]) -> list[Received | Exception]:
         """Put the files into the store and read their headers; each that fails does so alone."""
         linked = [_attempt(self._store.link, entry.source, entry.key) for entry in entries]
-        steps = zip(entries, linked, strict=True)
-        synced = [error or _attempt(self._store.sync, entry.key) for entry, error in steps]
-        steps = zip(entries, synced, strict=True)
-        return [_attempt(self._read, entry) if error is None else error for entry, error in steps]
+        folders = [self._store.path(entry.key).parent for entry in entries]
+        #: After all links, once for each folder: keys of the same time share one.
+        synced: dict[Path, Exception | None] = {}
+        for entry, folder, error in zip(entries, folders, linked, strict=True):
+            if error is None and folder not in synced:
+                synced[folder] = _attempt(self._store.sync, entry.key)
+        steps = zip(entries, folders, linked, strict=True)
+        errors = ((entry, error or synced[folder]) for entry, folder, error in steps)
+        return [_attempt(self._read, entry) if error is None else error for entry, error in errors]
 
     def _read(self, entry: Entry) -> Received:
         source = entry.source

@@ -47,6 +47,9 @@ TAKE = 200
 IDLE_S = 1.0
 #: Shortest and longest time between two publications of a listener without news, in seconds.
 PUBLISH_S = (1.0, 5.0)
+#: Part of the quiet time after which studies of open associations are pushed again; a burst has many turns in it, and each
+#: would write every study that the association has sent.
+PUSH_SHARE = 0.25
 #: An entry that failed this often, while others were filed, is at fault itself and is set aside.
 TRIES = 5
 #: The same for the only failing entry, when no other was filed meanwhile; until then it holds up studies.
@@ -86,7 +89,10 @@ class Registrar(Loop):
         self._filing: Filing | None = None
         self._open: OpenStudies | None = None
         self._arrivals = Arrivals()
+        self._clock = clock
         self._publish_s = PUBLISH_S[0]
+        #: How often studies of open associations are pushed, and when they last were.
+        self._push_s, self._pushed_at = 0.0, -math.inf
         self._published = (-math.inf, 0)
         self._uid = ""
         self._setbacks = Setbacks(clock)
@@ -114,6 +120,7 @@ class Registrar(Loop):
         self._open = listener
         # Often enough that a study is not seen to be complete much later than it is.
         self._publish_s = min(max(quiet_ms / 10_000, PUBLISH_S[0]), PUBLISH_S[1])
+        self._push_s = min(quiet_ms / 1000 * PUSH_SHARE, IDLE_S)
 
     def arrived(self, key: str) -> None:
         """An object was acknowledged just now."""
@@ -285,9 +292,12 @@ class Registrar(Loop):
             logger.exception("object set aside without a refusal in SQL", extra={"action": "journal_failed"})
 
     def _push_open(self) -> None:
-        studies = self._open.open_studies() if self._open else frozenset()
-        if studies:
-            in_transaction(self._sessions, lambda session: push_ready(session, sorted(studies)))
+        now = self._clock()
+        if self._open is None or now - self._pushed_at < self._push_s:
+            return
+        if studies := sorted(self._open.open_studies()):
+            in_transaction(self._sessions, lambda session: push_ready(session, studies))
+        self._pushed_at = now
 
     def _book_refusals(self) -> None:
         drained = self._journal.drain()

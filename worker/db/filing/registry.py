@@ -7,6 +7,7 @@ objects, and with few statements for those that nothing on record concerns.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from worker.db.filing.notes import follow_notes, rows_named
 from worker.db.identity.assignment import Assignment, assign
 from worker.db.identity.priorities import priority_of
 from worker.db.identity.rows import begin, lock_rows
-from worker.db.schema.sql import chunks, insert_unless_there
+from worker.db.schema.sql import chunks, insert_unless_there, table_of
 from worker.db.schema.states import OPEN_STATES, StudyState
 from worker.db.schema.study import Image, Receipt, Refusal, Study
 from worker.db.schema.types import now_ms
@@ -236,21 +237,30 @@ def is_on_record(session: Session, store_key: str) -> bool:
 
 def push_ready(session: Session, study_uids: Sequence[str]) -> None:
     """Prolong the quiet time of studies with open associations, up to their longest wait."""
+    held, pushed = _pushing()
+    for some in chunks(study_uids):
+        session.execute(held, {"uids": list(some)}).all()
+        session.execute(pushed, {"uids": list(some)})
+
+
+@functools.cache
+def _pushing() -> tuple[Any, Any]:
+    """Built once: the registrar executes both while associations are open."""
+    study = table_of(Study)
     wanted = now_ms() + Study.quiet_ms
     later = case((wanted < Study.force_at_ms, wanted), else_=Study.force_at_ms)
-    for some in chunks(study_uids):
-        # In the order of ids, as all code locks studies.
-        held = select(Study.id).where(Study.study_uid.in_(some), Study.state.in_(OPEN_STATES)).order_by(Study.id)
-        session.execute(held.with_for_update(key_share=True)).all()
-        session.execute(
-            update(Study)
-            .where(Study.study_uid.in_(some), Study.state.in_(OPEN_STATES), Study.ready_at_ms < later)
-            .values(
-                ready_at_ms=later,
-                state=case((Study.state == StudyState.QUEUED, StudyState.RECEIVING.value), else_=Study.state),
-            )
-            .execution_options(synchronize_session=False)
+    # In the order of ids, as all code locks studies.
+    is_open = (Study.study_uid.in_(bindparam("uids", expanding=True)), Study.state.in_(OPEN_STATES))
+    held = select(Study.id).where(*is_open).order_by(Study.id).with_for_update(key_share=True)
+    pushed = (
+        update(study)
+        .where(*is_open, Study.ready_at_ms < later)
+        .values(
+            ready_at_ms=later,
+            state=case((Study.state == StudyState.QUEUED, StudyState.RECEIVING.value), else_=Study.state),
         )
+    )
+    return held, pushed
 
 
 def release_studies(session: Session, study_ids: Sequence[int]) -> None:

@@ -141,6 +141,64 @@ def test_the_same_bytes_twice_in_one_batch_are_one_image_with_one_original(inbox
     assert not inbox.store.exists(second)
 
 
+class OpenAssociation:
+    """One that has sent these studies and stays open."""
+
+    def __init__(self, *study_uids: str) -> None:
+        self.studies = frozenset(study_uids)
+
+    def open_studies(self) -> frozenset[str]:
+        return self.studies
+
+
+def test_the_studies_of_an_open_association_are_pushed_in_parts_of_the_quiet_time_not_each_turn(inbox: Inbox) -> None:
+    made, times = Made(), [0.0]
+    inbox.put(made)
+    filing = Filing(inbox.site.sessions, inbox.store, StudyClock(2_000, 60_000))
+    journal = Journal(inbox.folder / "spool")
+    registrar = Registrar(
+        inbox.spool, journal, inbox.site.sessions, lambda: filing, lambda: None, clock=lambda: times[0]
+    )
+    registrar.watch(OpenAssociation(made.study_uid), quiet_ms=2_000)
+    registrar.turn()
+
+    def pushes_at(moment: float) -> bool:
+        times[0] = moment
+        inbox.site.change("UPDATE study SET ready_at_ms = 0")
+        registrar.turn()
+        return inbox.site.study(made.study_uid).ready_at_ms > 0
+
+    assert [pushes_at(moment) for moment in (0.1, 0.49, 0.51, 0.6, 1.02)] == [False, False, True, False, True]
+
+
+class CountingStore(Store):
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.steps: list[tuple[str, Path]] = []
+
+    def link(self, source: Path, key: str) -> None:
+        super().link(source, key)
+        self.steps.append(("link", self.path(key).parent))
+
+    def sync(self, key: str) -> None:
+        super().sync(key)
+        self.steps.append(("sync", self.path(key).parent))
+
+
+def test_a_folder_of_the_store_is_synced_once_after_all_links_of_a_batch(inbox: Inbox) -> None:
+    spool, store = inbox.spool, CountingStore(inbox.folder / "store")
+    count = AT_ONCE - 1
+    keys = [spool.put_file(Made().write(inbox.folder / "made.dcm")) for _ in range(count)]
+    # A key of another time.
+    keys += inbox.put(Made())
+    inbox.registrar(store=store).turn()
+    folders = {store.path(key).parent for key in keys}
+    assert len(folders) <= 2
+    assert [step for step, _ in store.steps] == ["link"] * len(keys) + ["sync"] * len(folders)
+    assert {folder for step, folder in store.steps if step == "sync"} == folders
+    assert inbox.spool.keys() == []
+
+
 class Dying:
     """Counts the steps of a batch and ends the process at one of them."""
 

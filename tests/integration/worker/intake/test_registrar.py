@@ -277,12 +277,14 @@ def test_a_study_is_not_normal_while_an_acknowledged_film_of_it_waits_in_the_spo
         session.execute(text("UPDATE inbox SET registered_until_ms = (SELECT ready_at_ms - 1 FROM study)"))
         session.execute(text("UPDATE task SET state = 'CANCELLED'"))
     key = bench.put(Made(study_uid=first.study_uid), tmp_path)
-    # The inner of two folders: the outer one of one key in 256 is there already.
+    # Of the two folders the inner one: keys of the same time share both, so that of the first film makes way.
     blocked = bench.store.path(key).parent
-    blocked.parent.mkdir(mode=0o700, exist_ok=True)
+    aside = blocked.with_name("aside")
+    blocked.rename(aside)
     blocked.write_bytes(b"a file where the store needs a folder")
     bench.registrar().turn()
     assert bench.settled() == [("RECEIVING",)]
     blocked.unlink()
+    aside.rename(blocked)
     bench.registrar().turn()
     assert bench.rows("SELECT state, n_images FROM study") == [("RECEIVING", 2)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 from itertools import pairwise
 
 import pytest
 
 from dicom_io.header.terms import Region, View, region_of_body_part, region_of_description, view_of_words
-from dicom_io.header.vocabulary import Meaning, fold, meanings, table
+from dicom_io.header.vocabulary import Meaning, fold, fold_keeping_digits, meanings, table
 from tests.support.documents import ROOT
 
 LANGUAGES = sorted(set(table()) - {"common"})
@@ -190,3 +191,11 @@ def test_an_ambiguous_word_is_not_evidence_in_a_description(text: str) -> None:
 
 def test_a_text_of_any_length_is_looked_up_within_bounds() -> None:
     assert view_of_words("x" * 2_000_000 + " lat") is View.UNKNOWN
+
+
+def test_a_text_of_ascii_is_folded_as_the_same_text_with_a_blank_that_is_not():
+    drawn = random.Random(1)
+    texts = ["".join(chr(drawn.randrange(128)) for _ in range(drawn.randrange(40))) for _ in range(3000)]
+    for text in ["", "CHEST_2 v.", "l'image; 10^3", *texts]:
+        assert fold_keeping_digits(text) == fold_keeping_digits(f"{text}\u00a0")
+        assert fold(text) == fold(f"{text}\u00a0")
