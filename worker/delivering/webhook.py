@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 20.0
 #: Of the specification: "between 24 bytes (192 bits) and 64 bytes (512 bits)".
 SECRET_BYTES = range(24, 65)
-SECRET_PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix that the specification gives secrets, no secret
 #: A receiver that asks for a longer pause gets this one.
 LONGEST_PAUSE_S = 86_400.0
 GONE = 410

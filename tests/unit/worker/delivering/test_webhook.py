@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import socket
-import ssl
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -26,6 +25,7 @@ from worker.delivering.webhook import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
 BODY = b'{"type":"result","data":{"study_id":7}}'
