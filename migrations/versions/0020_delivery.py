@@ -174,6 +174,9 @@ def _delivery() -> None:
             comment="Transaction UID (0008,1195) of the last request for storage commitment",
         ),
         sa.Column("created_at", MOMENT, nullable=False, comment="when the answer became known"),
+        sa.Column(
+            "begun_at", MOMENT, comment="when content first left for the destination; NULL: it has none of it"
+        ),
         sa.Column("delivered_at", MOMENT, comment="when the destination had taken everything"),
         sa.Column("finished_at", MOMENT, comment="when it ended; NULL: it is open"),
         sa.CheckConstraint("action IN ('REPORT', 'WITHDRAW')", name=op.f("ck_delivery_action")),

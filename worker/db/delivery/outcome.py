@@ -147,6 +147,10 @@ class ClaimedDelivery:
         Claims so far, this one included.
     created_at
         When the answer became known; the same for every attempt.
+    is_taken
+        Whether the destination has taken everything, so that only its confirmation is to be asked for.
+    objects
+        What the destination may have by earlier attempts of this delivery.
     earlier
         What the destination may have by earlier deliveries of the study, the oldest first.
     """
@@ -163,6 +167,8 @@ class ClaimedDelivery:
     says: str
     attempts: int
     created_at: datetime
+    is_taken: bool = False
+    objects: tuple[SentObject, ...] = ()
     earlier: tuple[Earlier, ...] = ()
 
     @property

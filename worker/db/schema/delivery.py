@@ -114,6 +114,9 @@ class Delivery(Base):
         String(64), comment="Transaction UID (0008,1195) of the last request for storage commitment"
     )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when the answer became known")
+    begun_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="when content first left for the destination; NULL: it has none of it"
+    )
     delivered_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="when the destination had taken everything"
     )
