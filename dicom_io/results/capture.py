@@ -14,6 +14,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from dicom_io.quiet import quiet_libraries
 from dicom_io.results.codes import LUNG, SOURCE_IMAGE, code_item
 from dicom_io.results.objects import (
+    GAVE_THE_RESULT,
     NOT_FOR_DIAGNOSIS,
     add_equipment,
     add_patient_and_study,
@@ -69,8 +70,8 @@ def make_capture(picture: NDArray[np.uint8], result: StudyResult, source: Source
     ds.DerivationDescription = derivation
     ds.SourceImageSequence = [_source_image(result)]
     add_patient_and_study(ds, source)
-    add_times(ds, result, source)
-    add_equipment(ds, result)
+    add_times(ds, result.analysed_at, source)
+    add_equipment(ds, result.model, result.analysed_at, GAVE_THE_RESULT)
     _add_pixels(ds, picture)
     return sealed(ds)
 
