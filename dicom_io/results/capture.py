@@ -59,7 +59,9 @@ def make_capture(picture: NDArray[np.uint8], result: StudyResult, source: Source
     ds.Modality = "OT"
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER", "HEAT MAP"]
-    ds.SeriesNumber, ds.InstanceNumber = SERIES_NUMBER, 1
+    before = result.predecessor
+    # Another number, and so another UID, than an earlier heat map of the same answer, which a note may have rejected since.
+    ds.SeriesNumber, ds.InstanceNumber = SERIES_NUMBER, before.instance_number + 1 if before else 1
     ds.SeriesDescription = f"Auscult AI heat map. {NOT_FOR_DIAGNOSIS}"
     ds.PatientOrientation = ""
     ds.BodyPartExamined = "CHEST"

@@ -99,9 +99,7 @@ def _destination() -> None:
             comment="it is not called before (database clock)",
         ),
         sa.CheckConstraint("kind IN ('C_STORE', 'WEBHOOK')", name=op.f("ck_destination_kind")),
-        sa.CheckConstraint(
-            "kind <> 'C_STORE' OR names_patient", name=op.f("ck_destination_objects_name_the_patient")
-        ),
+        sa.CheckConstraint("kind <> 'C_STORE' OR names_patient", name=op.f("ck_destination_objects_name_the_patient")),
         sa.CheckConstraint(
             "kind = 'C_STORE' OR NOT (heat_map OR commitment)", name=op.f("ck_destination_objects_go_by_c_store")
         ),
@@ -131,9 +129,7 @@ def _delivery() -> None:
             comment="SHA-256 of what of the study's row it says; empty: that nothing holds",
         ),
         sa.Column("state", sa.String(16), nullable=False, comment="how far it is"),
-        sa.Column(
-            "reason", sa.String(40), comment="code: why the last attempt failed, or what was not confirmed"
-        ),
+        sa.Column("reason", sa.String(40), comment="code: why the last attempt failed, or what was not confirmed"),
         sa.Column(
             "attempts",
             sa.Integer(),
@@ -142,9 +138,7 @@ def _delivery() -> None:
             comment="times a sender has claimed it",
         ),
         sa.Column("not_before_ms", sa.BigInteger(), nullable=False, comment="not sent before (database clock)"),
-        sa.Column(
-            "give_up_ms", sa.BigInteger(), nullable=False, comment="not tried again after that (database clock)"
-        ),
+        sa.Column("give_up_ms", sa.BigInteger(), nullable=False, comment="not tried again after that (database clock)"),
         sa.Column("lease_owner", sa.String(160), comment="the sender that has it"),
         sa.Column(
             "lease_token",
@@ -174,9 +168,7 @@ def _delivery() -> None:
             comment="Transaction UID (0008,1195) of the last request for storage commitment",
         ),
         sa.Column("created_at", MOMENT, nullable=False, comment="when the answer became known"),
-        sa.Column(
-            "begun_at", MOMENT, comment="when content first left for the destination; NULL: it has none of it"
-        ),
+        sa.Column("begun_at", MOMENT, comment="when content first left for the destination; NULL: it has none of it"),
         sa.Column("delivered_at", MOMENT, comment="when the destination had taken everything"),
         sa.Column("finished_at", MOMENT, comment="when it ended; NULL: it is open"),
         sa.CheckConstraint("action IN ('REPORT', 'WITHDRAW')", name=op.f("ck_delivery_action")),
@@ -209,7 +201,5 @@ def _delivery() -> None:
     )
     _index("ix_delivery_open", "delivery", ["destination_id", "not_before_ms"], OPEN)
     _index("ix_delivery_failed", "delivery", ["destination_id"], "state = 'FAILED'")
-    _index(
-        "uq_delivery_transaction", "delivery", ["transaction_uid"], "transaction_uid IS NOT NULL", unique=True
-    )
+    _index("uq_delivery_transaction", "delivery", ["transaction_uid"], "transaction_uid IS NOT NULL", unique=True)
     op.create_index("ix_delivery_study_id", "delivery", ["study_id"])

@@ -14,10 +14,28 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
+class Record(Protocol):
+    """Keeps in SQL what leaves for a destination."""
+
+    def __call__(self, objects: Sequence[SentObject] = (), made_of: tuple[int, str] | None = None) -> None:
+        """To be called before the first byte of content leaves.
+
+        Parameters
+        ----------
+        objects
+            The DICOM objects that the destination may have from then on; none for a message.
+        made_of
+            The model that answered and the name in the store of the film whose header the objects repeat, for notes that
+            reject them later.
+
+        Raises `ClaimLost` where the row belongs to another sender by now; let that pass.
+        """
+
+
 class Sender(Protocol):
     """Sends to destinations of one kind; one for each process, which serves one destination."""
 
-    def deliver(self, claimed: ClaimedDelivery, record: Callable[[Sequence[SentObject]], None]) -> Outcome:
+    def deliver(self, claimed: ClaimedDelivery, record: Record) -> Outcome:
         """Make one attempt.
 
         Parameters
@@ -25,9 +43,7 @@ class Sender(Protocol):
         claimed
             What is to be told to whom. `claimed.target` is the destination.
         record
-            To be called before the first byte of content leaves, with the objects that the destination may have from then
-            on (none for a message): they are in SQL when it returns, and an audit event is owed from then on. Raises
-            `ClaimLost` where the row belongs to another sender by now; let that pass.
+            Must be called before the first byte of content leaves; an audit event is owed from then on.
 
         Returns
         -------

@@ -17,7 +17,10 @@ DELIVERIES = View(
             "number", Kind.INTEGER, "counts what this destination was told about this study, from 1", example="1"
         ),
         ViewColumn(
-            "action", Kind.TEXT, "REPORT: the answer; WITHDRAW: that what was said before does not hold", example="REPORT"
+            "action",
+            Kind.TEXT,
+            "REPORT: the answer; WITHDRAW: that what was said before does not hold",
+            example="REPORT",
         ),
         ViewColumn(
             "state",
@@ -63,8 +66,6 @@ DELIVERIES = View(
         ViewColumn(
             "finished_at", Kind.MOMENT, "when it ended", unit="UTC", null="it is open", example="2026-01-02 10:00:05+00"
         ),
-        ViewColumn(
-            "is_last", Kind.BOOLEAN, "whether it is the last one of this study and destination", example="true"
-        ),
+        ViewColumn("is_last", Kind.BOOLEAN, "whether it is the last one of this study and destination", example="true"),
     ),
 )

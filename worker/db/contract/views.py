@@ -16,4 +16,6 @@ def _views_in(module: ModuleType) -> list[View]:
 
 
 #: In the order in which they are described: what a worklist needs first.
-VIEWS = {view.name: view for module in (worklist, results, delivery, readers, identity, site) for view in _views_in(module)}
+VIEWS = {
+    view.name: view for module in (worklist, results, delivery, readers, identity, site) for view in _views_in(module)
+}

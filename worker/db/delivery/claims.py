@@ -251,10 +251,7 @@ def finish(sessions: sessionmaker[Session], claimed: ClaimedDelivery, outcome: O
 
     def work(session: Session) -> bool:
         row = session.scalar(
-            select(Delivery)
-            .where(_is_held(claimed))
-            .with_for_update()
-            .execution_options(populate_existing=True)
+            select(Delivery).where(_is_held(claimed)).with_for_update().execution_options(populate_existing=True)
         )
         if row is None:
             return False
@@ -377,7 +374,9 @@ class AnswerTaken(Enum):
     UNKNOWN = auto()
 
 
-def confirm(sessions: sessionmaker[Session], transaction_uid: str, pauses: Pauses, *, is_committed: bool) -> AnswerTaken:
+def confirm(
+    sessions: sessionmaker[Session], transaction_uid: str, pauses: Pauses, *, is_committed: bool
+) -> AnswerTaken:
     """Take the answer to a request for storage commitment; of a delivery that asked again, the last request counts."""
 
     def work(session: Session) -> AnswerTaken:

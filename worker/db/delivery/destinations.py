@@ -141,9 +141,7 @@ def deliveries(
     return [dict(row) for row in session.execute(wanted).mappings()]
 
 
-def retry(
-    session: Session, actor: Actor, why: str, *, study: str = "", destination: str = "", give_up_ms: int
-) -> int:
+def retry(session: Session, actor: Actor, why: str, *, study: str = "", destination: str = "", give_up_ms: int) -> int:
     """Try again now: deliveries that were given up, or not confirmed, or wait for their next attempt; returns how many.
 
     Only the last one of each study and destination: an earlier one says what does not hold any more.

@@ -178,8 +178,8 @@ class ClaimedDelivery:
 
     @property
     def transaction_uid(self) -> str:
-        """Transaction UID of this attempt's request for storage commitment."""
-        return uid_of("commitment", self.uid, str(self.attempts))
+        """Transaction UID of this attempt's request for storage commitment; `owner` makes it one that nobody can guess."""
+        return uid_of("commitment", self.uid, self.owner, str(self.token))
 
 
 def encoded(objects: Iterable[SentObject]) -> str:

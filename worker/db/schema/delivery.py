@@ -41,7 +41,9 @@ class Destination(Base):
     )
     heat_map: Mapped[bool] = mapped_column(comment="whether it gets a heat map beside the report")
     commitment: Mapped[bool] = mapped_column(comment="whether it is asked for storage commitment where it offers that")
-    names_patient: Mapped[bool] = mapped_column(comment="whether it is told who the patient is; DICOM objects always do")
+    names_patient: Mapped[bool] = mapped_column(
+        comment="whether it is told who the patient is; DICOM objects always do"
+    )
     who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
     why: Mapped[str] = mapped_column(Text, comment="why")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was ordered")
@@ -100,12 +102,18 @@ class Delivery(Base):
     not_before_ms: Mapped[int] = mapped_column(BigInteger, comment="not sent before (database clock)")
     give_up_ms: Mapped[int] = mapped_column(BigInteger, comment="not tried again after that (database clock)")
     lease_owner: Mapped[str | None] = mapped_column(String(160), comment="the sender that has it")
-    lease_token: Mapped[int] = mapped_column(Integer, server_default="0", comment="counts claims: fences old senders off")
+    lease_token: Mapped[int] = mapped_column(
+        Integer, server_default="0", comment="counts claims: fences old senders off"
+    )
     lease_until_ms: Mapped[int | None] = mapped_column(BigInteger, comment="end of the lease (database clock)")
     objects: Mapped[str] = mapped_column(
-        Text, server_default="[]", comment="JSON: objects that the destination may have by it, known before they are sent"
+        Text,
+        server_default="[]",
+        comment="JSON: objects that the destination may have by it, known before they are sent",
     )
-    report_uid: Mapped[str | None] = mapped_column(String(64), comment="SOP Instance UID of its report, once one is made")
+    report_uid: Mapped[str | None] = mapped_column(
+        String(64), comment="SOP Instance UID of its report, once one is made"
+    )
     model_id: Mapped[int | None] = mapped_column(ForeignKey("model.id"), comment="the model that answered, of a REPORT")
     film_key: Mapped[str | None] = mapped_column(
         String(64), comment="name in the store of the film that decided, whose header the objects repeat"
