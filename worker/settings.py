@@ -24,6 +24,7 @@ from dicom_io.network.tls import TlsFiles
 from worker.addresses import SyslogReceiver, broker_url, database_url, named_peers, socket_url, syslog_receiver
 from worker.environment import PREFIX, forget_foreign, own_variables, parts_of, tidy
 from worker.errors import SettingsError
+from worker.options.delivery import DeliveryOptions
 from worker.options.rejection import RejectionOptions
 from worker.options.retention import RetentionOptions
 from worker.options.secret_files import SECRETS, file_of, secrets_of_files
@@ -63,7 +64,7 @@ def _option(name: str) -> Any:
     return Field(default=option.default, **option.metadata)
 
 
-class Settings(RetentionOptions, RejectionOptions):
+class Settings(RetentionOptions, RejectionOptions, DeliveryOptions):
     """All settings with their defaults; the documentation quotes every ``description``."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.db.contract import identity, readers, results, site, worklist
+from worker.db.contract import delivery, identity, readers, results, site, worklist
 from worker.db.contract.column import View
 
 if TYPE_CHECKING:
@@ -16,4 +16,6 @@ def _views_in(module: ModuleType) -> list[View]:
 
 
 #: In the order in which they are described: what a worklist needs first.
-VIEWS = {view.name: view for module in (worklist, results, readers, identity, site) for view in _views_in(module)}
+VIEWS = {
+    view.name: view for module in (worklist, results, delivery, readers, identity, site) for view in _views_in(module)
+}
