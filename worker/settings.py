@@ -184,7 +184,7 @@ class Settings(RetentionOptions, RejectionOptions, DeliveryOptions):
             Policies.parse(value)
         return value
 
-    @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca")
+    @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca", "webhook_secrets")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return _expanded(value) if value else value

@@ -59,5 +59,14 @@ def _c_store(settings: Settings, database: Database) -> Sender:
     return CStoreSender(settings, database)
 
 
+def _webhook(settings: Settings, database: Database) -> Sender:
+    from worker.delivering.webhook import WebhookSender  # loads an HTTP client
+
+    return WebhookSender(settings, database)
+
+
 #: What makes the sender of each kind; a kind without a line cannot be added as a destination.
-SENDERS: dict[DestinationKind, Callable[[Settings, Database], Sender]] = {DestinationKind.C_STORE: _c_store}
+SENDERS: dict[DestinationKind, Callable[[Settings, Database], Sender]] = {
+    DestinationKind.C_STORE: _c_store,
+    DestinationKind.WEBHOOK: _webhook,
+}

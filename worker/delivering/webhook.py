@@ -1,241 +1,154 @@
-"""One message to a webhook: signed as the Standard Webhooks specification 1.0 says, sent once, with a deadline.
+"""Destinations by webhook: a signed message for each answer, and for each that was taken back.
 
-The receiver proves with the shared secret that a message is ours, whole and new. It answers 2xx when it has taken the
-message. A redirect is not followed: it would send what we say to a host that nobody configured.
+The message says what the finding is, and not of whom: its receiver looks the study up in the view `deliveries` by the number
+of the delivery. Where the site wants it, the message names study and patient by their numbers; never by name or birth date.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
-import hashlib
-import hmac
-import math
-import socket
-import ssl
-import threading
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+import json
+import logging
+from typing import TYPE_CHECKING, Any
 
-from dicom_io.network.addresses import is_loopback
-from worker.errors import WorkerError
+from dicom_io.own_device import uid_of
+from model.notice import NOTICE
+from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome
+from worker.db.models.bundles import model_by_id
+from worker.db.read.answers import study_row
+from worker.db.schema.states import DeliveryAction
+from worker.delivering.answer import finding_of, says_of
+from worker.delivering.signed_post import WebhookAway, endpoint, post, secrets_of, signed_headers, trust
+from worker.errors import SettingsError
+from worker.logs import error_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from worker.database import Database
+    from worker.db.delivery.outcome import ClaimedDelivery
+    from worker.db.schema.study import Study
+    from worker.delivering.sender import Record
+    from worker.delivering.signed_post import Reply
+    from worker.settings import Settings
 
-#: Of a whole exchange, from the connection to the status line.
-DEADLINE_S = 20.0
-#: Of the specification: "between 24 bytes (192 bits) and 64 bytes (512 bits)".
-SECRET_BYTES = range(24, 65)
-SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix that the specification gives secrets, no secret
-#: A receiver that asks for a longer pause gets this one.
-LONGEST_PAUSE_S = 86_400.0
-GONE = 410
+logger = logging.getLogger(__name__)
 
-
-class WebhookAway(WorkerError):
-    """The receiver could not be reached, or gave no answer in time."""
-
-    exit_code = 1
+#: The types of messages.
+REPORTED, WITHDRAWN = "result.reported", "result.withdrawn"
+#: Statuses that tell of the message, not of the receiver: others of the same receiver may fare better.
+_OF_MESSAGE = (400, 409, 413, 422)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where messages go."""
+class WebhookSender:
+    """Sends messages (`worker.delivering.sender.Sender`)."""
 
-    host: str
-    port: int
-    #: Path and query.
-    target: str
-    is_tls: bool
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
 
-    def __str__(self) -> str:
-        """The endpoint for messages: without its path, since receivers hide tokens there."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.is_tls else 'http'}://{host}:{self.port}"
+    def deliver(self, claimed: ClaimedDelivery, record: Record) -> Outcome:
+        """Make one attempt."""
+        try:
+            to = endpoint(claimed.target.address)
+            secrets = webhook_secrets(self._settings, claimed.target.name)
+            context = trust(self._settings.tls_ca)
+        except (ValueError, OSError, SettingsError) as error:
+            _note(claimed, error)
+            return Outcome(Ended.RETRY, DeliveryReason.SETTINGS_WRONG, is_destination_away=True)
+        data = self._data(claimed)
+        if data is None:
+            return Outcome(Ended.SUPERSEDED, DeliveryReason.ANSWER_CHANGED)
+        body = message(claimed, data)
+        record()
+        try:
+            reply = post(to, body, signed_headers(claimed.uid, body, secrets), context)
+        except WebhookAway as error:
+            _note(claimed, error)
+            return Outcome(Ended.RETRY, DeliveryReason.PEER_AWAY, is_destination_away=True)
+        return _outcome(reply)
 
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a receiver answered."""
-
-    #: The HTTP status, 100 to 999.
-    status: int
-    #: Seconds after which it wants to be asked again, at most `LONGEST_PAUSE_S`; None: it says nothing.
-    retry_after_s: float | None = None
-
-    @property
-    def is_taken(self) -> bool:
-        """Whether it has taken the message."""
-        return 200 <= self.status < 300
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it asks for no message any more (410 Gone)."""
-        return self.status == GONE
-
-
-def endpoint(text: str) -> Endpoint:
-    """Read https://HOST[:PORT]/PATH, or http:// on this machine alone; raises ValueError that quotes no path."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        parts, host, port = urlsplit(""), "", None
-    is_plain = text.isascii() and text.isprintable() and " " not in text
-    if parts.scheme not in ("https", "http") or not host or not is_plain or port == 0:
-        msg = "a webhook is written https://HOST:PORT/PATH"
-        raise ValueError(msg)
-    if parts.username is not None or parts.fragment:
-        msg = "a webhook's URL has no user, password or fragment: the messages are signed"
-        raise ValueError(msg)
-    if parts.scheme == "http" and not is_loopback(host):
-        msg = "a webhook on another machine is written https://: what it is told is about patients"
-        raise ValueError(msg)
-    is_tls = parts.scheme == "https"
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Endpoint(host, port or (443 if is_tls else 80), target, is_tls)
+    def _data(self, claimed: ClaimedDelivery) -> dict[str, Any] | None:
+        """What the message says of the study; None where the answer is another one by now."""
+        with self._database.reads() as session:
+            study = study_row(session, claimed.study_id)
+            named = identity(study) if claimed.target.names_patient else {}
+            if claimed.action is DeliveryAction.WITHDRAW:
+                return named
+            finding = finding_of(study)
+            if finding is None or says_of(study) != claimed.says:
+                return None
+            model = model_by_id(session, study.model_id)
+            return {
+                "finding": "PNEUMONIA",
+                "finding_status": finding.value,
+                "band": study.band.value if study.band else None,
+                "probability": study.probability,
+                "threshold": study.threshold,
+                "model": {"name": model.name, "version": model.version},
+                "revision": study.revision,
+                **named,
+            }
 
 
-def secrets_of(text: str) -> tuple[bytes, ...]:
-    """Read secrets, one a line, the newest first: each is 24 to 64 bytes in base64, with or without "whsec_" before it.
-
-    While a secret is changed both are listed, and each message carries a signature by each. Raises ValueError, which
-    quotes none of them.
-    """
-    secrets = tuple(_secret(line.strip()) for line in text.splitlines() if line.strip())
-    if not secrets:
-        msg = "there is no secret"
-        raise ValueError(msg)
-    return secrets
-
-
-def _secret(text: str) -> bytes:
-    try:
-        secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        secret = b""
-    if len(secret) not in SECRET_BYTES:
-        msg = "a secret is 24 to 64 random bytes in base64, such as `openssl rand -base64 32` prints"
-        raise ValueError(msg)
-    return secret
-
-
-def signed_headers(message_id: str, at: datetime, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
-    """The three headers of Standard Webhooks: the message's number, its time, and an HMAC-SHA256 by each secret."""
-    moment = str(int(at.timestamp()))
-    content = f"{message_id}.{moment}.".encode() + body
-    signatures = (base64.b64encode(hmac.digest(secret, content, hashlib.sha256)).decode() for secret in secrets)
+def identity(study: Study) -> dict[str, Any]:
+    """The numbers by which systems know a study and its patient."""
     return {
-        "webhook-id": message_id,
-        "webhook-timestamp": moment,
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+        "study_uid": study.study_uid,
+        "side": study.side,
+        "accession_number": study.accession_number,
+        "patient_id": study.patient_id,
+        "issuer_of_patient_id": study.issuer_of_patient_id,
     }
 
 
-def trust(authorities: Path | None) -> ssl.SSLContext:
-    """The context for TLS: this machine's authorities, and those of a file (PEM); the host's name is checked."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authorities is not None:
-        context.load_verify_locations(authorities)
-    return context
+def message(claimed: ClaimedDelivery, data: dict[str, Any]) -> bytes:
+    """The body of a message, the same for each attempt.
 
-
-def post(
-    to: Endpoint, body: bytes, headers: Mapping[str, str], context: ssl.SSLContext, deadline_s: float = DEADLINE_S
-) -> Reply:
-    """Send one message.
-
-    Parameters
-    ----------
-    to : Endpoint
-        The receiver.
-    body : bytes
-        JSON in UTF-8.
-    headers : mapping of str to str
-        Of `signed_headers`.
-    context : ssl.SSLContext
-        Of `trust`; unused where the endpoint has no TLS.
-    deadline_s : float
-        Seconds for everything after the host's name is looked up. A receiver that sends its answer a byte at a time
-        does not stretch it.
-
-    Returns
-    -------
-    Reply
-        What the receiver answered, whatever that was.
-
-    Raises
-    ------
-    WebhookAway
-        If there was no answer; its text names the endpoint without its path.
+    `type`, `timestamp` and `data` are those of Standard Webhooks. In `data`, `study_key` is the same for all messages about one
+    study to one destination and tells nothing else of it, and `number` counts them from 1: the highest holds.
     """
-    sent = {"content-type": "application/json", "user-agent": "auscult", **headers}
+    known_by = uid_of("webhook", str(claimed.target.destination_id), claimed.study_uid, str(claimed.side))
+    document = {
+        "type": REPORTED if claimed.action is DeliveryAction.REPORT else WITHDRAWN,
+        "timestamp": claimed.created_at.isoformat(),
+        "data": {
+            "delivery_id": claimed.delivery_id,
+            "study_key": known_by,
+            "number": claimed.number,
+            **data,
+            "notice": NOTICE,
+        },
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def webhook_secrets(settings: Settings, name: str) -> tuple[bytes, ...]:
+    """The secrets of a destination; raises SettingsError where the settings name none, ValueError for one that is none."""
+    path = settings.webhook_secrets
+    if path is None:
+        msg = "AUSCULT_WEBHOOK_SECRETS names no file, and messages are signed"
+        raise SettingsError(msg)
     try:
-        with socket.create_connection((to.host, to.port), deadline_s) as plain, _hung_up_after(plain, deadline_s):
-            connection = _over(plain, to, context)
-            with contextlib.closing(connection):
-                connection.request("POST", to.target, body, sent)
-                response = connection.getresponse()
-                return Reply(response.status, _pause(response.getheader("retry-after")))
-    except ssl.SSLCertVerificationError as error:
-        raise WebhookAway(f"{to}: its certificate is not accepted ({error.verify_message})") from error
-    except ssl.SSLError as error:
-        raise WebhookAway(f"{to}: TLS failed ({error.reason or 'closed by the receiver'})") from error
-    except HTTPException as error:
-        raise WebhookAway(f"{to}: its answer is not HTTP, or none came in time ({type(error).__name__})") from error
-    except OSError as error:
-        raise WebhookAway(f"{to}: {error.strerror or 'no answer in time'}") from error
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        msg = f"AUSCULT_WEBHOOK_SECRETS names a file that cannot be read ({type(error).__name__})"
+        raise SettingsError(msg) from None
+    entries = [line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    found = [entry[1] for entry in entries if len(entry) == 2 and entry[0] == name]
+    if not found:
+        msg = f"the file of AUSCULT_WEBHOOK_SECRETS has no line of a name and a secret for {name}"
+        raise SettingsError(msg)
+    return secrets_of("\n".join(found))
 
 
-def _over(plain: socket.socket, to: Endpoint, context: ssl.SSLContext) -> HTTPConnection:
-    """HTTP over a connection that is open."""
-    if to.is_tls:
-        connection: HTTPConnection = HTTPSConnection(to.host, to.port, context=context)
-        connection.sock = context.wrap_socket(plain, server_hostname=to.host)
-    else:
-        connection = HTTPConnection(to.host, to.port)
-        connection.sock = plain
-    return connection
+def _outcome(reply: Reply) -> Outcome:
+    if reply.is_taken:
+        return Outcome(Ended.DELIVERED)
+    if reply.is_final:
+        return Outcome(Ended.REFUSED, DeliveryReason.OBJECT_REFUSED)
+    is_away = reply.status not in _OF_MESSAGE
+    return Outcome(Ended.RETRY, DeliveryReason.TRY_LATER, is_away, reply.retry_after_s)
 
 
-@contextlib.contextmanager
-def _hung_up_after(plain: socket.socket, seconds: float) -> Iterator[None]:
-    """End a connection from another thread once the time is over, whatever it waits for; TLS may have wrapped it."""
-    with plain.dup() as same:
-        alarm = threading.Timer(seconds, _hang_up, [same])
-        alarm.daemon = True
-        alarm.start()
-        try:
-            yield
-        finally:
-            alarm.cancel()
-            alarm.join()
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-def _pause(text: str | None) -> float | None:
-    """Retry-After (RFC 9110 section 10.2.3): seconds, or a date."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdigit():
-        seconds = float(text)
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (aware - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_PAUSE_S) if math.isfinite(seconds) else LONGEST_PAUSE_S
+def _note(claimed: ClaimedDelivery, error: Exception) -> None:
+    """The texts of these errors name no study and no secret."""
+    facts = {"action": "webhook", "delivery": claimed.delivery_id, "cause": error_class(error), "detail": str(error)}
+    logger.warning("a message was not delivered", extra=facts)

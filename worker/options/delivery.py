@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -23,4 +25,9 @@ class DeliveryOptions(BaseSettings):
         ge=0.1,
         le=604800,
         description="how long a destination may take to answer a request for storage commitment before it is asked again",
+    )
+    webhook_secrets: Path | None = Field(
+        default=None,
+        description="file of the secrets by which messages to webhooks are signed: lines of a destination's name and a secret, "
+        "24 to 64 random bytes in base64; two lines while one is changed",
     )

@@ -277,12 +277,17 @@ def _end(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcom
     if row.state is DeliveryState.PENDING:
         is_lost = outcome.reason is DeliveryReason.SENDER_LOST
         waits_for_destination = outcome.is_destination_away and not is_lost
-        row.not_before_ms = clock + (0 if waits_for_destination else pauses.after(row.attempts))
+        row.not_before_ms = clock + (0 if waits_for_destination else _pause_ms(outcome, pauses.after(row.attempts)))
     elif row.state is DeliveryState.UNCONFIRMED:
         row.not_before_ms = min(clock + pauses.to_confirm(row.attempts), row.give_up_ms)
     else:
         row.finished_at = moment
     session.flush()
+
+
+def _pause_ms(outcome: Outcome, ours_ms: int) -> int:
+    """Our own pause, or the longer one that the destination asks for."""
+    return max(ours_ms, round((outcome.pause_s or 0.0) * 1000))
 
 
 def _state_after(session: Session, row: Delivery, outcome: Outcome, clock: int) -> DeliveryState:
@@ -342,7 +347,7 @@ def _note_destination(session: Session, destination_id: int, outcome: Outcome, p
     row = update(table).where(table.c.id == destination_id)
     if outcome.is_destination_away:
         failures = session.scalar(select(table.c.failures).where(table.c.id == destination_id)) or 0
-        pause = pauses.after(failures + 1, LONGEST_ABSENCE_MS)
+        pause = _pause_ms(outcome, pauses.after(failures + 1, LONGEST_ABSENCE_MS))
         session.execute(row.values(failures=failures + 1, not_before_ms=now_ms() + pause))
     elif outcome.how is not Ended.SUPERSEDED:
         session.execute(row.where(table.c.failures > 0).values(failures=0, not_before_ms=0))

@@ -90,11 +90,16 @@ class Ended(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended, and why; `is_destination_away`: no other delivery would fare better now."""
+    """How an attempt ended, and why.
+
+    `is_destination_away`: no other delivery would fare better now. `pause_s`: the destination wants to be called again after
+    so many seconds at the earliest; None: it says nothing.
+    """
 
     how: Ended
     reason: DeliveryReason | None = None
     is_destination_away: bool = False
+    pause_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
