@@ -120,14 +120,8 @@ def _outcome(claimed: ClaimedDelivery, made: MadeObjects, stored: Stored) -> Out
     """What the answers of a peer come to."""
     if stored.not_accepted:
         return Outcome(Ended.REFUSED, DeliveryReason.CLASS_NOT_ACCEPTED)
-    refusal = stored.refusal
-    if refusal is not None:
-        is_final = any(refusal in some for some in _FOR_GOOD)
-        if is_final:
-            return Outcome(Ended.REFUSED, DeliveryReason.OBJECT_REFUSED)
-        return Outcome(Ended.RETRY, DeliveryReason.TRY_LATER)
     if not stored.is_stored:
-        return Outcome(Ended.RETRY, DeliveryReason.ASSOCIATION_LOST, is_destination_away=True)
+        return _not_stored(stored.refusal)
     if not (stored.offers_commitment and _commitment(claimed, claimed.objects if claimed.is_taken else made.objects)):
         return Outcome(Ended.DELIVERED)
     if stored.report is None:
@@ -136,3 +130,11 @@ def _outcome(claimed: ClaimedDelivery, made: MadeObjects, stored: Stored) -> Out
     if stored.report.is_committed:
         return Outcome(Ended.CONFIRMED)
     return Outcome(Ended.RETRY, DeliveryReason.NOT_COMMITTED)
+
+
+def _not_stored(refusal: int | None) -> Outcome:
+    if refusal is None:
+        return Outcome(Ended.RETRY, DeliveryReason.ASSOCIATION_LOST, is_destination_away=True)
+    if any(refusal in some for some in _FOR_GOOD):
+        return Outcome(Ended.REFUSED, DeliveryReason.OBJECT_REFUSED)
+    return Outcome(Ended.RETRY, DeliveryReason.TRY_LATER)

@@ -75,16 +75,19 @@ class Deliverer(Loop):
 
     def stop(self, timeout_s: float) -> None:
         """End the loop and its processes; an attempt that takes longer is cut off, and made again later."""
-        super().stop(timeout_s)
-        for running in self._running.values():
+        self._stop.set()
+        # Before this loop's thread ends, as its processes are killed with it.
+        left = list(self._running.values())
+        for running in left:
             running.process.terminate()
         deadline = time.monotonic() + LEAVE_S
-        for running in self._running.values():
+        for running in left:
             try:
                 running.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 running.process.kill()
                 running.process.wait()
+        super().stop(timeout_s)
 
     def _plan(self, destination_id: int) -> bool:
         return plan(self._database.sessions, destination_id, give_up_ms(self._settings))

@@ -90,7 +90,7 @@ class SenderProcess:
             return self._sender.deliver(claimed, partial(record_objects, self._database.sessions, claimed))
         except ClaimLost:
             return None
-        except Exception as error:  # noqa: BLE001 - the turn of a loop: it is counted, and the loop goes on
+        except Exception as error:
             facts = {"action": "deliver_failed", "delivery": claimed.delivery_id, "cause": error_class(error)}
             logger.warning("a delivery failed", extra=facts, exc_info=error)
             return Outcome(Ended.RETRY, DeliveryReason.INTERNAL_ERROR)
