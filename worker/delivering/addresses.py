@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.db.schema.states import DestinationKind
-from worker.delivering.sender import SENDERS
+from worker.delivering.signed_post import endpoint
+from worker.delivering.webhook import webhook_secrets
 from worker.errors import UsageError
 from worker.peers import find_peer
 
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
-def kind_of(settings: Settings, address: str) -> DestinationKind:
-    """The kind of destination at an address; raises UsageError where it can be none."""
-    if address.lower().startswith(("http://", "https://")):
+def kind_of(settings: Settings, name: str, address: str) -> DestinationKind:
+    """The kind of destination at an address; raises UsageError or SettingsError where it can be none.
+
+    A webhook must have a secret under its name, so that no message waits for one.
+    """
+    if "://" in address and not address.lower().startswith("dicom-tls://"):
         kind = DestinationKind.WEBHOOK
+        try:
+            endpoint(address)
+            webhook_secrets(settings, name)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     else:
         find_peer(settings, address)
         kind = DestinationKind.C_STORE
-    if kind not in SENDERS:
-        msg = f"{address}: this release sends to {', '.join(SENDERS)} alone; give a peer of AUSCULT_PEERS or AET@HOST:PORT"
-        raise UsageError(msg)
     return kind

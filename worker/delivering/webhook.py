@@ -73,7 +73,7 @@ class WebhookSender:
             if claimed.action is DeliveryAction.WITHDRAW:
                 return named
             finding = finding_of(study)
-            if finding is None or says_of(study) != claimed.says:
+            if finding is None or study.model_id is None or says_of(study) != claimed.says:
                 return None
             model = model_by_id(session, study.model_id)
             return {

@@ -90,7 +90,12 @@ _LISTS = ("findings", "bands", "callers")
 @app.command("add")
 def deliver_add(
     name: Name,
-    address: Annotated[str, typer.Argument(help="A peer of AUSCULT_PEERS, or AET@HOST:PORT.", show_default=False)],
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="A peer of AUSCULT_PEERS, AET@HOST:PORT, or the https:// URL of a webhook.", show_default=False
+        ),
+    ],
     why: WhyGiven,
     finding: Annotated[
         Texts, typer.Option(help="Only PRESENT, INDETERMINATE or ABSENT; may be repeated. Default: all.")
@@ -102,6 +107,12 @@ def deliver_add(
     heat_map: Annotated[bool, typer.Option("--heat-map", help="Send a heat map beside each report.")] = False,
     no_commitment: Annotated[
         bool, typer.Option("--no-commitment", help="Do not ask for storage commitment, even if it is offered.")
+    ] = False,
+    names_patient: Annotated[
+        bool,
+        typer.Option(
+            "--names-patient", help="Tell a webhook the numbers of study and patient; DICOM objects have them."
+        ),
     ] = False,
     from_start: Annotated[
         bool, typer.Option("--from-start", help="Deliver the answers that are there already, too.")
@@ -116,12 +127,15 @@ def deliver_add(
     if not name.strip() or len(name) > _LONGEST_NAME:
         msg = f"a destination's name has 1 to {_LONGEST_NAME} characters"
         raise UsageError(msg)
-    kind = kind_of(settings, address)
+    kind = kind_of(settings, name.strip(), address)
     callers = tuple(sent_by or ())
     if not all(map(is_foreign_ae_title, callers)):
         msg = "--sent-by is an AE title of 1 to 16 characters"
         raise UsageError(msg)
     is_dicom = kind is DestinationKind.C_STORE
+    if not is_dicom and (heat_map or no_commitment):
+        msg = "--heat-map and --no-commitment are for DICOM destinations: a webhook gets a message"
+        raise UsageError(msg)
     new = NewDestination(
         name=name.strip(),
         kind=kind,
@@ -131,7 +145,7 @@ def deliver_add(
         callers=callers,
         heat_map=heat_map,
         commitment=is_dicom and not no_commitment,
-        names_patient=is_dicom,
+        names_patient=is_dicom or names_patient,
     )
     database, actor = open_database(settings), Actor.user(who or "")
     in_transaction(database.sessions, lambda session: destinations.add(session, new, actor, why, from_start=from_start))
