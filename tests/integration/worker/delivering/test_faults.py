@@ -91,7 +91,15 @@ def row(stack: Running, ds: Dataset, name: str, *states: str, reason: str | None
             return None
         return rows[-1] if reason is None or rows[-1]["reason"] == reason else None
 
-    return wait_until(found, 120, f"a delivery in {states}, {reason}; the log: {stack.text()[-2000:]}")
+    try:
+        return wait_until(found, 120, f"a delivery in {states}, {reason}")
+    except AssertionError as error:
+        raise AssertionError(_state_of(stack, ds, name)) from error
+
+
+def _state_of(stack: Running, ds: Dataset, name: str) -> str:
+    answer = stack.site.worklist().get(ds.StudyInstanceUID, {})
+    return f"{rows_of(stack, ds, name)}\n{dict(answer)}\n{stack.text()[-4000:]}"
 
 
 def recorded(stack: Running, delivery_id: int) -> list[str]:
