@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.db.schema.states import DestinationKind
-from worker.delivering.sender import SENDERS
+from worker.delivering.kinds import SENDERS
 from worker.errors import UsageError
 from worker.peers import find_peer
 
