@@ -80,7 +80,7 @@ def ask_for_commitment(opened: Association, transaction_uid: str, objects: Itera
     except (RuntimeError, ValueError):
         # pynetdicom raises these where the association has ended or the context is not accepted.
         return False
-    return status.get("Status") == 0
+    return bool(status.get("Status") == 0)
 
 
 def read_report(event: Event) -> CommitmentReport:

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.acse import ACSE
 from pynetdicom.dimse_primitives import C_STORE
@@ -130,11 +131,11 @@ class Negotiator(ACSE):
 
         It is the SCP, although it opened the association. Whether we offer commitment ourselves does not matter here.
         """
-        role = self.requestor.role_selection.get(STORAGE_COMMITMENT_UID)
+        role = self.requestor.role_selection.get(UID(STORAGE_COMMITMENT_UID))
         if role is None or not role.scp_role:
             return False
         agreed = SCP_SCU_RoleSelectionNegotiation()
-        agreed.sop_class_uid = STORAGE_COMMITMENT_UID
+        agreed.sop_class_uid = UID(STORAGE_COMMITMENT_UID)
         agreed.scu_role, agreed.scp_role = bool(role.scu_role), True
         self.acceptor.add_negotiation_item(agreed)
         return True

@@ -11,13 +11,13 @@ The way of a delivery:
 2. `dispatch`, in the listener: a destination with due rows gets a process of its own (`process`), which claims one row after
    the other, and ends when there is none. So a destination that hangs holds back nobody, and the listener loads neither
    highdicom nor a network.
-3. `sender`: the kind of the destination says who sends. Each attempt has a lease with a fencing token and a hard time limit.
+3. `sender`, `kinds`, `c_store`: the kind of the destination says who sends. Each attempt has a lease with a fencing token and a hard time limit.
 4. `confirmations`, in the listener: answers to requests for storage commitment that come later, over associations of theirs.
 
 To add a kind of destination (HL7, FHIR, STOW-RS):
 
 1. A name in `DestinationKind` (`worker.db.schema.states`), and a migration that widens the CHECK `ck_destination_kind`.
-2. A class with the method of `sender.Sender`, in a module of its own, and its line in `sender.SENDERS`. It gets a claimed
+2. A class with the method of `sender.Sender`, in a module of its own, and its line in `kinds.SENDERS`. It gets a claimed
    delivery and returns an `Outcome`. It may be killed at any moment and is then called again for the same row, so what it
    sends must be the same again, or be known by `ClaimedDelivery.uid`. It calls `record` before the first byte leaves.
 3. How `destination.address` is read (`addresses.kind_of`), and its line in docs/delivery.md.

@@ -21,7 +21,7 @@ from worker.child import end_with
 from worker.database import connect
 from worker.db.delivery.claims import ClaimLost, claim, finish, record_objects
 from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome
-from worker.delivering.sender import SENDERS
+from worker.delivering.kinds import SENDERS
 from worker.delivering.timing import lease_ms, pauses_of
 from worker.logs import configure_logging, error_class
 from worker.settings import load_settings
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from worker.delivering.sender import Sender
     from worker.settings import Settings
 
-logger = logging.getLogger(__name__)
+# Not `__main__`, as which this module runs.
+logger = logging.getLogger("worker.delivering.process")
 
 #: How long it waits for a further delivery, as its start takes a second of CPU, and how often it looks.
 LINGER_S, POLL_S = 10.0, 0.5

@@ -1,17 +1,13 @@
-"""What a kind of destination has to be able to do, and which class does it."""
+"""What a kind of destination has to be able to do; `worker.delivering.kinds` says which class does it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from worker.db.schema.states import DestinationKind
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from worker.database import Database
     from worker.db.delivery.outcome import ClaimedDelivery, Outcome, SentObject
-    from worker.settings import Settings
 
 
 class Record(Protocol):
@@ -51,22 +47,3 @@ class Sender(Protocol):
             How the attempt ended. An exception counts as RETRY with INTERNAL_ERROR, and is logged. The attempt may take
             `AUSCULT_DELIVER_LIMIT_S`; then its process is ended, and another one calls this again.
         """
-
-
-def _c_store(settings: Settings, database: Database) -> Sender:
-    from worker.delivering.c_store import CStoreSender  # loads pynetdicom
-
-    return CStoreSender(settings, database)
-
-
-def _webhook(settings: Settings, database: Database) -> Sender:
-    from worker.delivering.webhook import WebhookSender  # loads an HTTP client
-
-    return WebhookSender(settings, database)
-
-
-#: What makes the sender of each kind; a kind without a line cannot be added as a destination.
-SENDERS: dict[DestinationKind, Callable[[Settings, Database], Sender]] = {
-    DestinationKind.C_STORE: _c_store,
-    DestinationKind.WEBHOOK: _webhook,
-}

@@ -186,7 +186,7 @@ def _is_held(claimed: ClaimedDelivery) -> Any:
 def record_objects(
     sessions: sessionmaker[Session],
     claimed: ClaimedDelivery,
-    objects: Sequence[SentObject],
+    objects: Sequence[SentObject] = (),
     made_of: tuple[int, str] | None = None,
 ) -> None:
     """Keep what the destination may have from now on, beside what it may have by earlier attempts.
@@ -266,6 +266,7 @@ def _end(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcom
     """Write how an attempt ended into its row, which this transaction has locked."""
     moment, clock = session.execute(select(now_utc(), now_ms())).one()
     _audit(session, row, kind, outcome)
+    is_overtaken = _is_overtaken(session, row)
     row.lease_owner = row.lease_until_ms = None
     row.reason = outcome.reason
     if outcome.reason is DeliveryReason.NOT_COMMITTED:
@@ -273,7 +274,7 @@ def _end(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcom
         row.delivered_at = None
     elif outcome.how in _WELL:
         row.delivered_at = row.delivered_at or moment
-    row.state = _state_after(session, row, outcome, clock)
+    row.state = _state_after(row, outcome, is_over=clock >= row.give_up_ms, is_overtaken=is_overtaken)
     if row.state is DeliveryState.PENDING:
         is_lost = outcome.reason is DeliveryReason.SENDER_LOST
         waits_for_destination = outcome.is_destination_away and not is_lost
@@ -290,16 +291,16 @@ def _pause_ms(outcome: Outcome, ours_ms: int) -> int:
     return max(ours_ms, round((outcome.pause_s or 0.0) * 1000))
 
 
-def _state_after(session: Session, row: Delivery, outcome: Outcome, clock: int) -> DeliveryState:
+def _state_after(row: Delivery, outcome: Outcome, *, is_over: bool, is_overtaken: bool) -> DeliveryState:
+    """The state of a row whose `delivered_at` is set as the outcome says; `is_overtaken`: a later one says what holds."""
     if outcome.how not in (Ended.RETRY, Ended.UNCONFIRMED):
         return _STATE_OF[outcome.how]
-    is_over = clock >= row.give_up_ms
     if row.delivered_at is not None:
-        if not (is_over or _is_overtaken(session, row)):
+        if not (is_over or is_overtaken):
             return DeliveryState.UNCONFIRMED
         row.reason = DeliveryReason.COMMITMENT_MISSING
         return DeliveryState.DELIVERED
-    if _is_overtaken(session, row):
+    if is_overtaken:
         return DeliveryState.SUPERSEDED
     return DeliveryState.FAILED if is_over else DeliveryState.PENDING
 
