@@ -24,6 +24,7 @@ from dicom_io.network.tls import TlsFiles
 from worker.addresses import SyslogReceiver, broker_url, database_url, named_peers, socket_url, syslog_receiver
 from worker.environment import PREFIX, forget_foreign, own_variables, parts_of, tidy
 from worker.errors import SettingsError
+from worker.options.delivery import DeliveryOptions
 from worker.options.drift import DriftOptions
 from worker.options.rejection import RejectionOptions
 from worker.options.retention import RetentionOptions
@@ -64,7 +65,7 @@ def _option(name: str) -> Any:
     return Field(default=option.default, **option.metadata)
 
 
-class Settings(DriftOptions, RetentionOptions, RejectionOptions):
+class Settings(DriftOptions, RetentionOptions, RejectionOptions, DeliveryOptions):
     """All settings with their defaults; the documentation quotes every ``description``."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -184,7 +185,7 @@ class Settings(DriftOptions, RetentionOptions, RejectionOptions):
             Policies.parse(value)
         return value
 
-    @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca")
+    @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca", "webhook_secrets")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return _expanded(value) if value else value

@@ -12,10 +12,13 @@ from dicom_io.errors import HeaderUnreadable
 from dicom_io.header.elements import Elements
 from dicom_io.header.part10 import PIXEL_TAGS, UID_TAGS, parse, read_preface
 from dicom_io.header.rejection import NoteDefect, Reference, RejectionDocument, RejectionTitle
+from dicom_io.own_device import MANUFACTURER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from dicom_io.header.facts import Facts
 
 #: Key Object Selection Document Storage.
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -30,6 +33,15 @@ _STUDY_UID, _SERIES_UID = 0x0020000D, 0x0020000E
 _OBJECT_CLASS, _OBJECT_UID = 0x00081150, 0x00081155
 _CONTENT = 0x0040A730
 _WANTED = UID_TAGS | {_TITLE, _EVIDENCE, _CONTENT}
+
+
+def is_own_note(facts: Facts) -> bool:
+    """Whether a Key Object Selection Document is Auscult's own, so that it rejects nothing of the hospital's.
+
+    Auscult must be its maker as well: an archive that copies the equipment of the objects that it rejects into a note of
+    its own still rejects them.
+    """
+    return facts.is_own_result and facts.manufacturer == MANUFACTURER
 
 
 def read_rejection(path: Path) -> RejectionDocument | None:

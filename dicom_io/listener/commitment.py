@@ -1,7 +1,8 @@
 """Storage Commitment Push Model (PS3.4 annex J): receives requests, and sends their answers to the requester.
 
 By the answer a sender decides whether to delete its own copies, so nothing is decided here: a request is stored durably,
-and the worker, which knows what is on disk and in SQL, answers it later by `report`.
+and the worker, which knows what is on disk and in SQL, answers it later by `report`. The answers of peers to requests of our
+own are stored durably too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from dicom_io.client.association import (
     Caller,
     association,
 )
-from dicom_io.errors import DicomIoError
+from dicom_io.client.commitment import STORAGE_COMMITMENT_INSTANCE_UID, ReportUnreadable, read_report
+from dicom_io.errors import DicomIoError, SpoolError
 from dicom_io.header.elements import Elements, valid_uid
 from dicom_io.upper_layer.negotiation import STORAGE_COMMITMENT_UID
 
@@ -31,10 +33,9 @@ if TYPE_CHECKING:
     from pynetdicom.dimse_primitives import N_ACTION
     from pynetdicom.events import Event
 
+    from dicom_io.client.commitment import CommitmentReport
     from dicom_io.client.peer import Peer
 
-#: The well-known instance that requests name (PS3.4 J.3.5).
-STORAGE_COMMITMENT_INSTANCE_UID = "1.2.840.10008.1.20.1.1"
 #: Most references of one request; a sender with more must ask in parts.
 MAX_REFERENCES = 50_000
 _REQUEST, _ALL_COMMITTED, _SOME_FAILED = 1, 1, 2
@@ -116,6 +117,36 @@ class Commitments(Protocol):
 
     def note(self, request: CommitmentRequest) -> None:
         """Store a request durably; the listener answers it with success after this call. Raises RequestRefused."""
+
+
+class CommitmentReports(Protocol):
+    """Stores the answers to requests of our own."""
+
+    def note(self, report: CommitmentReport) -> None:
+        """Store an answer durably; the listener acknowledges it after this call. Raises SpoolError."""
+
+
+class ReportService:
+    """The N-EVENT-REPORT handler of the listener: answers that peers give over associations of their own.
+
+    Parameters
+    ----------
+    reports : CommitmentReports
+        Stores them.
+    """
+
+    def __init__(self, reports: CommitmentReports) -> None:
+        self._reports = reports
+
+    def on_report(self, event: Event) -> tuple[int, None]:
+        """Handle EVT_N_EVENT_REPORT; after a failure the peer may send it again."""
+        try:
+            self._reports.note(read_report(event))
+        except ReportUnreadable:
+            return int(ActionStatus.INVALID_ARGUMENT), None
+        except SpoolError:
+            return int(ActionStatus.PROCESSING_FAILURE), None
+        return int(ActionStatus.SUCCESS), None
 
 
 class CommitmentService:

@@ -19,7 +19,7 @@ from dicom_io.errors import DicomIoError, PortBusy
 from dicom_io.header.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_io.inbox.water_mark import Backlog, WaterMark
 from dicom_io.listener.c_store import StorageService, notify
-from dicom_io.listener.commitment import CommitmentService
+from dicom_io.listener.commitment import CommitmentService, ReportService
 from dicom_io.listener.door import Door
 from dicom_io.listener.refusals import Refusals
 from dicom_io.listener.server import Server, disconnect
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from dicom_io.inbox.journal import Journal
     from dicom_io.inbox.spool import Spool
-    from dicom_io.listener.commitment import Commitments
+    from dicom_io.listener.commitment import CommitmentReports, Commitments
     from dicom_io.listener.options import ListenerOptions
     from dicom_io.reasons import Reason
     from dicom_io.upper_layer.bounds import AssociationState
@@ -78,6 +78,8 @@ class Listener:
         The callbacks.
     commitments : Commitments, optional
         Receives requests for storage commitment; without it they are answered with a failure.
+    reports : CommitmentReports, optional
+        Receives answers to our own requests; without it they are answered with a failure.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Listener:
         journal: Journal,
         events: ListenerEvents,
         commitments: Commitments | None = None,
+        reports: CommitmentReports | None = None,
     ) -> None:
         self._options = options
         self._spool = spool
@@ -102,6 +105,7 @@ class Listener:
             options.ae_title, spool, bounds, self._sessions, self._refusals, events.on_instance
         )
         self._commitment = CommitmentService(commitments, self._door.on_commitment_refused) if commitments else None
+        self._reports = ReportService(reports) if reports else None
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -214,6 +218,8 @@ class Listener:
         ]
         if self._commitment:
             handlers.append((evt.EVT_N_ACTION, self._commitment.on_action))
+        if self._reports:
+            handlers.append((evt.EVT_N_EVENT_REPORT, self._reports.on_report))
         return handlers
 
     def _on_established(self, event: Event) -> None:

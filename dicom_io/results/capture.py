@@ -14,6 +14,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from dicom_io.quiet import quiet_libraries
 from dicom_io.results.codes import LUNG, SOURCE_IMAGE, code_item
 from dicom_io.results.objects import (
+    GAVE_THE_RESULT,
     NOT_FOR_DIAGNOSIS,
     add_equipment,
     add_patient_and_study,
@@ -58,7 +59,9 @@ def make_capture(picture: NDArray[np.uint8], result: StudyResult, source: Source
     ds.Modality = "OT"
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER", "HEAT MAP"]
-    ds.SeriesNumber, ds.InstanceNumber = SERIES_NUMBER, 1
+    before = result.predecessor
+    # Another number, and so another UID, than an earlier heat map of the same answer, which a note may have rejected since.
+    ds.SeriesNumber, ds.InstanceNumber = SERIES_NUMBER, before.instance_number + 1 if before else 1
     ds.SeriesDescription = f"Auscult AI heat map. {NOT_FOR_DIAGNOSIS}"
     ds.PatientOrientation = ""
     ds.BodyPartExamined = "CHEST"
@@ -69,8 +72,8 @@ def make_capture(picture: NDArray[np.uint8], result: StudyResult, source: Source
     ds.DerivationDescription = derivation
     ds.SourceImageSequence = [_source_image(result)]
     add_patient_and_study(ds, source)
-    add_times(ds, result, source)
-    add_equipment(ds, result)
+    add_times(ds, result.analysed_at, source)
+    add_equipment(ds, result.model, result.analysed_at, GAVE_THE_RESULT)
     _add_pixels(ds, picture)
     return sealed(ds)
 

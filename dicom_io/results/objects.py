@@ -20,22 +20,23 @@ from dicom_io.results.codes import PROCESSING_EQUIPMENT, code_item
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from dicom_io.results.result import StudyResult
+    from dicom_io.results.result import ResultModel
     from dicom_io.results.source_header import SourceHeader
 
 #: Code Value of Acquisition Equipment (PS3.16 CID 7005).
 ACQUISITION_EQUIPMENT = "109101"
 #: Said in every object, in words that stand on their own.
 NOT_FOR_DIAGNOSIS = "Not a medical device. Not for diagnosis."
+#: What the model contributed to a report and to a heat map.
+GAVE_THE_RESULT = "Gave the result of this study."
 
 
-def add_equipment(ds: Dataset, result: StudyResult) -> None:
+def add_equipment(ds: Dataset, model: ResultModel, at: datetime, contribution: str) -> None:
     """Write the General Equipment module, and the model as Contributing Equipment (IHE AIR 6.5.3.1).
 
     What took the film stays in front of it. Highdicom's item for itself goes: it has the same purpose as that of a model,
     and no Device UID.
     """
-    model = result.model
     ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = "Auscult"
     ds.SoftwareVersions = version("auscult")
@@ -45,8 +46,8 @@ def add_equipment(ds: Dataset, result: StudyResult) -> None:
     item.ManufacturerModelName = model.name
     item.SoftwareVersions = model.software_versions
     item.DeviceUID = model.device_uid
-    item.ContributionDateTime = stamp(result.analysed_at)
-    item.ContributionDescription = f"Gave the result of this study. {NOT_FOR_DIAGNOSIS}"
+    item.ContributionDateTime = stamp(at)
+    item.ContributionDescription = f"{contribution} {NOT_FOR_DIAGNOSIS}"
     took = [other for other in ds.get("ContributingEquipmentSequence", []) if _purpose(other) == ACQUISITION_EQUIPMENT]
     ds.ContributingEquipmentSequence = [*took, item]
 
@@ -70,11 +71,11 @@ def local_time(moment: datetime, source: SourceHeader) -> datetime:
     return moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
 
 
-def add_times(ds: Dataset, result: StudyResult, source: SourceHeader) -> None:
+def add_times(ds: Dataset, at: datetime, source: SourceHeader) -> None:
     """Write Content Date and Time: when the analysis began, which stays the same however often the object is made."""
-    began = local_time(result.analysed_at, source)
-    ds.ContentDate = ds.SeriesDate = f"{began:%Y%m%d}"
-    ds.ContentTime = ds.SeriesTime = f"{began:%H%M%S}"
+    local = local_time(at, source)
+    ds.ContentDate = ds.SeriesDate = f"{local:%Y%m%d}"
+    ds.ContentTime = ds.SeriesTime = f"{local:%H%M%S}"
     for name in ("InstanceCreationDate", "InstanceCreationTime"):
         if name in ds:
             delattr(ds, name)

@@ -14,6 +14,7 @@ from dicom_io.own_device import MANUFACTURER
 from dicom_io.quiet import quiet_libraries
 from dicom_io.results.codes import CERTAINTY, CHEST_X_RAY, LUNG, PERCENT, PNEUMONIA, STATUS
 from dicom_io.results.objects import (
+    GAVE_THE_RESULT,
     NOT_FOR_DIAGNOSIS,
     add_equipment,
     add_patient_and_study,
@@ -71,8 +72,8 @@ def make_report(result: StudyResult, source: SourceHeader) -> Dataset:
         previous_versions=[_predecessor(result)] if before else None,
     )
     add_patient_and_study(ds, source)
-    add_times(ds, result, source)
-    add_equipment(ds, result)
+    add_times(ds, result.analysed_at, source)
+    add_equipment(ds, result.model, result.analysed_at, GAVE_THE_RESULT)
     return sealed(ds)
 
 

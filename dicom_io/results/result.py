@@ -138,7 +138,12 @@ class StudyResult:
 
     def series_uid(self, kind: str) -> str:
         """Series Instance UID of the objects of one kind that one model makes of this study."""
-        return uid_of("series", kind, self.study_uid, str(self.side), self.model.device_uid)
+        return series_uid(kind, self.study_uid, self.side, self.model)
+
+
+def series_uid(kind: str, study_uid: str, side: int, model: ResultModel) -> str:
+    """Series Instance UID of the objects of one kind ("report", "heat map", "rejection note") of one model and study."""
+    return uid_of("series", kind, study_uid, str(side), model.device_uid)
 
 
 def as_written(probability: float) -> str:

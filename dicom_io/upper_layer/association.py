@@ -11,15 +11,17 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.acse import ACSE
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from dicom_io.network.addresses import is_ae_title
 from dicom_io.network.connection import certificate_of
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.bounds import AssociationState
-from dicom_io.upper_layer.negotiation import agreement_on
+from dicom_io.upper_layer.negotiation import STORAGE_COMMITMENT_UID, agreement_on
 from dicom_io.upper_layer.provider import WAIT_S, BoundedProvider
 
 if TYPE_CHECKING:
@@ -113,7 +115,8 @@ class Negotiator(ACSE):
         calling = association.titles.calling.decode("latin-1")
         if is_ae_title(calling):
             association.requestor.ae_title = calling
-        is_committing = association.bounds.limits.storage_commitment
+        reports = self._takes_reports()
+        is_committing = association.bounds.limits.storage_commitment or reports
         agreement = agreement_on(association.proposal.contexts, storage_commitment=is_committing)
         association.agreement = agreement
         association.acceptor._common_ext = agreement.services
@@ -122,6 +125,20 @@ class Negotiator(ACSE):
         association._accepted_cx, association._rejected_cx = dict(agreement.accepted), agreement.rejected
         association.is_established = True
         evt.trigger(association, evt.EVT_ESTABLISHED, {})
+
+    def _takes_reports(self) -> bool:
+        """Accept the role of a peer that is about to answer our request for storage commitment (PS3.7 D.3.3.4).
+
+        It is the SCP, although it opened the association. Whether we offer commitment ourselves does not matter here.
+        """
+        role = self.requestor.role_selection.get(UID(STORAGE_COMMITMENT_UID))
+        if role is None or not role.scp_role:
+            return False
+        agreed = SCP_SCU_RoleSelectionNegotiation()
+        agreed.sop_class_uid = UID(STORAGE_COMMITMENT_UID)
+        agreed.scu_role, agreed.scp_role = bool(role.scu_role), True
+        self.acceptor.add_negotiation_item(agreed)
+        return True
 
 
 class _Checkpoint(threading.Event):

@@ -14,7 +14,7 @@ from alembic import op
 from worker.db.schema.views import create_view, drop_view
 
 revision = "0021"
-down_revision = "0019"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

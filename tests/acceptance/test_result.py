@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID
 
+from dicom_io.client.association import CALLING_AET
 from dicom_io.client.send import send
+from dicom_io.header.rejection import RejectionTitle
+from dicom_io.results.rejection_note import WithdrawnResult, rejection_note
+from dicom_io.results.source_header import source_header_of
 from model.notice import NOTICE
 from tests.support.orthanc import AET, Orthanc
-from tests.support.results import errors_of, tree_of
+from tests.support.results import MODEL, errors_of, reference_to, tree_of
 from tests.support.sites import LOCAL, new_site
 from tests.support.studies import chest_film, new_uid, push
 from tests.support.waiting import wait_until
@@ -36,7 +41,7 @@ ANSWER = ("ai_status", "label", "probability", "threshold", "reason", "flags", "
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Running]:
-    with new_site() as site, site.running("up") as running:
+    with new_site(rejection_sources=f"{CALLING_AET}@127.0.0.0/8") as site, site.running("up") as running:
         yield running
 
 
@@ -192,6 +197,38 @@ def test_a_result_that_names_another_patient_by_now_opens_no_conflict(
     }
     assert not site.query("SELECT conflict_id FROM conflicts WHERE held_study_uid = :uid", uid=film.StudyInstanceUID)
     assert not [row for row in site.json("correction", "list") if row["study_uid"] == film.StudyInstanceUID]
+
+
+@pytest.mark.parametrize("title", [RejectionTitle.PATIENT_SAFETY, RejectionTitle.QUALITY])
+def test_our_own_rejection_note_that_comes_back_from_a_listed_source_withdraws_nothing(
+    stack: Running, film: Dataset, tmp_path: Path, title: RejectionTitle
+) -> None:
+    site = stack.site
+    before = row_of(site, film)
+    report, heat_map = (dcmread(path) for path in result_of(site, film, tmp_path))
+    gone = WithdrawnResult(
+        model=MODEL, withdrawn_at=datetime.now(UTC), objects=(reference_to(report), reference_to(heat_map))
+    )
+    note = rejection_note(gone, source_header_of(report), title)
+    push([report, heat_map, note], stack.port)
+    wait_until(lambda: images(site, film) == 4, 60, "the three objects to be registered")
+    after = row_of(site, film)
+    assert {name: after[name] for name in ANSWER} == {name: before[name] for name in ANSWER}
+    reason = "SELECT r.reason_code FROM result r JOIN image i ON i.id = r.image_id WHERE i.sop_uid = :sop"
+    assert site.query(reason, sop=note.SOPInstanceUID) == [{"reason_code": "OWN_RESULT"}]
+
+    def notes() -> Any:
+        return site.json("withdrawal", "list", "--study", film.StudyInstanceUID)
+
+    assert notes() == []
+    # The hospital's note about the same objects is one, also where an archive has copied our equipment into it.
+    note.Manufacturer, note.SOPInstanceUID = "An archive", UID(new_uid())
+    note.file_meta.MediaStorageSOPInstanceUID = note.SOPInstanceUID
+    push([note], stack.port)
+    states = wait_until(lambda: [row["state"] for row in notes()], 60, "the hospital's note to be on record")
+    assert states == ["APPLIED", "APPLIED"]
+    after = row_of(site, film)
+    assert {name: after[name] for name in ANSWER} == {name: before[name] for name in ANSWER}
 
 
 def test_a_result_that_comes_before_its_film_leaves_the_answer_to_the_film(

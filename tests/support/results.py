@@ -7,9 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
+from dicom_io.header.rejection import Reference
+from dicom_io.results.capture import make_capture
 from dicom_io.results.objects import file_bytes
+from dicom_io.results.rejection_note import WithdrawnResult
+from dicom_io.results.report import make_report
 from dicom_io.results.result import FindingStatus, JudgedFilm, ResultModel, StudyResult
 from dicom_io.results.source_header import source_header_of
 
@@ -70,6 +75,24 @@ def a_source(**elements: Any) -> SourceHeader:
             if value is not None:
                 setattr(ds, keyword, value)
     return source_header_of(ds)
+
+
+def reference_to(ds: Dataset) -> Reference:
+    """An object as a rejection note names it."""
+    return Reference(str(ds.SOPInstanceUID), str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID), str(ds.SOPClassUID))
+
+
+def withdrawn(*others: Reference) -> WithdrawnResult:
+    """A report and a heat map of `RESULT`, and other objects, that are to be withdrawn."""
+    made = [
+        make_report(RESULT, a_source()),
+        make_capture(np.zeros((4, 4, 3), np.uint8), RESULT, a_source(), "how"),
+    ]
+    return WithdrawnResult(
+        model=MODEL,
+        withdrawn_at=datetime(2026, 11, 30, 9, tzinfo=UTC),
+        objects=(*map(reference_to, made), *others),
+    )
 
 
 def saved(ds: Dataset, path: Path) -> Path:

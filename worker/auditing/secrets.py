@@ -34,7 +34,7 @@ KEY_BYTES = 32
 DIGITS = 16
 #: Settings with a password, and settings that name a file whose content counts. The owner's URL is no setting of a process.
 URLS = ("database_url", "broker_url")
-FILES = ("tls_cert", "tls_key", "tls_ca")
+FILES = ("tls_cert", "tls_key", "tls_ca", "webhook_secrets")
 
 
 def secret_digests(settings: Settings) -> dict[str, str]:

@@ -63,6 +63,7 @@ VERBS = {
     "result": Place("worker.cli.results.result", "result"),
     "trace": Place("worker.cli.results.trace", "trace"),
     "report": Place("worker.cli.results.report", "report"),
+    "deliver": Place("worker.cli.results.deliver", "app"),
     "status": Place("worker.cli.status", "status"),
     "drift": Place("worker.cli.reading.drift", "drift"),
     "assess": Place("worker.cli.reading.assess", "assess"),

@@ -28,6 +28,8 @@ INODES_WARN, INODES_STOP = (0.10, 100_000), (0.02, 10_000)
 SPOOL_WARN_S, SPOOL_FAIL_S = 60.0, 600.0
 WORK_WARN_S, WORK_FAIL_S = 300.0, 1800.0
 CLOCK_WARN_S, CLOCK_FAIL_S = 5.0, 60.0
+#: Of a result that waits to be delivered: an archive may be away for maintenance.
+DELIVERY_WARN_S, DELIVERY_FAIL_S = 600.0, 86_400.0
 #: A loop may fail once or twice while another part is restarted.
 LOOP_WARN, LOOP_FAIL = 1, 3
 
@@ -162,7 +164,7 @@ def loops(failing: dict[str, tuple[int, str]]) -> Finding:
 
 def of_work(work: Work) -> list[Finding]:
     """Findings from the tables: waiting work, workers that do not take it, failures and doubts."""
-    return [_workers(work), _consumption(work), _oldest(work), *_counts(work)]
+    return [_workers(work), _consumption(work), _oldest(work), _delivery(work), *_counts(work)]
 
 
 def _workers(work: Work) -> Finding:
@@ -183,6 +185,17 @@ def _oldest(work: Work) -> Finding:
     level = level_of(work.oldest_s, WORK_WARN_S, WORK_FAIL_S)
     sentence = f"{work.waiting} films wait for a worker, the oldest for {work.oldest_s:.0f} s."
     return Finding(Probe.OLDEST_WORK, level, work.oldest_s, "" if level is Level.OK else sentence)
+
+
+def _delivery(work: Work) -> Finding:
+    """Results that were given up, or that nobody has taken for a while."""
+    failed, oldest_s = work.failed_deliveries, work.delivery_oldest_s
+    level = worst([level_of(oldest_s, DELIVERY_WARN_S, DELIVERY_FAIL_S), Level.WARN if failed else Level.OK])
+    sentence = (
+        f"{work.waiting_deliveries} results wait to be delivered, the oldest for {oldest_s:.0f} s; {failed} were given up: see "
+        "`auscult deliver list` for the reasons, then `auscult deliver retry --why ...`."
+    )
+    return Finding(Probe.DELIVERY, level, oldest_s, "" if level is Level.OK else sentence)
 
 
 _TRY_AGAIN = (

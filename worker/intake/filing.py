@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from dicom_io.errors import NotDicom
 from dicom_io.header.digests import dataset_sha256
-from dicom_io.header.key_objects import KEY_OBJECT_SELECTION, read_rejection
+from dicom_io.header.key_objects import KEY_OBJECT_SELECTION, is_own_note, read_rejection
 from dicom_io.header.reader import read_object
 from worker.addresses import listed_sources
 from worker.db.filing.bulk import register_all
@@ -158,7 +158,8 @@ class Filing:
     def _read(self, entry: Entry) -> Received:
         source = entry.source
         facts, digests = entry.content or read_object(source, entry.received)
-        rejection = read_rejection(source) if facts.sop_class_uid == KEY_OBJECT_SELECTION else None
+        is_note = facts.sop_class_uid == KEY_OBJECT_SELECTION and not is_own_note(facts)
+        rejection = read_rejection(source) if is_note else None
         return Received(
             facts=facts,
             sha256=digests.dataset,

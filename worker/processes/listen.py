@@ -18,6 +18,7 @@ from worker.auditing.forward import AuditLoop, Forwarder, to_syslog
 from worker.auditing.processes import ProcessTrail
 from worker.database import connect, prepare_database
 from worker.db.read.probes import Probe
+from worker.delivering.dispatch import Deliverer
 from worker.errors import DatabaseUnavailable, SettingsError, WorkerError
 from worker.health import checks
 from worker.health.drift import DriftWatch
@@ -77,7 +78,10 @@ class ListenerProcess:
         self._audit = AuditLoop(self._trail, self._forwarder())
         self._retention = Retention(settings, self._database)
         self._drift = DriftWatch(settings, self._database)
-        self.listener = Listener(settings.listener, spool, journal, self, self._commitment)
+        self._deliverer = Deliverer(settings, self._database)
+        self.listener = Listener(
+            settings.listener, spool, journal, self, self._commitment, self._deliverer.confirmations
+        )
         self._registrar.watch(self.listener, StudyClock.of(settings).quiet_ms)
         self._monitor = Monitor("listener", self._database.sessions, self._checks(spool), self._loops)
         self._stop = threading.Event()
@@ -109,7 +113,7 @@ class ListenerProcess:
     @property
     def _loops(self) -> tuple[Loop, ...]:
         waiting = self._registrar, self._dispatcher, self._commitment, self._counter
-        return *waiting, self._retention, self._drift, self._audit
+        return *waiting, self._retention, self._drift, self._audit, self._deliverer
 
     def _forwarder(self) -> Forwarder | None:
         """What sends the audit trail on, where the settings name a receiver."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicom_io.errors import DicomIoError
@@ -18,8 +19,6 @@ from worker.results.study_result import study_result
 from worker.stores import store_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydicom.dataset import Dataset
 
     from dicom_io.results.result import Predecessor, StudyResult
@@ -27,6 +26,10 @@ if TYPE_CHECKING:
     from worker.database import Database
     from worker.db.read.answers import AnsweredStudy
     from worker.settings import Settings
+
+
+class OriginalMissing(UsageError):
+    """The original of a film is not there or cannot be read, and a result object repeats its header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +44,25 @@ class ResultRequest:
         The row of the study where several patients have one.
     with_heat_map : bool
         Whether a heat map is wanted beside the report.
-    replaces : pathlib.Path or None
-        A file with the report that this one takes the place of.
+    replaces : pathlib.Path, Predecessor or None
+        The report that this one takes the place of, or a file with it.
     """
 
     study: str
     side: int | None = None
     with_heat_map: bool = False
-    replaces: Path | None = None
+    replaces: Path | Predecessor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultObjects:
-    """What is said of a study, and the objects that say it."""
+    """What is said of a study, the objects that say it, and the name in the store of the film whose header they repeat."""
 
     result: StudyResult
     report: Dataset
     heat_map: Dataset | None = None
+    film_key: str = ""
+    model_id: int = 0
 
     @property
     def datasets(self) -> list[Dataset]:
@@ -86,7 +91,10 @@ def result_objects(settings: Settings, database: Database, request: ResultReques
         from worker.results.heat_map import make_heat_map  # loads the network and what draws
 
         heat_map = make_heat_map(settings, database, result, source)
-    return ResultObjects(result, make_report(result, source), heat_map)
+    assert answered.deciding is not None
+    return ResultObjects(
+        result, make_report(result, source), heat_map, answered.deciding.store_key, answered.deciding.model_id
+    )
 
 
 def _answered(database: Database, request: ResultRequest) -> AnsweredStudy:
@@ -104,8 +112,8 @@ def _answered(database: Database, request: ResultRequest) -> AnsweredStudy:
 
 
 def _replaced(request: ResultRequest, answered: AnsweredStudy) -> Predecessor | None:
-    if request.replaces is None:
-        return None
+    if not isinstance(request.replaces, Path):
+        return request.replaces
     found = read_predecessor(request.replaces, answered.study_uid)
     if found is None:
         msg = f"{request.replaces} is not a report that Auscult made of the study {answered.study_uid}"
@@ -116,13 +124,18 @@ def _replaced(request: ResultRequest, answered: AnsweredStudy) -> Predecessor | 
 def _source(settings: Settings, answered: AnsweredStudy) -> SourceHeader:
     """The header of the film that decides, from its original."""
     assert answered.deciding is not None
+    return source_in_store(settings, answered.deciding.store_key, answered.deciding.sop_uid)
+
+
+def source_in_store(settings: Settings, store_key: str, named: str) -> SourceHeader:
+    """The header of an original; `named`: what a message calls the film. Raises OriginalMissing, and StoreAway."""
     store = store_of(settings, known=True)
     try:
-        return read_source_header(store.path(answered.deciding.store_key))
+        return read_source_header(store.path(store_key))
     except (OSError, DicomIoError):
         store.check()
         msg = (
-            f"the original of the film {answered.deciding.sop_uid} is not there or cannot be read, and a result object "
-            "repeats its patient and study: send the film again"
+            f"the original of the film {named} is not there or cannot be read, and a result object repeats its patient "
+            "and study: send the film again"
         )
-        raise UsageError(msg) from None
+        raise OriginalMissing(msg) from None

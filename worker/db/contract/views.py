@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.db.contract import drift, identity, readers, results, site, worklist
+from worker.db.contract import delivery, drift, identity, readers, results, site, worklist
 from worker.db.contract.column import View
 
 if TYPE_CHECKING:
@@ -17,5 +17,7 @@ def _views_in(module: ModuleType) -> list[View]:
 
 #: In the order in which they are described: what a worklist needs first.
 VIEWS = {
-    view.name: view for module in (worklist, results, readers, drift, identity, site) for view in _views_in(module)
+    view.name: view
+    for module in (worklist, results, delivery, readers, drift, identity, site)
+    for view in _views_in(module)
 }

@@ -110,6 +110,11 @@ def label_of(model: Model) -> str:
     return f"{model.name}-{model.version}"
 
 
+def model_by_id(session: Session, model_id: int) -> Model:
+    """A model by the number of its row."""
+    return session.get_one(Model, model_id)
+
+
 def id_of(session: Session, label: str) -> int | None:
     """The id of a model by its `name-version`; None for an unknown one."""
     named = select(Model.id).where(Model.name + literal("-") + Model.version == label)

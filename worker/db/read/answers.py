@@ -77,6 +77,11 @@ class AnsweredStudy:
         )
 
 
+def study_row(session: Session, study_id: int) -> Study:
+    """The row of a study as it is now."""
+    return session.get_one(Study, study_id, populate_existing=True)
+
+
 def answered_studies(session: Session, key: str, side: int | None = None) -> list[AnsweredStudy]:
     """The studies of this Study Instance UID, accession number or Patient ID, the oldest first; `side`: only that row of each."""
     named = (

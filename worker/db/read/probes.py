@@ -8,12 +8,23 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, func, insert, select, text
+from sqlalchemy import and_, delete, exists, func, insert, select, text
+from sqlalchemy.orm import aliased
 
 from dicom_io.reasons import Outcome
 from worker.db.schema.sql import IS_OPEN, fitted
-from worker.db.schema.states import Level, StudyState, TaskState
-from worker.db.schema.study import Conflict, ProbeReading, Result, Study, Suspension, Task, Worker
+from worker.db.schema.states import DeliveryState, Level, StudyState, TaskState
+from worker.db.schema.study import (
+    Conflict,
+    Delivery,
+    Destination,
+    ProbeReading,
+    Result,
+    Study,
+    Suspension,
+    Task,
+    Worker,
+)
 from worker.db.schema.types import now_ms, now_utc
 from worker.db.tasks.workers import LOCAL_KIND
 
@@ -60,6 +71,7 @@ class Probe(StrEnum):
     SUSPENDED = "SUSPENDED"
     DRIFT = "DRIFT"
     CONFLICTS = "CONFLICTS"
+    DELIVERY = "DELIVERY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,10 @@ class Work:
     suspended_models: int
     #: Reasons of the films that failed within 24 hours with how many there are, the most frequent first.
     failed_reasons: tuple[tuple[str, int], ...] = ()
+    #: Deliveries that were given up and say what holds; those that no destination has taken yet, and the oldest one's age.
+    failed_deliveries: int = 0
+    waiting_deliveries: int = 0
+    delivery_oldest_s: float = 0.0
 
 
 def record(session: Session, source: str, findings: Sequence[Finding]) -> None:
@@ -152,6 +168,7 @@ def work(session: Session, live_within_ms: int) -> Work:
     suspended = select(func.count()).select_from(Suspension).where(Suspension.ended_at.is_(None))
     conflicts = select(func.count()).select_from(Conflict).where(Conflict.closed_at.is_(None))
     stale = select(func.count()).where(IS_OPEN, Task.state == TaskState.CLAIMED, Task.lease_until_ms < clock)
+    sent_since, unsent = session.execute(_UNSENT).one()
     return Work(
         oldest_s=(moment - oldest).total_seconds() if waiting else 0.0,
         waiting=waiting,
@@ -165,7 +182,25 @@ def work(session: Session, live_within_ms: int) -> Work:
         suspended_models=session.execute(suspended).scalar_one(),
         conflicts=session.execute(conflicts).scalar_one(),
         stale_leases=session.execute(stale).scalar_one(),
+        failed_deliveries=session.execute(_GIVEN_UP).scalar_one(),
+        waiting_deliveries=unsent,
+        delivery_oldest_s=(moment - sent_since).total_seconds() if unsent else 0.0,
     )
+
+
+_LATER = aliased(Delivery)
+_GIVEN_UP = select(func.count()).where(
+    text("delivery.state = 'FAILED'"),
+    ~exists().where(
+        _LATER.destination_id == Delivery.destination_id,
+        _LATER.study_id == Delivery.study_id,
+        _LATER.number > Delivery.number,
+    ),
+    Delivery.destination_id.in_(select(Destination.id).where(Destination.ended_at.is_(None))),
+)
+_UNSENT = select(func.min(Delivery.created_at), func.count()).where(
+    text("delivery.state IN ('PENDING', 'CLAIMED', 'UNCONFIRMED')"), Delivery.state != DeliveryState.UNCONFIRMED
+)
 
 
 def _failed(session: Session, since: datetime) -> tuple[tuple[str, int], ...]:

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, and_, delete, or_, select
 from worker.db.identity.aliases import merged_ids, surviving_id
 from worker.db.identity.rules import Patient
 from worker.db.retention.tables import of_images, of_studies
-from worker.db.schema.base import Base
 from worker.db.schema.sql import chunks
 from worker.db.schema.study import Image, PatientMerge, Refusal, Study
+from worker.db.schema.types import Base
 from worker.db.schema.views import AUDIT, Row
 from worker.errors import UsageError
 

@@ -21,8 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.db.schema.base import Base
-from worker.db.schema.types import UtcDateTime
+from worker.db.schema.types import Base, UtcDateTime
 
 
 class AuditEvent(Base):

@@ -10,9 +10,8 @@ from datetime import date, datetime
 from sqlalchemy import REAL, Date, Double, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.db.schema.base import Base, one_of
 from worker.db.schema.states import DaySource
-from worker.db.schema.types import EnumText, UtcDateTime
+from worker.db.schema.types import Base, EnumText, UtcDateTime, one_of
 
 
 def _statistic(comment: str) -> Mapped[float | None]:

@@ -10,9 +10,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.db.schema.base import Base, one_of
 from worker.db.schema.states import HeldFile, PurgeEnd, PurgeKind
-from worker.db.schema.types import EnumText, UtcDateTime
+from worker.db.schema.types import Base, EnumText, UtcDateTime, one_of
 
 
 class Purge(Base):

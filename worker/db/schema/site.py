@@ -22,9 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from model.labels import Label
-from worker.db.schema.base import Base, index_of_named, one_of
 from worker.db.schema.states import BatchKind, ConflictEnd, ConflictKind, Level, ModelChange, ModelState, SuspensionEnd
-from worker.db.schema.types import EnumText, UtcDateTime
+from worker.db.schema.types import Base, EnumText, UtcDateTime, index_of_named, one_of
 
 
 class Model(Base):

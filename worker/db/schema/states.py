@@ -227,3 +227,43 @@ class Level(StrEnum):
     WARN = "WARN"
     #: A promise is broken, or will be soon.
     FAIL = "FAIL"
+
+
+class DestinationKind(StrEnum):
+    """By what a result reaches a destination; `worker.delivering` says how a kind is added."""
+
+    #: DICOM objects to an application entity.
+    C_STORE = "C_STORE"
+    #: A signed message to a URL.
+    WEBHOOK = "WEBHOOK"
+
+
+class DeliveryAction(StrEnum):
+    """What a delivery tells its destination about a study."""
+
+    #: The answer; what was said before is replaced.
+    REPORT = "REPORT"
+    #: That what was said before does not hold any more, and nothing is said in its place.
+    WITHDRAW = "WITHDRAW"
+
+
+class DeliveryState(StrEnum):
+    """The state of a delivery."""
+
+    #: It waits for its turn, or for its next attempt.
+    PENDING = "PENDING"
+    #: A sender works on it, as long as its lease lasts.
+    CLAIMED = "CLAIMED"
+    #: The destination has taken everything, and was asked for storage commitment.
+    UNCONFIRMED = "UNCONFIRMED"
+    #: The destination has taken everything; it offers no commitment, or has given none (then with a reason).
+    DELIVERED = "DELIVERED"
+    #: The destination has taken everything and committed itself to it.
+    CONFIRMED = "CONFIRMED"
+    #: Given up; `auscult deliver retry` tries again.
+    FAILED = "FAILED"
+    #: The answer changed before this was sent; a later delivery says what holds.
+    SUPERSEDED = "SUPERSEDED"
+
+
+OPEN_DELIVERY_STATES = (DeliveryState.PENDING, DeliveryState.CLAIMED, DeliveryState.UNCONFIRMED)

@@ -31,7 +31,7 @@ from dicom_io.header.evidence import Derivation, Species
 from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
-from worker.db.schema.base import Base, index_of_named, index_of_rows, one_of
+from worker.db.schema.delivery import Delivery, Destination
 from worker.db.schema.drift import LookOfFilm, ModelDay
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
@@ -51,7 +51,7 @@ from worker.db.schema.site import (
     Worker,
 )
 from worker.db.schema.states import StudyState, TaskState
-from worker.db.schema.types import CodeList, EnumText, UtcDateTime
+from worker.db.schema.types import Base, CodeList, EnumText, UtcDateTime, index_of_named, index_of_rows, one_of
 from worker.db.schema.withdrawal import PatientMerge, RejectedObject, RejectionNote, StudyHeader, Withdrawal
 
 __all__ = [
@@ -65,6 +65,8 @@ __all__ = [
     "Commitment",
     "Conflict",
     "Correction",
+    "Delivery",
+    "Destination",
     "Image",
     "Inbox",
     "Model",

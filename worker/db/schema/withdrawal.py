@@ -10,9 +10,8 @@ from datetime import date, datetime
 from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.db.schema.base import Base, one_of
 from worker.db.schema.states import MergeKind, NoteEffect, NoteVerdict
-from worker.db.schema.types import EnumText, UtcDateTime
+from worker.db.schema.types import Base, EnumText, UtcDateTime, one_of
 
 
 class RejectionNote(Base):

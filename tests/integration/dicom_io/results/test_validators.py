@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from dicom_io.header.rejection import RejectionTitle
 from dicom_io.results.capture import make_capture
+from dicom_io.results.rejection_note import rejection_note
 from dicom_io.results.report import make_report
 from dicom_io.results.result import FindingStatus, Predecessor, ResultModel
-from tests.support.results import OTHER_FILM, RESULT, a_result, a_source, errors_of, saved, tree_of, warnings_of
+from tests.support.results import (
+    OTHER_FILM,
+    RESULT,
+    a_result,
+    a_source,
+    errors_of,
+    saved,
+    tree_of,
+    warnings_of,
+    withdrawn,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,5 +94,20 @@ def test_the_heat_map_has_no_error(dicom3tools: Peers, tmp_path: Path, source: s
     picture = np.zeros((64, 48, 3), np.uint8)
     path = saved(make_capture(picture, a_result(), a_source(**SOURCES[source]), "how"), tmp_path / "sc.dcm")
     assert errors_of(dicom3tools, path) == []
+    new = [line for line in warnings_of(dicom3tools, path) if not any(known in line for known in KNOWN_WARNINGS)]
+    assert new == []
+
+
+@pytest.mark.parametrize("title", [title for title in RejectionTitle if title is not RejectionTitle.REVOKED])
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_rejection_note_has_no_error(
+    dicom3tools: Peers, dsrdump: Peers, tmp_path: Path, title: RejectionTitle, source: str
+) -> None:
+    path = saved(rejection_note(withdrawn(), a_source(**SOURCES[source]), title), tmp_path / "ko.dcm")
+    assert errors_of(dicom3tools, path) == []
+    tree = tree_of(dsrdump, path)
+    assert "Key Object Selection Document" in tree
+    assert "This result of Auscult was withdrawn" in tree
+    assert tree.count("<contains IMAGE:") == tree.count("<contains COMPOSITE:") == 1
     new = [line for line in warnings_of(dicom3tools, path) if not any(known in line for known in KNOWN_WARNINGS)]
     assert new == []

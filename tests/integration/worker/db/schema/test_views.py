@@ -69,6 +69,8 @@ CONTRACT = {
     "film film_purged_at committed_until",
     "purges": "purge_id kind who why rules started_at finished_at ended_how n_studies n_originals n_films n_records "
     "freed_bytes files_left",
+    "deliveries": "delivery_id study_uid side destination kind number action state reason attempts next_try_s report_uid "
+    "created_at delivered_at finished_at is_last",
     "withdrawals": "note_id note_sop_uid title effect state reason study_uid sop_uid side accession_number patient_id "
     "ai_status label source peer received_at accepted_by accepted_why revoked_at revoked_by revoked_why notice certificate",
     "corrections": "correction_id at study_uid side accession_number column_name old_value new_value source sop_uid "

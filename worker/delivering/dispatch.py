@@ -1,0 +1,138 @@
+"""Step 2 of a delivery: the loop that plans, starts a process for each destination with work, and cleans up behind it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.db.delivery import changes
+from worker.db.delivery.claims import release
+from worker.delivering.confirmations import ConfirmationBook
+from worker.delivering.planner import plan
+from worker.delivering.timing import give_up_ms, pauses_of
+from worker.loops import Loop
+from worker.settings import child_environment
+
+if TYPE_CHECKING:
+    from worker.database import Database
+    from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+#: Destinations that are sent to at the same time; each takes a process of some 100 MB.
+MOST_AT_ONCE = 8
+#: How long a process may finish its attempt when the listener ends.
+LEAVE_S = 5.0
+#: A process that ends with an error is started again after this pause, which doubles up to the second.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+
+
+@dataclass(slots=True)
+class _Running:
+    owner: str
+    process: subprocess.Popen[bytes]
+
+
+class Deliverer(Loop):
+    """Plans deliveries and runs one process for each destination that has any; any number of listeners may do so."""
+
+    name = "deliverer"
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(TICK_S)
+        self._settings = settings
+        self._database = database
+        self._pauses = pauses_of(settings)
+        self.confirmations = ConfirmationBook(settings.home / "confirmations", database.sessions)
+        self._running: dict[int, _Running] = {}
+        #: When to start the process of a destination again, and how often it has failed in a row.
+        self._later: dict[int, tuple[float, int]] = {}
+
+    def turn(self) -> bool:
+        """Plan, start and clean up; without destinations that is one query."""
+        with self._database.reads() as session:
+            used = changes.in_use(session)
+        if not used and not self._running:
+            return False
+        more: list[bool] = []
+        self.each(
+            self._collect,
+            lambda: self.confirmations.take(self._pauses),
+            lambda: release(self._database.sessions, self._pauses),
+            *((lambda number=number: more.append(self._plan(number))) for number in used),
+            self._start_due,
+        )
+        return any(more)
+
+    def stop(self, timeout_s: float) -> None:
+        """End the loop and its processes; an attempt that takes longer is cut off, and made again later."""
+        self._stop.set()
+        # Before this loop's thread ends, as its processes are killed with it.
+        left = list(self._running.values())
+        for running in left:
+            running.process.terminate()
+        deadline = time.monotonic() + LEAVE_S
+        for running in left:
+            try:
+                running.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                running.process.kill()
+                running.process.wait()
+        super().stop(timeout_s)
+
+    def _plan(self, destination_id: int) -> bool:
+        return plan(self._database.sessions, destination_id, give_up_ms(self._settings))
+
+    def _start_due(self) -> None:
+        with self._database.reads() as session:
+            due = changes.with_work(session)
+        for destination_id, name in due:
+            not_before, _ = self._later.get(destination_id, (0.0, 0))
+            is_free = destination_id not in self._running and time.monotonic() >= not_before
+            if is_free and len(self._running) < MOST_AT_ONCE:
+                self._running[destination_id] = self._started(destination_id)
+                logger.info("a sender was started", extra={"action": "deliver_start", "destination": name})
+
+    def _started(self, destination_id: int) -> _Running:
+        owner = f"{socket.gethostname()[:120]}:{secrets.token_hex(16)}"
+        command = [sys.executable, "-m", "worker.delivering.process", str(destination_id), owner, str(os.getpid())]
+        process = subprocess.Popen(
+            command,
+            env=child_environment(self._settings),
+            stdin=subprocess.DEVNULL,
+            # A Ctrl-C reaches this process alone.
+            process_group=0,
+        )
+        return _Running(owner, process)
+
+    def _collect(self) -> None:
+        """Put back what ended processes had claimed."""
+        for destination_id, running in list(self._running.items()):
+            code = running.process.poll()
+            if code is None:
+                continue
+            del self._running[destination_id]
+            held = 0
+            if code:
+                held = release(self._database.sessions, self._pauses, running.owner)
+                logger.warning("a sender ended", extra={"action": "deliver_lost", "code": code, "rows": held})
+            self._put_off(destination_id, failed=bool(code) and not held)
+
+    def _put_off(self, destination_id: int, *, failed: bool) -> None:
+        """A process that ends before it claims anything is not started again at once."""
+        if not failed:
+            with suppress(KeyError):
+                del self._later[destination_id]
+            return
+        failures = self._later.get(destination_id, (0.0, 0))[1] + 1
+        pause = min(FIRST_PAUSE_S * 2 ** min(failures - 1, 10), LONGEST_PAUSE_S)
+        self._later[destination_id] = (time.monotonic() + pause, failures)
