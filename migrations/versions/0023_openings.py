@@ -13,7 +13,7 @@ from alembic import op
 from worker.db.schema.views import create_view, drop_view
 
 revision = "0023"
-down_revision = "0019"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
