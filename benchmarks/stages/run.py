@@ -36,6 +36,7 @@ from worker.db.tasks.claims import Claimant, claim_due
 from worker.db.tasks.due import Lane
 from worker.db.tasks.queue import settle_studies
 from worker.intake.filing import AT_ONCE, Entry, Filing, StudyClock, result_of
+from worker.judging.buffers import keep_buffers
 from worker.judging.task_worker import Classifiers
 from worker.models.active import ensure_active_model
 from worker.settings import load_settings
@@ -72,6 +73,7 @@ class Stations:
     """The path of studies through one data folder, with the CPU that each stage took."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
+        keep_buffers()
         self._database = database
         self._spool = Spool(settings.spool)
         # The answer of a study is computed again once its quiet time is over, as for a PACS.

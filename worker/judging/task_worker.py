@@ -18,6 +18,7 @@ from worker.db.tasks.claims import Claimant
 from worker.db.tasks.workers import LOCAL_KIND, WorkerBeat, heartbeat, sign_off
 from worker.health import checks
 from worker.health.monitor import Monitor, seldom
+from worker.judging.buffers import keep_buffers
 from worker.judging.lanes import Lanes
 from worker.judging.pipeline import WorkerContext
 from worker.judging.time_limit import within_time
@@ -212,6 +213,7 @@ def start_worker(settings: Settings, kind: str = "celery", parent: str = "") -> 
 
     ``kind`` is shown in the table of workers; ``parent`` is the key of the `Presence` of the process that started it.
     """
+    keep_buffers()
     worker = TaskWorker(settings, connect(settings), kind, parent)
     worker.start()
     return worker

@@ -227,7 +227,8 @@ def test_the_measures_are_those_of_the_plain_formulas(drawn, scope):
         along = centred[number] @ scope.components.T
         assert found[0] == pytest.approx(float((along**2 / scope.variances).mean()), rel=1e-12)
         assert found[3] == 1 / (pictures - around).std(axis=(1, 2))[number]
-        assert (scope.measures(pictures[number : number + 1])[0] == found).all()
+        # alone a film goes through another routine of BLAS than among others
+        assert scope.measures(pictures[number : number + 1])[0] == pytest.approx(found, rel=1e-12)
 
 
 def test_a_scope_is_read_as_it_was_written(scope, tmp_path):
