@@ -58,7 +58,7 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if "--no-digests" in sys.argv:
-        streamed.DigestsBehind = NoDigests  # type: ignore[assignment, misc]
+        streamed.DigestsBehind = NoDigests  # type: ignore[assignment, attr-defined]
     kind = CollectingListener if "--collect" in sys.argv else Listener
     listener = kind(ListenerOptions(port=port), Spool(root), Journal(root), Ignored())
     listener.start()

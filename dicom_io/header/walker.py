@@ -176,7 +176,7 @@ class Walker:
             raise HeaderUnreadable
         group, element, vr, length = self._explicit_head.unpack(data)
         tag = group << 16 | element
-        if self._is_implicit or not (vr.isalpha() and vr.isupper()):
+        if self._is_implicit or group == _DELIMITERS or not (vr.isalpha() and vr.isupper()):
             return Head(tag, None, self._length.unpack_from(data, 4)[0])
         if vr in LONG_VRS:
             more = self._fp.read(4)

@@ -94,6 +94,8 @@ class Registrar(Loop):
         #: How often studies of open associations are pushed, and when they last were.
         self._push_s, self._pushed_at = 0.0, -math.inf
         self._published = (-math.inf, 0)
+        #: Whether the last listing found entries.
+        self._has_waiting = False
         self._uid = ""
         self._setbacks = Setbacks(clock)
         #: Objects filed since the start, and how many of them before an entry that waits failed first.
@@ -161,11 +163,14 @@ class Registrar(Loop):
         self._left_out &= set(keys)
         waiting = [key for key in keys if key not in self._left_out]
         self._arrivals.listed(waiting)
-        since, before = self._published
+        since, _ = self._published
         now = time.monotonic()
-        if now - since >= self._publish_s or bool(waiting) != bool(before):
+        # That entries wait moves no moment, so that it can wait itself; that none does any more lets studies be complete.
+        is_over = self._has_waiting and not waiting
+        if now - since >= self._publish_s or is_over:
             self._publish(self._arrivals.registered_until_ms(), len(waiting))
             self._published = (now, len(waiting))
+        self._has_waiting = bool(waiting)
         return keys
 
     def _publish(self, until: int | None, waiting: int) -> None:

@@ -234,6 +234,32 @@ def test_it_publishes_that_nothing_is_left_only_when_nothing_is(bench: Bench, tm
     assert bench.rows(f"SELECT count(*) FROM study WHERE ready_at_ms - quiet_ms <= {until}") == [(1,)]
 
 
+def test_that_entries_came_costs_no_publication_of_its_own_and_that_none_is_left_is_published_at_once(
+    bench: Bench, tmp_path: Path
+) -> None:
+    registrar = bench.registrar()
+    # Its time between two publications is longer than the test.
+    registrar.watch(_NothingOpen(), quiet_ms=3_600_000)
+    registrar._publish_s = 3600.0
+    registrar.turn()
+    before = bench.rows("SELECT waiting, registered_until_ms FROM inbox")
+    bench.put(Made(), tmp_path)
+    registrar.turn()
+    assert bench.rows("SELECT waiting, registered_until_ms FROM inbox") == before
+    registrar.turn()
+    ((waiting, until),) = bench.rows("SELECT waiting, registered_until_ms FROM inbox")
+    assert waiting == 0
+    assert bench.rows(f"SELECT count(*) FROM study WHERE ready_at_ms - quiet_ms <= {until}") == [(1,)]
+    # Nothing has changed since.
+    registrar.turn()
+    assert bench.rows("SELECT registered_until_ms FROM inbox") == [(until,)]
+
+
+class _NothingOpen:
+    def open_studies(self) -> frozenset[str]:
+        return frozenset()
+
+
 def test_what_lies_in_quarantine_holds_no_study(bench: Bench, tmp_path: Path) -> None:
     broken = tmp_path / "broken.dcm"
     broken.write_bytes(b"this was never an object")

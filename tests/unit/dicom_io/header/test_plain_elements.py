@@ -128,3 +128,11 @@ def test_plain_elements_are_those_before_the_pixels():
         (0x00280010, b"US", b"\0\x02"),
     ]
     assert data[read[-1][3] :] == PIXELS
+
+
+def test_an_item_whose_length_looks_like_a_representation_is_an_item():
+    fragment = bytes(0x4444)
+    value = ITEM + bytes(4) + ITEM + struct.pack("<L", len(fragment)) + fragment
+    data = UID + b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + value + SEQUENCE_END + bytes(4)
+    ds = parse(io.BytesIO(data), EXPLICIT_LE, stop_when=lambda *_: False)
+    assert ds.get_item(0x7FE00010).value == value
