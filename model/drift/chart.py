@@ -121,7 +121,8 @@ def _span(window: tuple[date, date] | None) -> str:
 
 def _weeks(days: Sequence[DayCounts]) -> list[tuple[date, list[DayCounts]]]:
     """The days by weeks that are counted from the first day."""
-    first, found = days[0].day, {}
+    first = days[0].day
+    found: dict[int, list[DayCounts]] = {}
     for day in days:
         found.setdefault((day.day - first).days // 7, []).append(day)
     return [(first + timedelta(days=7 * week), found[week]) for week in sorted(found)]
