@@ -96,7 +96,7 @@ def draw_drift(path: Path, title: str, days: Sequence[DayCounts], drift: Drift, 
         _line(draw, corner, name, values, (days[0].day, drift))
     for corner, measure in zip(frames[3:], measures, strict=True):
         _distribution(draw, corner, measure, days, (drift, training))
-    picture.quantize(64).save(path, format="PNG", optimize=True)
+    picture.save(path, format="PNG", optimize=True)
 
 
 def _head(draw: ImageDraw.ImageDraw, title: str, drift: Drift) -> None:
