@@ -119,7 +119,7 @@ def _costs(results: int) -> dict[str, Any]:
         Site(str(engine.url.render_as_string(hide_password=False))).engine.dispose()
         fill(engine, results)
         sessions = session_factory(engine)
-        counting = []
+        counting: list[float] = []
         while len(counting) < 2000:
             began = time.perf_counter()
             with sessions.begin() as session:
@@ -159,7 +159,7 @@ def _count(sessions: Any) -> None:
 
 def _read(sessions: Any) -> None:
     with sessions() as session:
-        until = last_counted(session)
+        until = last_counted(session) or FIRST
         for device, first in first_days(session, 1, FIRST.replace(year=2000), DaySource.LIVE).items():
             spans = [(first, first + timedelta(days=27)), (until - timedelta(days=27), until)]
             days = days_of(session, 1, DaySource.LIVE, device, spans)

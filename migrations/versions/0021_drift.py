@@ -63,7 +63,7 @@ def upgrade() -> None:
         sa.Column("id", ID, nullable=False, comment="number of the row"),
         sa.Column("day", sa.Date(), nullable=False, comment="day in UTC on which the results were written"),
         sa.Column("source", sa.String(16), nullable=False, comment="new images, a shadow, or re-runs"),
-        sa.Column("model_id", sa.BigInteger(), nullable=False, comment="the model"),
+        sa.Column("model_id", ID, nullable=False, comment="the model"),
         *(sa.Column(name, sa.String(64), nullable=False, comment=comment) for name, comment in TEXTS.items()),
         *(sa.Column(name, sa.Integer(), nullable=False, comment=comment) for name, comment in NUMBERS.items()),
         *(sa.Column(name, sa.Text(), nullable=False, comment=comment) for name, comment in JSON.items()),

@@ -96,7 +96,7 @@ def draw_drift(path: Path, title: str, days: Sequence[DayCounts], drift: Drift, 
         _line(draw, corner, name, values, (days[0].day, drift))
     for corner, measure in zip(frames[3:], measures, strict=True):
         _distribution(draw, corner, measure, days, (drift, training))
-    picture.quantize(64).save(path, format="PNG", optimize=True)
+    picture.save(path, format="PNG", optimize=True)
 
 
 def _head(draw: ImageDraw.ImageDraw, title: str, drift: Drift) -> None:
@@ -121,7 +121,8 @@ def _span(window: tuple[date, date] | None) -> str:
 
 def _weeks(days: Sequence[DayCounts]) -> list[tuple[date, list[DayCounts]]]:
     """The days by weeks that are counted from the first day."""
-    first, found = days[0].day, {}
+    first = days[0].day
+    found: dict[int, list[DayCounts]] = {}
     for day in days:
         found.setdefault((day.day - first).days // 7, []).append(day)
     return [(first + timedelta(days=7 * week), found[week]) for week in sorted(found)]

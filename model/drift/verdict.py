@@ -207,8 +207,8 @@ class _Windows:
             moved = shifted(reference, _joined(classes, bins), shift.change)
             rest = stability(now, moved, level=self.level, effects=effects)
         trained = self._trained(measure, of_each_day(self.now, measure))
-        moved = float(np.abs(now / now.sum() - reference / reference.sum()).sum()) / 2
-        return Compared(whole, rest, trained, max(effects), moved)
+        in_others = float(np.abs(now / now.sum() - reference / reference.sum()).sum()) / 2
+        return Compared(whole, rest, trained, max(effects), in_others)
 
     def against_training(self, measure: Measure) -> Compared | None:
         """A measure of all films so far, against the training films alone."""

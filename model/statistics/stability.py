@@ -101,4 +101,4 @@ def design_effect(days: Counts) -> float:
         return 1.0
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     chi_square = float((np.square(table - expected) / expected).sum())
-    return max(chi_square / ((table.shape[0] - 1) * (table.shape[1] - 1)), 1.0)
+    return max(chi_square / float((table.shape[0] - 1) * (table.shape[1] - 1)), 1.0)

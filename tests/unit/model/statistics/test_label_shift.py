@@ -44,7 +44,7 @@ def test_it_finds_the_change_and_its_interval_holds_it(prevalence):
 def test_more_bins_tell_it_more_precisely_than_the_labels():
     now, reference = 1000 * mixture(0.4), 2000 * mixture(0.25)
     fine = label_shift(now, reference, (NORMAL, PNEUMONIA))
-    two = label_shift(*(_two(one) for one in (now, reference)), (_two(NORMAL), _two(PNEUMONIA)))
+    two = label_shift(_two(now), _two(reference), (_two(NORMAL), _two(PNEUMONIA)))
     assert fine
     assert two
     assert fine.high - fine.low < two.high - two.low

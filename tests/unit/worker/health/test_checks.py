@@ -165,3 +165,11 @@ def test_a_check_that_cannot_look_silences_no_other(tmp_path: Path) -> None:
         told = {(found.probe, found.level) for found in probes.fresh(session)}
     engine.dispose()
     assert {("MONITOR", Level.FAIL), ("SPOOL_DISK", Level.FAIL)} <= told
+
+
+def test_drift_warns_with_the_number_of_devices_by_verdict_and_names_none():
+    assert checks.drift([], "auscult-2").level is Level.OK
+    found = checks.drift(["PICTURES", "PREVALENCE", "PICTURES"], "auscult-2")
+    assert (found.level, found.value) == (Level.WARN, 3)
+    assert "2 PICTURES, 1 PREVALENCE" in found.sentence
+    assert "auscult drift" in found.sentence
