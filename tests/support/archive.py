@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.presentation import build_role
+from pynetdicom.dimse_messages import N_ACTION_RSP
 
 from dicom_io.client.commitment import STORAGE_COMMITMENT_INSTANCE_UID
 from dicom_io.network.pynetdicom_setup import quiet_network_libraries
@@ -47,6 +47,7 @@ class Archive:
         if commits:
             self._ae.add_supported_context(STORAGE_COMMITMENT_UID)
         self._server: Any = None
+        self._waiting: dict[Any, Dataset] = {}
 
     @property
     def address(self) -> str:
@@ -58,7 +59,11 @@ class Archive:
 
     def start(self) -> None:
         quiet_network_libraries()
-        handlers: list[Any] = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._action)]
+        handlers: list[Any] = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_ACTION, self._action),
+            (evt.EVT_DIMSE_SENT, self._sent),
+        ]
         self._server = self._ae.start_server((LOCAL, self.port), block=False, evt_handlers=handlers)
 
     def stop(self) -> None:
@@ -90,10 +95,14 @@ class Archive:
 
     def _action(self, event: Any) -> tuple[int, None]:
         self.asked += 1
-        if self.commits in ("same", "failed"):
-            asked = event.action_information
-            threading.Thread(target=self._report, args=(event.assoc, asked), daemon=True).start()
+        self._waiting[event.assoc] = event.action_information
         return 0x0000, None
+
+    def _sent(self, event: Any) -> None:
+        """Answer a request once it is known to have been accepted."""
+        if isinstance(event.message, N_ACTION_RSP) and self.commits in ("same", "failed"):
+            asked = self._waiting.pop(event.assoc)
+            threading.Thread(target=self._report, args=(event.assoc, asked), daemon=True).start()
 
     def _report(self, association: Any, asked: Dataset) -> None:
         """Answer over the same association."""
@@ -107,8 +116,3 @@ class Archive:
             told.ReferencedSOPSequence = asked.ReferencedSOPSequence
         kind = 2 if self.commits == "failed" else 1
         association.send_n_event_report(told, kind, STORAGE_COMMITMENT_UID, STORAGE_COMMITMENT_INSTANCE_UID)
-
-
-def roles() -> list[Any]:
-    """What an archive proposes that answers over an association of its own."""
-    return [build_role(STORAGE_COMMITMENT_UID, scu_role=False, scp_role=True)]

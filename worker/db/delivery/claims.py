@@ -16,6 +16,7 @@ from sqlalchemy.orm import aliased
 from worker.db.audit.codes import Act, EventOutcome
 from worker.db.audit.objects import patient_of
 from worker.db.audit.record import Actor, record
+from worker.db.delivery.changes import IS_OPEN
 from worker.db.delivery.outcome import (
     ClaimedDelivery,
     DeliveryReason,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 #: Pauses double from the site's first one up to these, in ms: of a delivery, and of a destination that is away, which costs
 #: no more than a connection to find out.
 LONGEST_PAUSE_MS, LONGEST_ABSENCE_MS = 3_600_000, 300_000
-#: Deliveries that wait for their turn, or for their confirmation until its time is over.
-_TO_SEND = (DeliveryState.PENDING, DeliveryState.UNCONFIRMED)
 _ARRIVED = (DeliveryState.UNCONFIRMED, DeliveryState.DELIVERED, DeliveryState.CONFIRMED)
 _WELL = (Ended.DELIVERED, Ended.CONFIRMED, Ended.UNCONFIRMED)
 _STATE_OF = {
@@ -82,7 +81,8 @@ def claim(sessions: sessionmaker[Session], destination_id: int, owner: str, leas
             .join(Destination, Destination.id == Delivery.destination_id)
             .where(
                 Delivery.destination_id == destination_id,
-                Delivery.state.in_(_TO_SEND),
+                IS_OPEN,
+                Delivery.state != DeliveryState.CLAIMED,
                 Delivery.not_before_ms <= now_ms(),
                 Destination.not_before_ms <= now_ms(),
                 Destination.ended_at.is_(None),
@@ -301,6 +301,9 @@ def _state_after(row: Delivery, outcome: Outcome, *, is_over: bool, is_overtaken
 
 
 def _is_overtaken(session: Session, row: Delivery) -> bool:
+    """Whether a later delivery says what holds, or the destination was removed."""
+    if session.get_one(Destination, row.destination_id, populate_existing=True).ended_at is not None:
+        return True
     later = select(Delivery.id).where(
         Delivery.destination_id == row.destination_id,
         Delivery.study_id == row.study_id,
@@ -349,11 +352,19 @@ def _note_destination(session: Session, destination_id: int, outcome: Outcome, p
         session.execute(row.where(table.c.failures > 0).values(failures=0, not_before_ms=0))
 
 
+def any_lost(session: Session) -> bool:
+    """Whether a lease has run out; asked without a lock."""
+    lost = select(Delivery.id).where(
+        IS_OPEN, Delivery.state == DeliveryState.CLAIMED, Delivery.lease_until_ms < now_ms()
+    )
+    return session.scalar(lost.limit(1)) is not None
+
+
 def release(sessions: sessionmaker[Session], pauses: Pauses, owner: str | None = None) -> int:
     """End the attempts of a sender that has ended, or of all whose leases have run out; how many that were."""
 
     def work(session: Session) -> int:
-        held = select(Delivery).where(Delivery.state == DeliveryState.CLAIMED)
+        held = select(Delivery).where(IS_OPEN, Delivery.state == DeliveryState.CLAIMED)
         is_lost = Delivery.lease_owner == owner if owner else Delivery.lease_until_ms < now_ms()
         rows = session.scalars(held.where(is_lost).order_by(Delivery.id).with_for_update(skip_locked=True)).all()
         for row in rows:

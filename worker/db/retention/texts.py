@@ -36,6 +36,7 @@ ERASED = "(erased: it named a patient)"
 TYPED: tuple[tuple[Any, str], ...] = (
     (Batch, "why"),
     (Conflict, "why"),
+    (Destination, "why"),
     (Inbox, "retired_why"),
     (ModelEvent, "why"),
     (PatientMerge, "why"),
