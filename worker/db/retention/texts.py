@@ -15,6 +15,7 @@ from worker.db.schema.study import (
     Batch,
     Conflict,
     Correction,
+    Destination,
     Inbox,
     ModelEvent,
     PatientMerge,
