@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.db.delivery import changes
-from worker.db.delivery.claims import any_lost, release
+from worker.db.delivery.ends import any_lost, release
 from worker.delivering.confirmations import ConfirmationBook
 from worker.delivering.planner import plan
 from worker.delivering.timing import give_up_ms, pauses_of

@@ -32,7 +32,7 @@ from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
 from worker.db.schema.base import Base, index_of_named, index_of_rows, one_of
-from worker.db.schema.delivery import Delivery, Destination
+from worker.db.schema.delivery.tables import Delivery, Destination
 from worker.db.schema.merges import PatientMerge, StudyHeader
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
