@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.dimse_messages import N_ACTION_RSP
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io.client.commitment import STORAGE_COMMITMENT_INSTANCE_UID
 from dicom_io.network.pynetdicom_setup import quiet_network_libraries
@@ -17,7 +18,7 @@ from dicom_io.upper_layer.negotiation import STORAGE_COMMITMENT_UID
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 LOCAL = "127.0.0.1"
 AET = "ARCHIVE"
@@ -29,7 +30,7 @@ STALL_S = 90.0
 class Archive:
     """One archive; its port is known before it is started."""
 
-    def __init__(self, *, commits: str = "") -> None:
+    def __init__(self, *, commits: str = "", kinds: Iterable[str] = (REPORT, HEAT_MAP, NOTE)) -> None:
         #: How it answers requests for storage commitment: "" (it offers none), "never", "same" (association), "failed".
         self.commits = commits
         self.port = free_port()
@@ -42,7 +43,7 @@ class Archive:
         self.stalls_at = ""
         self.stalled, self.released = threading.Event(), threading.Event()
         self._ae = AE(AET)
-        for uid in KINDS:
+        for uid in (*kinds, Verification):
             self._ae.add_supported_context(uid)
         if commits:
             self._ae.add_supported_context(STORAGE_COMMITMENT_UID)
@@ -88,7 +89,7 @@ class Archive:
         if str(ds.SOPClassUID) == self.stalls_at:
             self.stalled.set()
             self.released.wait(STALL_S)
-        if self.status == 0:
+        if self.status in (0x0000, 0xB000):
             self.objects[str(ds.SOPInstanceUID)] = ds
             self.stores[str(ds.SOPInstanceUID)] += 1
         return self.status
