@@ -63,13 +63,24 @@ def test_an_answer_is_kept_before_it_is_acknowledged(port: int, reports: Reports
         report(peer, Caller("ARCHIVE"), "2.25.9", [ONE], [])
 
 
-@pytest.mark.parametrize("transaction", ["", "not a uid"])
-def test_an_answer_without_its_transaction_is_refused(port: int, reports: Reports, transaction: str) -> None:
+@pytest.mark.parametrize("names_it", [True, False], ids=["no object", "no transaction"])
+def test_an_answer_without_objects_or_its_transaction_is_refused(port: int, reports: Reports, names_it: bool) -> None:
     ds = Dataset()
-    if transaction:
+    if names_it:
         ds.TransactionUID = "2.25.1"
+    else:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ONE.sop_class_uid, ONE.sop_uid
+        ds.ReferencedSOPSequence = [item]
     role = build_role(STORAGE_COMMITMENT_UID, scp_role=True)
     with association_to(port, CONTEXT, ext_neg=[role]) as association:
         status, _ = association.send_n_event_report(ds, 1, STORAGE_COMMITMENT_UID, STORAGE_COMMITMENT_INSTANCE_UID)
     assert status.Status == 0x0115
     assert reports.told == []
+
+
+def test_a_peer_that_does_not_propose_to_be_the_scp_is_offered_what_the_site_offers(
+    tmp_path: Path, reports: Reports
+) -> None:
+    with listening(tmp_path / "spool", reports=reports) as served, association_to(served.port, CONTEXT) as association:
+        assert not association.is_established
