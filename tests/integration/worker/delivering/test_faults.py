@@ -107,9 +107,11 @@ def recorded(stack: Running, delivery_id: int) -> list[str]:
     return sorted(item["sop_uid"] for item in json.loads(found["objects"]))
 
 
-def sender_of(stack: Running) -> psutil.Process:
-    """The process that is sending."""
-    (found,) = [each for each in stack.descendants() if "auscult deliver" in " ".join(each.cmdline())]
+def sender_of(stack: Running, name: str) -> psutil.Process:
+    """The process that sends to a destination."""
+    (row,) = stack.site.query("SELECT id FROM destination WHERE name = :name", name=name)
+    title = f"auscult deliver {row['id']}"
+    (found,) = [each for each in stack.descendants() if " ".join(each.cmdline()).strip() == title]
     return found
 
 
@@ -178,7 +180,7 @@ def test_a_sender_that_is_killed_in_mid_send_sends_the_same_again(stack: Running
     with told(stack, archive, "--heat-map") as name:
         ds = sent(stack)
         assert archive.stalled.wait(100), stack.text()[-3000:]
-        os.kill(sender_of(stack).pid, signal.SIGKILL)
+        os.kill(sender_of(stack, name).pid, signal.SIGKILL)
         archive.stalls_at = ""
         archive.released.set()
         ended = row(stack, ds, name, "CONFIRMED")
