@@ -85,7 +85,11 @@ def ask_for_commitment(opened: Association, transaction_uid: str, objects: Itera
 
 def read_report(event: Event) -> CommitmentReport:
     """Read the answer in an EVT_N_EVENT_REPORT; raises `ReportUnreadable`."""
-    elements = Elements(event.event_information)
+    try:
+        elements = Elements(event.event_information)
+    except AttributeError:
+        # pynetdicom raises this where there is no data set.
+        raise ReportUnreadable from None
     transaction_uid = elements.uid(_TRANSACTION_UID)
     committed, failed = (
         frozenset(item.uid(_REFERENCED_UID) for item in elements.items(tag, _MAX_REFERENCES))

@@ -58,6 +58,14 @@ class ProposedContext:
     transfer_syntaxes: tuple[str, ...]
 
 
+class ProposedRole(NamedTuple):
+    """A SOP class, and whether the peer wants to be its SCU and its SCP."""
+
+    sop_class_uid: str
+    is_scu: bool
+    is_scp: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """The content of an A-ASSOCIATE-RQ.
@@ -72,12 +80,15 @@ class Proposal:
         Bytes of a P-DATA-TF that the peer accepts; 0 for any number.
     asks_for_user : bool
         Whether the peer requests user identity negotiation, in any form.
+    roles : tuple of ProposedRole
+        The roles that the peer wants for itself (PS3.7 D.3.3.4).
     """
 
     is_our_version: bool
     contexts: tuple[ProposedContext, ...]
     max_length: int
     asks_for_user: bool
+    roles: tuple[ProposedRole, ...] = ()
 
 
 def titles_of(body: bytes) -> Titles:
@@ -108,12 +119,12 @@ def read_proposal(body: bytes) -> Proposal:
         raise _broken()
     items = body[_FIXED_BYTES:]
     read = _proposed_by if len(items) <= _MAX_REMEMBERED_BYTES else _proposed_by.__wrapped__
-    contexts, max_length, asks_for_user = read(items)
-    return Proposal(bool(body[1] & 1), contexts, max_length, asks_for_user)
+    contexts, max_length, asks_for_user, roles = read(items)
+    return Proposal(bool(body[1] & 1), contexts, max_length, asks_for_user, roles)
 
 
 @lru_cache(maxsize=64)
-def _proposed_by(encoded: bytes) -> tuple[tuple[ProposedContext, ...], int, bool]:
+def _proposed_by(encoded: bytes) -> tuple[tuple[ProposedContext, ...], int, bool, tuple[ProposedRole, ...]]:
     """What the items of a request say; most peers say the same each time."""
     items = list(_items(encoded))
     user = _user_items(items)
@@ -121,7 +132,9 @@ def _proposed_by(encoded: bytes) -> tuple[tuple[ProposedContext, ...], int, bool
     for kind, value in items:
         if kind == _PROPOSED and value:
             contexts[value[0]] = _proposed(value)
-    return tuple(contexts.values()), _max_length(user), any(kind == _USER_IDENTITY for kind, _ in user)
+    asks_for_user = any(kind == _USER_IDENTITY for kind, _ in user)
+    roles = (_role(value) for kind, value in user if kind == _ROLE)
+    return tuple(contexts.values()), _max_length(user), asks_for_user, tuple(role for role in roles if role)
 
 
 def readable_acceptance(body: bytes) -> bytes:
@@ -207,13 +220,21 @@ def _readable_user_item(kind: int, value: bytes) -> bytes:
     return _readable_role(value) if kind == _ROLE else b""
 
 
-def _readable_role(value: bytes) -> bytes:
+def _role(value: bytes) -> ProposedRole | None:
     """A role selection (PS3.7 Table D.3-9): the UID's length, the UID, whether the requestor may be SCU and SCP."""
     end = 2 + int.from_bytes(value[:2])
     uid, roles = _uid(value[2:end]), value[end : end + 2]
     if not uid or len(roles) < 2:
+        return None
+    return ProposedRole(uid, bool(roles[0] & 1), bool(roles[1] & 1))
+
+
+def _readable_role(value: bytes) -> bytes:
+    role = _role(value)
+    if role is None:
         return b""
-    return _item(_ROLE, struct.pack(">H", len(uid)) + uid.encode() + bytes(role & 1 for role in roles))
+    uid = role.sop_class_uid
+    return _item(_ROLE, struct.pack(">H", len(uid)) + uid.encode() + bytes((role.is_scu, role.is_scp)))
 
 
 def _item(kind: int, value: bytes) -> bytes:

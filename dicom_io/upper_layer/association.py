@@ -131,12 +131,12 @@ class Negotiator(ACSE):
 
         It is the SCP, although it opened the association. Whether we offer commitment ourselves does not matter here.
         """
-        role = self.requestor.role_selection.get(UID(STORAGE_COMMITMENT_UID))
-        if role is None or not role.scp_role:
+        wanted = [role for role in self._assoc.proposal.roles if role.sop_class_uid == STORAGE_COMMITMENT_UID]
+        if not wanted or not wanted[-1].is_scp:
             return False
         agreed = SCP_SCU_RoleSelectionNegotiation()
         agreed.sop_class_uid = UID(STORAGE_COMMITMENT_UID)
-        agreed.scu_role, agreed.scp_role = bool(role.scu_role), True
+        agreed.scu_role, agreed.scp_role = wanted[-1].is_scu, True
         self.acceptor.add_negotiation_item(agreed)
         return True
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.presentation import build_role
+from pynetdicom.dimse_messages import N_ACTION_RSP
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicom_io.client.commitment import STORAGE_COMMITMENT_INSTANCE_UID
 from dicom_io.network.pynetdicom_setup import quiet_network_libraries
@@ -17,7 +18,7 @@ from dicom_io.upper_layer.negotiation import STORAGE_COMMITMENT_UID
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 LOCAL = "127.0.0.1"
 AET = "ARCHIVE"
@@ -29,7 +30,7 @@ STALL_S = 90.0
 class Archive:
     """One archive; its port is known before it is started."""
 
-    def __init__(self, *, commits: str = "") -> None:
+    def __init__(self, *, commits: str = "", kinds: Iterable[str] = (REPORT, HEAT_MAP, NOTE)) -> None:
         #: How it answers requests for storage commitment: "" (it offers none), "never", "same" (association), "failed".
         self.commits = commits
         self.port = free_port()
@@ -42,11 +43,12 @@ class Archive:
         self.stalls_at = ""
         self.stalled, self.released = threading.Event(), threading.Event()
         self._ae = AE(AET)
-        for uid in KINDS:
+        for uid in (*kinds, Verification):
             self._ae.add_supported_context(uid)
         if commits:
             self._ae.add_supported_context(STORAGE_COMMITMENT_UID)
         self._server: Any = None
+        self._waiting: dict[Any, Dataset] = {}
 
     @property
     def address(self) -> str:
@@ -58,7 +60,11 @@ class Archive:
 
     def start(self) -> None:
         quiet_network_libraries()
-        handlers: list[Any] = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._action)]
+        handlers: list[Any] = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_ACTION, self._action),
+            (evt.EVT_DIMSE_SENT, self._sent),
+        ]
         self._server = self._ae.start_server((LOCAL, self.port), block=False, evt_handlers=handlers)
 
     def stop(self) -> None:
@@ -83,17 +89,21 @@ class Archive:
         if str(ds.SOPClassUID) == self.stalls_at:
             self.stalled.set()
             self.released.wait(STALL_S)
-        if self.status == 0:
+        if self.status in (0x0000, 0xB000):
             self.objects[str(ds.SOPInstanceUID)] = ds
             self.stores[str(ds.SOPInstanceUID)] += 1
         return self.status
 
     def _action(self, event: Any) -> tuple[int, None]:
         self.asked += 1
-        if self.commits in ("same", "failed"):
-            asked = event.action_information
-            threading.Thread(target=self._report, args=(event.assoc, asked), daemon=True).start()
+        self._waiting[event.assoc] = event.action_information
         return 0x0000, None
+
+    def _sent(self, event: Any) -> None:
+        """Answer a request once it is known to have been accepted."""
+        if isinstance(event.message, N_ACTION_RSP) and self.commits in ("same", "failed"):
+            asked = self._waiting.pop(event.assoc)
+            threading.Thread(target=self._report, args=(event.assoc, asked), daemon=True).start()
 
     def _report(self, association: Any, asked: Dataset) -> None:
         """Answer over the same association."""
@@ -107,8 +117,3 @@ class Archive:
             told.ReferencedSOPSequence = asked.ReferencedSOPSequence
         kind = 2 if self.commits == "failed" else 1
         association.send_n_event_report(told, kind, STORAGE_COMMITMENT_UID, STORAGE_COMMITMENT_INSTANCE_UID)
-
-
-def roles() -> list[Any]:
-    """What an archive proposes that answers over an association of its own."""
-    return [build_role(STORAGE_COMMITMENT_UID, scu_role=False, scp_role=True)]

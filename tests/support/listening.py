@@ -125,13 +125,14 @@ def listening(
     spool: Spool | None = None,
     told: Any = None,
     commitments: Any = None,
+    reports: Any = None,
     kind: type[Listener] = Listener,
     **options: Any,
 ) -> Iterator[Served]:
     """A listener in this process, on a port of the system's choice."""
     spool, journal, told = spool or Spool(root), Journal(root), told or Recorder()
     made = ListenerOptions(**{"port": 0, "network_timeout_s": 20.0, **options})
-    listener = kind(made, spool, journal, told, commitments)
+    listener = kind(made, spool, journal, told, commitments, reports)
     listener.start()
     try:
         yield Served(listener, spool, journal, told)

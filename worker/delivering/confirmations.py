@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from dicom_io.client.commitment import CommitmentReport
 from dicom_io.errors import SpoolError
 from dicom_io.inbox.spool import Spool
-from worker.db.delivery.claims import AnswerTaken, confirm
+from worker.db.delivery.ends import AnswerTaken, confirm
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.orm import Session, sessionmaker
 
-    from worker.db.delivery.claims import Pauses
+    from worker.db.delivery.ends import Pauses
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,11 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.db.delivery import changes
-from worker.db.delivery.claims import release
+from worker.db.delivery.ends import any_lost, release
 from worker.delivering.confirmations import ConfirmationBook
 from worker.delivering.planner import plan
 from worker.delivering.timing import give_up_ms, pauses_of
@@ -60,15 +61,15 @@ class Deliverer(Loop):
     def turn(self) -> bool:
         """Plan, start and clean up; without destinations that is one query."""
         with self._database.reads() as session:
-            used = changes.in_use(session)
-        if not used and not self._running:
-            return False
+            if not changes.in_use(session) and not self._running:
+                return False
+            behind, is_any_lost = changes.behind(session), any_lost(session)
         more: list[bool] = []
         self.each(
             self._collect,
             lambda: self.confirmations.take(self._pauses),
-            lambda: release(self._database.sessions, self._pauses),
-            *((lambda number=number: more.append(self._plan(number))) for number in used),
+            lambda: is_any_lost and release(self._database.sessions, self._pauses),
+            *(partial(self._plan, number, more) for number in behind),
             self._start_due,
         )
         return any(more)
@@ -89,8 +90,8 @@ class Deliverer(Loop):
                 running.process.wait()
         super().stop(timeout_s)
 
-    def _plan(self, destination_id: int) -> bool:
-        return plan(self._database.sessions, destination_id, give_up_ms(self._settings))
+    def _plan(self, destination_id: int, more: list[bool]) -> None:
+        more.append(plan(self._database.sessions, destination_id, give_up_ms(self._settings)))
 
     def _start_due(self) -> None:
         with self._database.reads() as session:

@@ -19,7 +19,8 @@ import setproctitle
 
 from worker.child import end_with
 from worker.database import connect
-from worker.db.delivery.claims import ClaimLost, claim, finish, record_objects
+from worker.db.delivery.claims import ClaimLost, claim, record_objects
+from worker.db.delivery.ends import finish
 from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome
 from worker.delivering.kinds import SENDERS
 from worker.delivering.timing import lease_ms, pauses_of

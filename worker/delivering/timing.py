@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.db.delivery.claims import Pauses
+from worker.db.delivery.ends import Pauses
 
 if TYPE_CHECKING:
     from worker.settings import Settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, text, update
 
 from worker.db.delivery.outcome import DeliveryReason
 from worker.db.schema.sql import chunks, table_of
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
+
+
+#: Written as the partial index is: neither database uses one for a condition with parameters.
+IS_OPEN = text("delivery.state IN ('PENDING', 'CLAIMED', 'UNCONFIRMED')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +131,16 @@ def last_change(session: Session) -> int:
     return int(session.scalar(select(func.coalesce(func.max(CHANGES.c.change_id), 0))) or 0)
 
 
-def in_use(session: Session) -> Sequence[int]:
-    """The destinations in use."""
-    return session.scalars(select(Destination.id).where(Destination.ended_at.is_(None)).order_by(Destination.id)).all()
+def in_use(session: Session) -> bool:
+    """Whether results go anywhere."""
+    return session.scalar(select(Destination.id).where(Destination.ended_at.is_(None)).limit(1)) is not None
+
+
+def behind(session: Session) -> Sequence[int]:
+    """The destinations for which studies have changed; asked without a lock, so that a quiet site has no writer for it."""
+    newer = exists().where(CHANGES.c.change_id > Destination.seen_change).correlate(Destination)
+    found = select(Destination.id).where(Destination.ended_at.is_(None), newer).order_by(Destination.id)
+    return session.scalars(found).all()
 
 
 def with_work(session: Session) -> Sequence[tuple[int, str]]:
@@ -140,7 +151,8 @@ def with_work(session: Session) -> Sequence[tuple[int, str]]:
         .where(
             Destination.ended_at.is_(None),
             Destination.not_before_ms <= now_ms(),
-            Delivery.state.in_((DeliveryState.PENDING, DeliveryState.UNCONFIRMED)),
+            IS_OPEN,
+            Delivery.state != DeliveryState.CLAIMED,
             Delivery.not_before_ms <= now_ms(),
         )
         .distinct()

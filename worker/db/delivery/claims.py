@@ -1,4 +1,4 @@
-"""Claim a delivery, record what its destination may have, and end the attempt once.
+"""Claim a delivery, and record what its destination may have before it is sent.
 
 A claim is a lease on the database's clock with a fencing token that counts up with each claim, as that of a task. A sender
 that returns after its lease holds an old token: its statements find no row, and nothing is written.
@@ -6,30 +6,16 @@ that returns after its lease holds an old token: its statements find no row, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import aliased
 
-from worker.db.audit.codes import Act, EventOutcome
-from worker.db.audit.objects import patient_of
-from worker.db.audit.record import Actor, record
-from worker.db.delivery.outcome import (
-    ClaimedDelivery,
-    DeliveryReason,
-    Earlier,
-    Ended,
-    ObjectKind,
-    Outcome,
-    Target,
-    decoded,
-    encoded,
-)
+from worker.db.delivery.changes import IS_OPEN
+from worker.db.delivery.outcome import ClaimedDelivery, Earlier, ObjectKind, Target, decoded, encoded
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.sql import table_of
-from worker.db.schema.states import DeliveryState, DestinationKind
+from worker.db.schema.states import DeliveryState
 from worker.db.schema.study import Delivery, Destination, Study
 from worker.db.schema.types import now_ms, now_utc
 from worker.errors import WorkerError
@@ -41,20 +27,7 @@ if TYPE_CHECKING:
 
     from worker.db.delivery.outcome import SentObject
 
-#: Pauses double from the site's first one up to these, in ms: of a delivery, and of a destination that is away, which costs
-#: no more than a connection to find out.
-LONGEST_PAUSE_MS, LONGEST_ABSENCE_MS = 3_600_000, 300_000
-#: Deliveries that wait for their turn, or for their confirmation until its time is over.
-_TO_SEND = (DeliveryState.PENDING, DeliveryState.UNCONFIRMED)
 _ARRIVED = (DeliveryState.UNCONFIRMED, DeliveryState.DELIVERED, DeliveryState.CONFIRMED)
-_WELL = (Ended.DELIVERED, Ended.CONFIRMED, Ended.UNCONFIRMED)
-_STATE_OF = {
-    Ended.DELIVERED: DeliveryState.DELIVERED,
-    Ended.CONFIRMED: DeliveryState.CONFIRMED,
-    Ended.REFUSED: DeliveryState.FAILED,
-    Ended.SUPERSEDED: DeliveryState.SUPERSEDED,
-}
-_ACT = {DestinationKind.C_STORE: Act.RESULT_DELIVERED, DestinationKind.WEBHOOK: Act.RESULT_NOTIFIED}
 
 
 class ClaimLost(WorkerError):
@@ -82,7 +55,8 @@ def claim(sessions: sessionmaker[Session], destination_id: int, owner: str, leas
             .join(Destination, Destination.id == Delivery.destination_id)
             .where(
                 Delivery.destination_id == destination_id,
-                Delivery.state.in_(_TO_SEND),
+                IS_OPEN,
+                Delivery.state != DeliveryState.CLAIMED,
                 Delivery.not_before_ms <= now_ms(),
                 Destination.not_before_ms <= now_ms(),
                 Destination.ended_at.is_(None),
@@ -174,7 +148,8 @@ def _is_noted(objects: Sequence[SentObject]) -> bool:
     return any(one.kind is ObjectKind.REJECTION_NOTE for one in objects)
 
 
-def _is_held(claimed: ClaimedDelivery) -> Any:
+def is_held(claimed: ClaimedDelivery) -> Any:
+    """SQL: the row of a claim, as long as it holds."""
     table = table_of(Delivery)
     return and_(
         table.c.id == claimed.delivery_id,
@@ -197,7 +172,7 @@ def record_objects(
 
     def work(session: Session) -> None:
         table = table_of(Delivery)
-        before = session.scalar(select(table.c.objects).where(_is_held(claimed)).with_for_update())
+        before = session.scalar(select(table.c.objects).where(is_held(claimed)).with_for_update())
         if before is None:
             raise ClaimLost
         reports = [one.sop_uid for one in objects if one.kind is ObjectKind.REPORT]
@@ -210,189 +185,6 @@ def record_objects(
             values["report_uid"] = reports[-1]
         if made_of:
             values["model_id"], values["film_key"] = made_of
-        session.execute(update(table).where(_is_held(claimed)).values(values))
+        session.execute(update(table).where(is_held(claimed)).values(values))
 
     in_transaction(sessions, work)
-
-
-def renew(sessions: sessionmaker[Session], claimed: ClaimedDelivery, lease_ms: int) -> bool:
-    """Renew the lease from now; False where it is lost."""
-
-    def work(session: Session) -> bool:
-        table = table_of(Delivery)
-        held = update(table).where(_is_held(claimed)).values(lease_until_ms=now_ms() + lease_ms).returning(table.c.id)
-        return session.scalar(held) is not None
-
-    return in_transaction(sessions, work)
-
-
-@dataclass(frozen=True, slots=True)
-class Pauses:
-    """The first pause after a failed attempt, and how long a first confirmation may take; milliseconds. Both double."""
-
-    first_ms: int
-    confirmation_ms: int
-
-    def after(self, attempts: int, longest_ms: int = LONGEST_PAUSE_MS) -> int:
-        """The pause after so many failed attempts."""
-        return min(self.first_ms * _doubled(attempts), longest_ms)
-
-    def to_confirm(self, attempts: int) -> int:
-        """How long to wait for a confirmation before it is asked for again."""
-        return self.confirmation_ms * _doubled(attempts)
-
-
-def _doubled(attempts: int) -> int:
-    return 1 << min(max(attempts - 1, 0), 20)
-
-
-def finish(sessions: sessionmaker[Session], claimed: ClaimedDelivery, outcome: Outcome, pauses: Pauses) -> bool:
-    """End an attempt, with its audit event where content left; False where the claim is lost."""
-
-    def work(session: Session) -> bool:
-        row = session.scalar(
-            select(Delivery).where(_is_held(claimed)).with_for_update().execution_options(populate_existing=True)
-        )
-        if row is None:
-            return False
-        _end(session, row, claimed.target.kind, outcome, pauses)
-        _note_destination(session, row.destination_id, outcome, pauses)
-        return True
-
-    return in_transaction(sessions, work)
-
-
-def _end(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcome, pauses: Pauses) -> None:
-    """Write how an attempt ended into its row, which this transaction has locked."""
-    moment, clock = session.execute(select(now_utc(), now_ms())).one()
-    _audit(session, row, kind, outcome)
-    is_overtaken = _is_overtaken(session, row)
-    row.lease_owner = row.lease_until_ms = None
-    row.reason = outcome.reason
-    if outcome.reason is DeliveryReason.NOT_COMMITTED:
-        # The destination does not have it after all.
-        row.delivered_at = None
-    elif outcome.how in _WELL:
-        row.delivered_at = row.delivered_at or moment
-    row.state = _state_after(row, outcome, is_over=clock >= row.give_up_ms, is_overtaken=is_overtaken)
-    if row.state is DeliveryState.PENDING:
-        is_lost = outcome.reason is DeliveryReason.SENDER_LOST
-        waits_for_destination = outcome.is_destination_away and not is_lost
-        row.not_before_ms = clock + (0 if waits_for_destination else _pause_ms(outcome, pauses.after(row.attempts)))
-    elif row.state is DeliveryState.UNCONFIRMED:
-        row.not_before_ms = min(clock + pauses.to_confirm(row.attempts), row.give_up_ms)
-    else:
-        row.finished_at = moment
-    session.flush()
-
-
-def _pause_ms(outcome: Outcome, ours_ms: int) -> int:
-    """Our own pause, or the longer one that the destination asks for."""
-    return max(ours_ms, round((outcome.pause_s or 0.0) * 1000))
-
-
-def _state_after(row: Delivery, outcome: Outcome, *, is_over: bool, is_overtaken: bool) -> DeliveryState:
-    """The state of a row whose `delivered_at` is set as the outcome says; `is_overtaken`: a later one says what holds."""
-    if outcome.how not in (Ended.RETRY, Ended.UNCONFIRMED):
-        return _STATE_OF[outcome.how]
-    if row.delivered_at is not None:
-        if not (is_over or is_overtaken):
-            return DeliveryState.UNCONFIRMED
-        row.reason = DeliveryReason.COMMITMENT_MISSING
-        return DeliveryState.DELIVERED
-    if is_overtaken:
-        return DeliveryState.SUPERSEDED
-    return DeliveryState.FAILED if is_over else DeliveryState.PENDING
-
-
-def _is_overtaken(session: Session, row: Delivery) -> bool:
-    later = select(Delivery.id).where(
-        Delivery.destination_id == row.destination_id,
-        Delivery.study_id == row.study_id,
-        Delivery.number > row.number,
-    )
-    return session.scalar(later.limit(1)) is not None
-
-
-def _audit(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcome) -> None:
-    """An attempt by which content left is an event: the destination may have it, also where the attempt failed."""
-    is_well = outcome.how in _WELL
-    if row.begun_at is None and not is_well:
-        return
-    study = session.get_one(Study, row.study_id)
-    destination = session.get_one(Destination, row.destination_id)
-    detail = {
-        "delivery": row.id,
-        "destination": destination.name,
-        "action": row.action.value,
-        "outcome": outcome.how.value,
-        "reason": outcome.reason.value if outcome.reason else None,
-        "objects": len(decoded(row.objects)),
-    }
-    record(
-        session,
-        _ACT[kind],
-        Actor.process("auscult deliver"),
-        outcome=EventOutcome.SUCCESS if is_well else EventOutcome.MINOR_FAILURE,
-        study_uid=study.study_uid,
-        side=study.side,
-        patient_key=patient_of(session, study.study_uid, study.side),
-        sop_uid=row.report_uid or "",
-        detail=detail,
-    )
-
-
-def _note_destination(session: Session, destination_id: int, outcome: Outcome, pauses: Pauses) -> None:
-    """Put a destination off that cannot be reached, so that its other deliveries need not find that out one by one."""
-    table = table_of(Destination)
-    row = update(table).where(table.c.id == destination_id)
-    if outcome.is_destination_away:
-        failures = session.scalar(select(table.c.failures).where(table.c.id == destination_id)) or 0
-        pause = _pause_ms(outcome, pauses.after(failures + 1, LONGEST_ABSENCE_MS))
-        session.execute(row.values(failures=failures + 1, not_before_ms=now_ms() + pause))
-    elif outcome.how is not Ended.SUPERSEDED:
-        session.execute(row.where(table.c.failures > 0).values(failures=0, not_before_ms=0))
-
-
-def release(sessions: sessionmaker[Session], pauses: Pauses, owner: str | None = None) -> int:
-    """End the attempts of a sender that has ended, or of all whose leases have run out; how many that were."""
-
-    def work(session: Session) -> int:
-        held = select(Delivery).where(Delivery.state == DeliveryState.CLAIMED)
-        is_lost = Delivery.lease_owner == owner if owner else Delivery.lease_until_ms < now_ms()
-        rows = session.scalars(held.where(is_lost).order_by(Delivery.id).with_for_update(skip_locked=True)).all()
-        for row in rows:
-            lost_by = Outcome(Ended.RETRY, DeliveryReason.SENDER_LOST, is_destination_away=True)
-            _end(session, row, session.get_one(Destination, row.destination_id).kind, lost_by, pauses)
-            _note_destination(session, row.destination_id, lost_by, pauses)
-        return len(rows)
-
-    return in_transaction(sessions, work)
-
-
-class AnswerTaken(Enum):
-    """What became of an answer to a request for storage commitment."""
-
-    TAKEN = auto()
-    #: The delivery is being sent: to be offered again.
-    LATER = auto()
-    #: No open delivery has asked for it.
-    UNKNOWN = auto()
-
-
-def confirm(
-    sessions: sessionmaker[Session], transaction_uid: str, pauses: Pauses, *, is_committed: bool
-) -> AnswerTaken:
-    """Take the answer to a request for storage commitment; of a delivery that asked again, the last request counts."""
-
-    def work(session: Session) -> AnswerTaken:
-        row = session.scalar(select(Delivery).where(Delivery.transaction_uid == transaction_uid).with_for_update())
-        if row is None or row.finished_at is not None:
-            return AnswerTaken.UNKNOWN
-        if row.state is DeliveryState.CLAIMED:
-            return AnswerTaken.LATER
-        outcome = Outcome(Ended.CONFIRMED) if is_committed else Outcome(Ended.RETRY, DeliveryReason.NOT_COMMITTED)
-        _end(session, row, session.get_one(Destination, row.destination_id).kind, outcome, pauses)
-        return AnswerTaken.TAKEN
-
-    return in_transaction(sessions, work)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, text, update
 
 from worker.db.audit.codes import Act
 from worker.db.audit.objects import name_studies
 from worker.db.audit.record import record
-from worker.db.delivery.changes import end_open, last_change
+from worker.db.delivery.changes import IS_OPEN, end_open, last_change
 from worker.db.delivery.outcome import DeliveryReason
 from worker.db.schema.sql import chunks, table_of
 from worker.db.schema.states import DeliveryState, DestinationKind
@@ -99,28 +99,17 @@ def _in_use(session: Session, name: str) -> int | None:
 
 def rules(session: Session) -> list[Row]:
     """The destinations in use, with their rules and how many of their deliveries are open or were given up."""
-    is_open = Delivery.finished_at.is_(None)
-    counts = (
-        select(
-            Delivery.destination_id,
-            func.count().filter(is_open).label("n_open"),
-            func.count().filter(Delivery.state == DeliveryState.FAILED).label("n_failed"),
-        )
-        .group_by(Delivery.destination_id)
-        .subquery()
-    )
     shown = (
         *("name", "kind", "address", "findings", "bands", "callers", "heat_map", "commitment", "names_patient"),
         *("who", "why", "created_at", "failures"),
     )
     columns = [getattr(Destination, name) for name in shown]
+    counted = {
+        name: select(func.count()).where(condition, Delivery.destination_id == Destination.id).scalar_subquery()
+        for name, condition in (("n_open", IS_OPEN), ("n_failed", text("delivery.state = 'FAILED'")))
+    }
     found = session.execute(
-        select(
-            *columns,
-            func.coalesce(counts.c.n_open, 0).label("n_open"),
-            func.coalesce(counts.c.n_failed, 0).label("n_failed"),
-        )
-        .outerjoin(counts, counts.c.destination_id == Destination.id)
+        select(*columns, *(number.label(name) for name, number in counted.items()))
         .where(Destination.ended_at.is_(None))
         .order_by(Destination.name)
     )

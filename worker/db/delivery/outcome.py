@@ -137,7 +137,7 @@ class ClaimedDelivery:
     Attributes
     ----------
     delivery_id, token, owner
-        Of the claim; `worker.db.delivery.claims` changes the row by these alone.
+        Of the claim; the row is changed by these alone.
     target
         The destination.
     study_id, study_uid, side

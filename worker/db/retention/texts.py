@@ -15,6 +15,7 @@ from worker.db.schema.study import (
     Batch,
     Conflict,
     Correction,
+    Destination,
     Inbox,
     ModelEvent,
     PatientMerge,
@@ -36,6 +37,7 @@ ERASED = "(erased: it named a patient)"
 TYPED: tuple[tuple[Any, str], ...] = (
     (Batch, "why"),
     (Conflict, "why"),
+    (Destination, "why"),
     (Inbox, "retired_why"),
     (ModelEvent, "why"),
     (PatientMerge, "why"),

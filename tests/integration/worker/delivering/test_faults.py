@@ -8,6 +8,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -19,7 +20,6 @@ from tests.support.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import psutil
     from pydicom.dataset import Dataset
 
     from tests.support.running import Running
@@ -51,9 +51,13 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Running]:
 def table(request: pytest.FixtureRequest) -> Iterator[None]:
     """Print what became of each fault, on a terminal that there may not be."""
     yield
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    for line in TABLE if reporter else ():
-        reporter.write_line("| " + " | ".join(line) + " |")
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.getplugin("terminalreporter"), plugins.getplugin("capturemanager")
+    if reporter and capture:
+        with capture.global_and_fixture_disabled():
+            reporter.write_line("")
+            for line in TABLE:
+                reporter.write_line("| " + " | ".join(line) + " |")
 
 
 @contextmanager
@@ -107,10 +111,20 @@ def recorded(stack: Running, delivery_id: int) -> list[str]:
     return sorted(item["sop_uid"] for item in json.loads(found["objects"]))
 
 
-def sender_of(stack: Running) -> psutil.Process:
-    """The process that is sending."""
-    (found,) = [each for each in stack.descendants() if "auscult deliver" in " ".join(each.cmdline())]
+def sender_of(stack: Running, name: str) -> psutil.Process:
+    """The process that sends to a destination."""
+    (row,) = stack.site.query("SELECT id FROM destination WHERE name = :name", name=name)
+    title = f"auscult deliver {row['id']}"
+    (found,) = [each for each in stack.descendants() if _title(each) == title]
     return found
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.NoSuchProcess:
+        # Ended by now, or about to be.
+        return ""
 
 
 def note(stack: Running, fault: str, ended: Mapping[str, Any], archive: Archive) -> None:
@@ -178,7 +192,7 @@ def test_a_sender_that_is_killed_in_mid_send_sends_the_same_again(stack: Running
     with told(stack, archive, "--heat-map") as name:
         ds = sent(stack)
         assert archive.stalled.wait(100), stack.text()[-3000:]
-        os.kill(sender_of(stack).pid, signal.SIGKILL)
+        os.kill(sender_of(stack, name).pid, signal.SIGKILL)
         archive.stalls_at = ""
         archive.released.set()
         ended = row(stack, ds, name, "CONFIRMED")

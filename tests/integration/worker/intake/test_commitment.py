@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from sqlalchemy import select
 
+from dicom_io.client.commitment import STORAGE_COMMITMENT_INSTANCE_UID
 from dicom_io.inbox.store import Store
-from dicom_io.listener.commitment import STORAGE_COMMITMENT_INSTANCE_UID, ActionStatus, FailureReason
+from dicom_io.listener.commitment import ActionStatus, FailureReason
 from dicom_io.reasons import Reason
 from dicom_io.upper_layer.negotiation import STORAGE_COMMITMENT_UID
 from tests.support.database import BOTH, Site, fresh_site

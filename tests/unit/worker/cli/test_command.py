@@ -23,7 +23,7 @@ from worker.errors import UsageError
 #: What changes something, serves, or prints one text has no rows to print.
 WITHOUT_ROWS = {
     "demo", "up", "listen", "work", "migrate", "conflict show", "conflict resolve", "listener retire", "audit export", "audit forget", "audit purge", "patient merge", "patient unmerge", "patient export", "patient erase", "retry", "withdrawal revoke", "withdrawal accept", "quarantine release", "quarantine discard", "model activate", "model retire", "model export", "model import",
-    "model show", "model train", "model card", "assess", "agreement export", "result", "trace", "report",
+    "model show", "model train", "model card", "assess", "agreement export", "result", "trace", "report", "deliver add", "deliver remove", "deliver retry",
 }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ import pytest
 from tests.support.database import BOTH, Site, fresh_site, scored
 from worker.db.audit.record import Actor
 from worker.db.delivery import changes, destinations
-from worker.db.delivery.claims import AnswerTaken, ClaimLost, Pauses, claim, confirm, finish, record_objects, release
+from worker.db.delivery.claims import ClaimLost, claim, record_objects
 from worker.db.delivery.destinations import NewDestination
+from worker.db.delivery.ends import AnswerTaken, Pauses, confirm, finish, release
 from worker.db.delivery.outcome import DeliveryReason, Ended, ObjectKind, Outcome, SentObject
 from worker.db.schema.states import DestinationKind
 from worker.delivering.planner import plan

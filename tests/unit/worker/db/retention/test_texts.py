@@ -88,6 +88,8 @@ OF_PATIENTS = {
     # Digests alone; its rows go by a floor of their own.
     ("audit_event", "patient_key"),
     ("audit_object", "patient_key"),
+    # A yes or no.
+    ("destination", "names_patient"),
 }
 
 
