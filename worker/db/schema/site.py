@@ -196,6 +196,21 @@ class Worker(Base):
     tasks_done: Mapped[int] = mapped_column(Integer, comment="since it started")
 
 
+class WorkerProcess(Base):
+    """A process that claimed tasks, with its versions: one row for all of its results, which outlives its `Worker`."""
+
+    __tablename__ = "worker_process"
+    __table_args__ = ({"comment": "a process that claimed tasks, with its versions; it stays, as results name it"},)
+
+    name: Mapped[str] = mapped_column(String(160), unique=True, comment="host:pid:random")
+    host: Mapped[str] = mapped_column(String(128), comment="its machine")
+    pid: Mapped[int] = mapped_column(Integer, comment="its process")
+    auscult: Mapped[str] = mapped_column(String(32), comment="its version of Auscult")
+    python: Mapped[str] = mapped_column(String(32), comment="its version of Python")
+    libraries: Mapped[str] = mapped_column(Text, comment="JSON: its versions of what a score depends on")
+    began_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="its first claim")
+
+
 class Receipt(Base):
     """That one source sent one version of an object, and when: the version that counts is decided from these rows."""
 
