@@ -1,7 +1,7 @@
-"""What made a result: the process with its versions (`worker_process`), and the moment of the claim.
+"""What made a result: the process with its versions (`worker_process`), the moment of the claim, the file that LiteRT runs.
 
-Existing rows stay as they are: of their results this is not known. Both columns are empty in them, so no table is written
-again. `downgrade` forgets what was kept.
+Existing rows stay as they are: of their results this is not known. The columns are empty in them, so no table is written
+again; a model gets its digest when its bundle is opened next. `downgrade` forgets what was kept.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ branch_labels = None
 depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+OF_MODEL = "of the file that LiteRT runs; NULL: not opened since schema 0022"
 OF_RESULT = "what judged it; NULL: nothing did, or it is older"
 
 
@@ -33,6 +34,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_worker_process_name")),
         comment="a process that claimed tasks, with its versions; it stays, as results name it",
     )
+    op.add_column("model", sa.Column("litert_sha256", sa.String(64), comment=OF_MODEL))
     op.add_column("task", sa.Column("claimed_at_ms", sa.BigInteger(), comment="its last claim (database clock)"))
     # SQLite adds a column with its foreign key in one statement alone.
     is_postgresql = op.get_bind().dialect.name == "postgresql"
@@ -46,5 +48,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("ALTER TABLE result DROP COLUMN worker_process_id")
+    op.execute("ALTER TABLE model DROP COLUMN litert_sha256")
     op.execute("ALTER TABLE task DROP COLUMN claimed_at_ms")
     op.drop_table("worker_process")

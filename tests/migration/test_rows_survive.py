@@ -419,6 +419,7 @@ def test_what_is_held_survives_0022_there_and_back(engine):
             **before,
             "task": [{**row, "claimed_at_ms": None} for row in before["task"]],
             "result": [{**row, "worker_process_id": None} for row in before["result"]],
+            "model": [{**row, "litert_sha256": None} for row in before["model"]],
         }
         with engine.begin() as connection:
             connection.execute(text(PROCESS_OF_0022))

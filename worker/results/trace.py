@@ -194,7 +194,7 @@ def _operating_point(bundle: Bundle | None) -> dict[str, Any] | None:
 def _digests(bundle: Bundle | None) -> dict[str, Any] | None:
     """SHA-256 of the bundle's description and of its files, which were checked when it was opened; None where it is gone.
 
-    SQL keeps that of the trained network; LiteRT runs the file that was made of it.
+    SQL keeps those of the trained network and of the file that was made of it for LiteRT.
     """
     if bundle is None:
         return None

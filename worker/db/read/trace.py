@@ -45,6 +45,8 @@ class TracedResult:
     #: `name-version` of the model, and what its bundle must hold.
     model: str
     weights_sha256: str
+    #: None where it is not known.
+    litert_sha256: str | None
     digest: str
     engine: str | None
     reason: str | None
@@ -125,6 +127,7 @@ def _traced(result: Result, image: Image, study: Study, model: Model, sections: 
         film_version=result.film_version,
         model=label_of(model),
         weights_sha256=model.weights_sha256,
+        litert_sha256=model.litert_sha256,
         digest=model.digest,
         engine=result.engine,
         reason=result.reason_code,
@@ -184,7 +187,7 @@ def _object(image: Image) -> Row:
 
 
 def _model(model: Model) -> Row:
-    names = ("name", "version", "weights_sha256", "digest", "preprocess_version", "threshold")
+    names = ("name", "version", "weights_sha256", "litert_sha256", "digest", "preprocess_version", "threshold")
     return {
         **{name: getattr(model, name) for name in names},
         "age_years": [model.min_age_years, model.max_age_years],

@@ -56,6 +56,9 @@ class Model(Base):
         EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
     )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
+    litert_sha256: Mapped[str | None] = mapped_column(
+        String(64), comment="of the file that LiteRT runs; NULL: not opened since schema 0022"
+    )
 
 
 class ModelEvent(Base):
