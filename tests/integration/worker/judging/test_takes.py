@@ -289,7 +289,6 @@ def judged_in_spite_of_it(settings: Settings, database: Database, tasks: list[in
         return [tuple(row) for row in session.connection().exec_driver_sql(TASKS)]
 
 
-@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("where", ["in a film", "while results are recorded"])
 def test_a_process_that_is_killed_amid_several_films_charges_the_one_in_work_alone(
     database: Database, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
