@@ -58,10 +58,14 @@ class Loop(ABC):
         """Do the next turn now; a loop whose last turn failed keeps to its pause."""
         self._wake.set()
 
-    def stop(self, timeout_s: float) -> None:
-        """Finish the turn in progress, then end."""
+    def end(self) -> None:
+        """Begin no other turn; `stop` waits for the one in progress."""
         self._stop.set()
         self._wake.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """Finish the turn in progress, then end."""
+        self.end()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 

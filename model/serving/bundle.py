@@ -88,6 +88,7 @@ class Bundle:
     projections: tuple[str, ...]
     body_part: str
     weights_sha256: str
+    litert_sha256: str
     digest: str
     metrics: Evaluation
     derived_from: str | None
@@ -343,6 +344,7 @@ def _bundle(path: Path, manifest: dict[str, Any]) -> Bundle:
         projections=tuple(str(view) for view in use["projections"]),
         body_part=str(use["body_part"]),
         weights_sha256=str(manifest["files"][KERAS_FILE]),
+        litert_sha256=str(manifest["files"][LITERT_FILE]),
         digest=json_digest(decisive),
         metrics=Evaluation.from_dict(manifest["metrics"]),
         derived_from=manifest["derived_from"],

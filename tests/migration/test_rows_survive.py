@@ -409,6 +409,30 @@ def test_what_is_held_survives_0019_there_and_back(engine):
         ]
 
 
+def test_what_is_held_survives_0022_there_and_back(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0019")
+    before = held(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0022")
+        assert held(engine) == {
+            **before,
+            "task": [{**row, "claimed_at_ms": None} for row in before["task"]],
+            "result": [{**row, "worker_process_id": None} for row in before["result"]],
+            "model": [{**row, "litert_sha256": None} for row in before["model"]],
+        }
+        with engine.begin() as connection:
+            connection.execute(text(PROCESS_OF_0022))
+            connection.execute(text("UPDATE result SET worker_process_id = 1"))
+            connection.execute(text("UPDATE task SET claimed_at_ms = 5"))
+        with_rows(engine, command.downgrade, "0019")
+        assert held(engine) == before
+
+
+PROCESS_OF_0022 = (
+    "INSERT INTO worker_process (id, name, host, pid, auscult, python, libraries, began_at) "
+    "VALUES (1, 'here:7:a', 'here', 7, '1', '3', '{}', '2026-02-01 00:00:00')"
+)
 RETENTION, BEFORE_RETENTION = "0011", "0010"
 BEFORE_PRIORITIES = "0015"
 ROWS_OF_0011 = (

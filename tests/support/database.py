@@ -77,7 +77,13 @@ def facts_of(study: str = "1.2.3", sop: str = "1.2.3.1", **others: Any) -> Facts
 def model_facts(version: str = "1", **others: Any) -> ModelFacts:
     """An invented bundle."""
     digest = hashlib.sha256(version.encode()).hexdigest()
-    values = {"weights_sha256": digest, "preprocess_version": 1, "digest": digest, "threshold": 0.5}
+    values = {
+        "weights_sha256": digest,
+        "litert_sha256": digest,
+        "preprocess_version": 1,
+        "digest": digest,
+        "threshold": 0.5,
+    }
     return ModelFacts(name="test", version=version, **{**values, "min_age_years": 1, "max_age_years": 5, **others})
 
 

@@ -40,10 +40,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExplainRequest:
-    """The model (by default that of the film's result, else the active one) and the method (by default the bundle's)."""
+    """The model (by default that of the film's result, else the active one) and the method (by default the bundle's).
+
+    `side`: which patient of a stored study; None where it has one.
+    """
 
     model: str | None = None
     method: Method | None = None
+    side: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +69,11 @@ class Explained:
 def explain_stored(
     settings: Settings, database: Database, study: str, sop_uid: str | None, request: ExplainRequest
 ) -> Explained:
-    """Explain a film of a study: by default the one that decides the study's answer."""
-    found = _image(database, study, sop_uid)
+    """Explain a film of a study: by default the one that decides the study's answer.
+
+    Raises `UsageError` where no film is meant, or several patients are.
+    """
+    found = _image(database, study, sop_uid, request.side)
     bundle = active_bundle(settings, request.model or found.model)
     if not request.model and found.weights_sha256 not in (None, bundle.weights_sha256):
         msg = f"{bundle.label} is not the network that gave the film its result: its files were changed"
@@ -101,15 +108,19 @@ class _Source:
     load: Callable[[], Film]
 
 
-def _image(database: Database, study: str, sop_uid: str | None) -> JudgedImage:
-    """The image asked for, else the first of the study; raises UsageError when there is none."""
+def _image(database: Database, study: str, sop_uid: str | None, side: int | None) -> JudgedImage:
+    """The image asked for, else the first of the study; raises UsageError when there is none, or one of each patient."""
     with database.reads() as session:
         studies = sorted({row["study_uid"] for row in queries.study_detail(session, study)})
         images = judged_images(session, studies)
     if len(studies) > 1 and not sop_uid:
         msg = f"{len(studies)} studies have the accession number {study}: give a Study Instance UID"
         raise UsageError(msg)
-    chosen = [item for item in images if sop_uid in (None, item.image.sop_uid)]
+    chosen = [item for item in images if sop_uid in (None, item.image.sop_uid) and side in (None, item.side)]
+    sides = sorted({item.side for item in chosen})
+    if len(sides) > 1:
+        msg = f"{len(sides)} patients have films of {study}: say with --side which is meant ({', '.join(map(str, sides))})"
+        raise UsageError(msg)
     if not chosen:
         msg = f"no film {sop_uid} in study {study}: `auscult show {study}` lists its films"
         raise UsageError(msg)

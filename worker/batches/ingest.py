@@ -8,7 +8,7 @@ registered by the next one; the operator's own files are only read. Pictures bec
 from __future__ import annotations
 
 import io
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,14 @@ from worker.batches.sources import Kind, Skipped, gather, kind_of, kind_of_strea
 from worker.batches.wrapping import Wrapper
 from worker.db.filing.registry import release_studies
 from worker.db.read import queries
+from worker.errors import DatabaseUnavailable
 from worker.intake.filing import AT_ONCE, Entry, Filing, StudyClock, rejection_policy, result_of
 from worker.models.active import ensure_active_model
 from worker.progress import progress
 from worker.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dicom_io.header.digests import Digests
@@ -265,13 +266,30 @@ def ingest(settings: Settings, database: Database, paths: Sequence[Path], *, wra
     spool.sweep_tmp()
     with Wrapper(settings, spool) as wrapper:
         ingester = Ingester(spool, filing, wrapper.wrap if wrap else None)
-        ingester.intake.skipped = skipped
-        ingester.take_leftovers()
-        _take_all(ingester, files)
-    with database.sessions.begin() as session:
-        release_studies(session, sorted(ingester.intake.studies))
-    _finish(settings, database, ingester.intake)
-    return ingester.intake
+        intake = ingester.intake
+        intake.skipped = skipped
+        with _released(settings, database, intake):
+            ingester.take_leftovers()
+            _take_all(ingester, files)
+    _finish(settings, database, intake)
+    return intake
+
+
+@contextmanager
+def _released(settings: Settings, database: Database, intake: Intake) -> Iterator[None]:
+    """At the end the studies are complete; after an interruption or an error they wait for a quiet time, as others do."""
+
+    def release(after_ms: int) -> None:
+        with database.sessions.begin() as session:
+            release_studies(session, sorted(intake.studies), after_ms)
+
+    try:
+        yield
+    except BaseException:
+        with suppress(DatabaseUnavailable):
+            release(StudyClock.of(settings).quiet_ms)
+        raise
+    release(0)
 
 
 def _take_all(ingester: Ingester, files: Sequence[FoundFile]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.common.audited import audit_shown
+from worker.cli.common.options import PAGE, AfterNumber, Limit
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -39,18 +40,23 @@ Number = Annotated[int, typer.Argument(help="The conflict's number.", show_defau
 @app.command("list")
 def conflict_list(
     everything: Annotated[bool, typer.Option("--all", help="Also conflicts that have ended.")] = False,
+    limit: Limit = PAGE,
+    after: AfterNumber = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """List conflicts that leave a study in doubt."""
     database = open_database(opened_once())
     with database.reads() as session:
-        rows = disputes.conflicts(session, decided=everything)
+        rows = disputes.conflicts(session, decided=everything, after=after, limit=limit)
     keys = CONFLICTS.columns.keys()
     audit_shown(database, "conflict list", _studies(rows), as_json=as_json, as_csv=as_csv)
     print_answer(rows, rows, lambda: print_table(rows, CONFLICT_COLUMNS), keys, as_json=as_json, as_csv=as_csv)
     if not rows:
-        complain("there are no conflicts" if everything else "no study is in doubt because of a conflict")
+        none = "there are no conflicts" if everything else "no study is in doubt because of a conflict"
+        complain(none if after is None else "there are no more")
+    if len(rows) == limit:
+        complain(f"there may be more: --after {rows[-1]['conflict_id']}")
 
 
 @app.command("show")

@@ -46,6 +46,9 @@ def show(
         str | None, typer.Option(help="Bundle that explains, as name-version; default: the one that judged the film.")
     ] = None,
     method: HowExplained = None,
+    side: Annotated[
+        int | None, typer.Option(help="Which patient's film --explain takes, where a study has several.", min=0)
+    ] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -70,7 +73,7 @@ def show(
             audit_picture(database, made.study_uid, made.sop_uid)
             return made
 
-        write_explained(explained, explain, model, method)
+        write_explained(explained, explain, model, method, side)
 
 
 def show_studies(found: list[dict[str, Any]]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import threading
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -27,12 +26,12 @@ from worker.db.answers.results import Judgement
 from worker.db.tasks import claims
 from worker.errors import DatabaseUnavailable, ModelMismatch
 from worker.judging.memory import within_memory
+from worker.judging.take import Take
 from worker.logs import error_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from typing import Self
 
     from sqlalchemy.orm import Session, sessionmaker
 
@@ -103,49 +102,12 @@ class WorkerContext:
     at_work: Callable[[int], object] = lambda _: None
 
 
-class _Leases:
-    """The leases of claims, renewed every third of their time while the work on them goes on."""
-
-    def __init__(self, context: WorkerContext, held: Sequence[Claim]) -> None:
-        self._context = context
-        self._held = list(held)
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def holds(self, claim: Claim) -> bool:
-        """Whether a claim was not lost to another worker, as far as the last renewal tells."""
-        return claim in self._held
-
-    def drop(self, claim: Claim) -> None:
-        """Renew a claim no more: its task has ended or was put back."""
-        self._held = [one for one in self._held if one is not claim]
-
-    def _renew(self) -> None:
-        lease_ms = self._context.claimant.lease_ms
-        while not self._done.wait(lease_ms / 3000):
-            held = self._held
-            try:
-                left = claims.renew(self._context.sessions, held, lease_ms) if held else set()
-            except Exception:
-                # The next renewal tells whether the leases outlived the outage, at the latest the end of the tasks.
-                logger.warning("leases not renewed", extra={"action": "away"}, exc_info=True)
-                continue
-            lost = {one.task_id for one in held} - left
-            self._held = [one for one in self._held if one.task_id not in lost]
-
-
 def score_claims(
     context: WorkerContext, held: Sequence[Claim], goes_on: Callable[[], bool] = lambda: True
 ) -> dict[int, Outcome | None]:
     """Do the work of claimed tasks, one after the other, and record all results in one transaction.
+
+    Where a film lasts longer than a quarter of a second, what was judged before it is recorded meanwhile.
 
     Parameters
     ----------
@@ -164,25 +126,22 @@ def score_claims(
         something every film needs is away: that does not count as an attempt.
     """
     outcomes: dict[int, Outcome | None] = {}
-    judged: list[tuple[Claim, Judgement]] = []
-    left = list(held)
-    with _Leases(context, held) as leases:
-        while left and (len(left) == len(held) or goes_on()):
-            claim = left.pop(0)
+    lease_ms = context.claimant.lease_ms
+    with Take(context.sessions, lease_ms, held, goes_on, lambda judged: _finish(context, judged)) as take:
+        while (claim := take.next()) is not None:
             context.at_work(claim.task_id)
             done = _attempt(context, claim)
             context.at_work(0)
-            outcomes[claim.task_id] = None
-            if isinstance(done, Judgement) and leases.holds(claim):
-                judged.append((claim, done))
-                continue
-            leases.drop(claim)
-            if isinstance(done, Outcome):
-                outcomes[claim.task_id] = done
-        outcomes |= _record(context, judged)
-        if left:
-            _insist(lambda: claims.leave(context.sessions, left))
-    return outcomes
+            outcomes[claim.task_id] = done if isinstance(done, Outcome) else None
+            if isinstance(done, Judgement):
+                context.outages.over()
+                take.judged(claim, done)
+            else:
+                take.drop(claim)
+        return outcomes | take.end(
+            lambda judged: _record(context, judged),
+            lambda left: _insist(lambda: claims.leave(context.sessions, left)),
+        )
 
 
 def _attempt(context: WorkerContext, claim: Claim) -> Judgement | Outcome | None:
@@ -316,14 +275,18 @@ def _record(context: WorkerContext, judged: Sequence[tuple[Claim, Judgement]]) -
     """Record what was judged in one transaction; where that fails, each film by itself, so that one harms no other."""
     if not judged:
         return {}
-    context.outages.over()
     try:
-        ended = _insist(lambda: claims.finish(context.sessions, judged))
+        return _insist(lambda: _finish(context, judged))
     except Exception as error:  # noqa: BLE001 - whatever one film does, the rows of the others say how they ended
         if len(judged) > 1:
             return {task_id: outcome for one in judged for task_id, outcome in _record(context, [one]).items()}
         ((claim, _),) = judged
         return {claim.task_id: _failed(context, claim, error)}
+
+
+def _finish(context: WorkerContext, judged: Sequence[tuple[Claim, Judgement]]) -> dict[int, Outcome | None]:
+    """Record what was judged in one transaction; the outcomes of the tasks that were still held."""
+    ended = claims.finish(context.sessions, judged)
     for claim, judgement in judged:
         if claim.task_id not in ended:
             logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})

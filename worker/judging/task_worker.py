@@ -15,12 +15,13 @@ from worker.auditing.processes import ProcessTrail
 from worker.database import Database, connect
 from worker.db.read.probes import Probe
 from worker.db.tasks.claims import Claimant
-from worker.db.tasks.workers import LOCAL_KIND, WorkerBeat, heartbeat, sign_off
+from worker.db.tasks.workers import LOCAL_KIND, ProcessRow, WorkerBeat, heartbeat, sign_off
 from worker.health import checks
 from worker.health.monitor import Monitor, seldom
 from worker.judging.buffers import keep_buffers
 from worker.judging.lanes import Lanes
 from worker.judging.pipeline import WorkerContext
+from worker.judging.software import software
 from worker.judging.time_limit import within_time
 from worker.loops import Loop
 from worker.models.active import active_model, bundle_of, record_model
@@ -106,7 +107,12 @@ class TaskWorker:
         self._presence = present(settings.home, self.name, parent)
         self._classifiers = Classifiers(settings, database.sessions)
         self.context = WorkerContext(
-            claimant=Claimant(self.name, round(settings.lease_s * 1000), settings.max_attempts),
+            claimant=Claimant(
+                self.name,
+                round(settings.lease_s * 1000),
+                settings.max_attempts,
+                ProcessRow(self.name, host, os.getpid(), software),
+            ),
             sessions=database.sessions,
             store=store_of(settings, known=True),
             films=FilmStore(settings.films),

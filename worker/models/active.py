@@ -60,6 +60,7 @@ def record_model(sessions: sessionmaker[Session], bundle: Bundle) -> int:
         name=bundle.name,
         version=bundle.version,
         weights_sha256=bundle.weights_sha256,
+        litert_sha256=bundle.litert_sha256,
         preprocess_version=bundle.preprocess_version,
         digest=bundle.digest,
         threshold=bundle.threshold,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: The first answer waits for the server's imports.
 ANSWER_S = 60.0
+#: A server that takes this long may have been stopped (SIGSTOP) with its group: it is told to go on.
+STOPPED_AFTER_S = 2.0
 POLL_S = 0.02
 #: The fork server as a program of its own.
 PROGRAM = "from worker.cli import serve_forks; serve_forks({}, {})"
@@ -124,7 +126,6 @@ class _Server:
     def __init__(self, pid: int, link: socket.socket) -> None:
         self._pid = pid
         self._link = link
-        self._link.settimeout(ANSWER_S)
 
     @classmethod
     def forked(cls, env: Mapping[str, str]) -> _Server:
@@ -156,13 +157,23 @@ class _Server:
         """Send a request, with a file descriptor, and return the answer; raises ForkServerLost."""
         try:
             socket.send_fds(self._link, [json.dumps(request).encode()], [] if handed is None else [handed])
-            answer = self._link.recv(forkserver.REQUEST_BYTES)
+            answer = self._answer()
         except OSError:
             answer = b""
         if not answer:
             self.close()
             raise ForkServerLost
         return json.loads(answer)
+
+    def _answer(self) -> bytes:
+        self._link.settimeout(STOPPED_AFTER_S)
+        try:
+            return self._link.recv(forkserver.REQUEST_BYTES)
+        except TimeoutError:
+            # The supervisor waits for nothing else meanwhile; one that runs does not notice.
+            os.kill(self._pid, signal.SIGCONT)
+        self._link.settimeout(ANSWER_S)
+        return self._link.recv(forkserver.REQUEST_BYTES)
 
     def close(self) -> None:
         """Kill it, and with it the children that are left."""

@@ -176,7 +176,11 @@ class ListenerProcess:
         if self._port_file:
             with suppress(OSError):
                 self._port_file.release()
-        for loop in (*self._loops, self._monitor):
+        loops = (*self._loops, self._monitor)
+        for loop in loops:
+            # All at once: where the broker is away, a turn of several of them waits for it.
+            loop.end()
+        for loop in loops:
             loop.stop(STOP_TIMEOUT_S)
         self._close_inbox()
         self._trail.note_stop()

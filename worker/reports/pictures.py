@@ -54,13 +54,14 @@ def film_uri(settings: Settings, film: ReportFilm) -> str | None:
     return _uri(_bounded(pixels))
 
 
-def map_of(settings: Settings, database: Database, study_uid: str, film: ReportFilm) -> Map | str:
-    """The evidence on a film by the model that judged it, or a sentence that says why there is none."""
+def map_of(settings: Settings, database: Database, study: tuple[str, int], film: ReportFilm) -> Map | str:
+    """The evidence on a film of a study, which is named by its UID and side, by the model that judged it, or a sentence that says why there is none."""
     if film.model is None or film.probability is None:
         return "There is no map: the film was not judged."
     try:
         method = method_by_litert(bundle_of(settings, film.model))
-        made = explain_stored(settings, database, study_uid, film.sop_uid, ExplainRequest(film.model, method))
+        study_uid, side = study
+        made = explain_stored(settings, database, study_uid, film.sop_uid, ExplainRequest(film.model, method, side))
     except (WorkerError, ModelError, DicomIoError):
         return f"There is no map: {film.model} or the film is not at hand any more."
     if made.film.sha256 != film.film_key or abs(made.score.probability - film.probability) > MAX_DIFFERENCE:

@@ -164,7 +164,9 @@ def _films(settings: Settings, database: Database, data: StudyData, *, with_map:
     for number, film in enumerate(data.films[:MOST_PICTURES], 1):
         figures.append(_film_figure(settings, film, number, is_deciding=film is deciding))
         if with_map and film is deciding:
-            figures.append(_map_figure(map_of(settings, database, data.row["study_uid"], film), number))
+            figures.append(
+                _map_figure(map_of(settings, database, (data.row["study_uid"], data.row["side"]), film), number)
+            )
     more = len(data.films) - MOST_PICTURES
     rest = [tag("p", f"{more} more films count and are not shown here: the history names them.")] if more > 0 else []
     return section("Films", tag("div", *figures, class_="sheet"), *rest)

@@ -102,7 +102,7 @@ class Kept:
 
     def bundle(self, traced: TracedResult) -> Bundle | None:
         """The bundle that gave the result; None where it is gone, or one of its name has other contents."""
-        return self._bundle(traced.model, traced.weights_sha256, traced.digest)
+        return self._bundle(traced.model, traced.weights_sha256, traced.litert_sha256, traced.digest)
 
     def scored_again(self, traced: TracedResult) -> dict[str, Any]:
         """Score the original and the film that was judged by the same bundle, and compare with what is recorded.
@@ -133,12 +133,13 @@ class Kept:
             **tried,
         }
 
-    def _find_bundle(self, label: str, weights_sha256: str, digest: str) -> Bundle | None:
+    def _find_bundle(self, label: str, weights_sha256: str, litert_sha256: str | None, digest: str) -> Bundle | None:
         try:
             bundle = bundle_of(self._settings, label)
         except (ModelError, OSError):
             return None
-        return bundle if (bundle.weights_sha256, bundle.digest) == (weights_sha256, digest) else None
+        is_same = (bundle.weights_sha256, bundle.digest) == (weights_sha256, digest)
+        return bundle if is_same and litert_sha256 in (None, bundle.litert_sha256) else None
 
     def _open_classifier(self, label: str, engine: str) -> Classifier:
         """Raises EngineError where the engine that gave the result is not installed."""

@@ -34,7 +34,7 @@ def make_heat_map(settings: Settings, database: Database, result: StudyResult, s
     """Make the heat map of a study's result; raises `UsageError` where the film is gone or its score is another by now."""
     label = f"{result.model.name}-{result.model.version}"
     method = method_by_litert(bundle_of(settings, label))
-    request = ExplainRequest(label, method)
+    request = ExplainRequest(label, method, result.side)
     made = explain_stored(settings, database, result.study_uid, result.deciding.sop_uid, request)
     if abs(made.score.probability - result.deciding.probability) > MAX_DIFFERENCE:
         msg = (

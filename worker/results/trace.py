@@ -5,9 +5,7 @@ What is not kept is None, never inferred. Only digests of the patient's ID stand
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from dicom_io.film.version import FILM_VERSION
@@ -20,6 +18,7 @@ from model.serving.manifest import read_manifest
 from worker.db.read.trace import traced_results
 from worker.db.schema.revision import current_revision
 from worker.errors import UsageError
+from worker.judging.software import software
 from worker.results.again import Kept
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Counts up when a field of the document changes its meaning or goes.
 TRACE_VERSION = 1
-#: What a film and a score depend on beside our own code.
-_LIBRARIES = ("ai-edge-litert", "imagecodecs", "numpy", "pillow", "pydicom", "sqlalchemy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +112,10 @@ def _document(
         "work": sections["work"],
         "times": sections["times"],
         "versions": {
-            # Results keep the versions of film and preprocessing alone; those of the program are not recorded.
             "judged_by": {
-                "auscult": None,
+                **sections["software"],
+                # No row keeps the schema of then.
                 "schema": None,
-                "libraries": None,
                 "film": traced.film_version,
                 "preprocess": sections["model"]["preprocess_version"],
             },
@@ -198,7 +194,7 @@ def _operating_point(bundle: Bundle | None) -> dict[str, Any] | None:
 def _digests(bundle: Bundle | None) -> dict[str, Any] | None:
     """SHA-256 of the bundle's description and of its files, which were checked when it was opened; None where it is gone.
 
-    SQL keeps that of the trained network; LiteRT runs the file that was made of it.
+    SQL keeps those of the trained network and of the file that was made of it for LiteRT.
     """
     if bundle is None:
         return None
@@ -218,18 +214,4 @@ def _members(again: dict[str, Any] | None) -> list[float] | None:
 
 def _today(schema: str | None) -> dict[str, Any]:
     """The versions of the program that writes the document."""
-    return {
-        "auscult": version("auscult"),
-        "schema": schema,
-        "film": FILM_VERSION,
-        "preprocess": PREPROCESS_VERSION,
-        "python": platform.python_version(),
-        "libraries": {name: _version_of(name) for name in _LIBRARIES},
-    }
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return {**asdict(software()), "schema": schema, "film": FILM_VERSION, "preprocess": PREPROCESS_VERSION}

@@ -61,6 +61,7 @@ def of_the_code() -> dict[str, object]:
         "studies whose films a re-run takes in one transaction": opening.STEP,
         "films that a worker claims at once": take_size.MOST,
         "time of what a worker claims at once, s": take_size.TAKE_S,
+        "how long a judged film waits for one that hangs, s": 2 * take_size.TAKE_S,
         "messages that a worker takes ahead": celery.worker_prefetch_multiplier,
         "memory of the embedded broker": BROKER_MEMORY,
         "memory of one film, MiB": settings.film_memory_mb,

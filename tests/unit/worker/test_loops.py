@@ -135,3 +135,25 @@ def test_a_failing_loop_ends_before_its_pause() -> None:
     wait_until(lambda: loop.failures >= 1, 30, "the failed turn")
     loop.stop(30)
     assert not loop.is_alive
+
+
+def test_loops_that_are_told_to_end_do_so_side_by_side() -> None:
+    """Each turn goes on until both loops were told: one that is waited for first would never end."""
+    told = threading.Barrier(2)
+
+    class Waits(Scripted):
+        def turn(self) -> bool:
+            self.idle.set()
+            self._stop.wait(30)
+            told.wait(30)
+            return True
+
+    loops = [Waits(), Waits()]
+    for loop in loops:
+        loop.start()
+        assert loop.idle.wait(30)
+    for loop in loops:
+        loop.end()
+    for loop in loops:
+        loop.stop(30)
+    assert not any(loop.is_alive for loop in loops)

@@ -30,7 +30,11 @@ HowExplained = Annotated[
 
 
 def write_explained(
-    explain: Callable[[ExplainRequest], Explained], path: Path, model: str | None, method: str | None
+    explain: Callable[[ExplainRequest], Explained],
+    path: Path,
+    model: str | None,
+    method: str | None,
+    side: int | None = None,
 ) -> None:
     """Explain a film and write the picture; a line on stderr says so, as stdout holds the answer."""
     if path.suffix.lower() != ".png":
@@ -43,6 +47,6 @@ def write_explained(
     from worker.batches.explain import ExplainRequest
     from worker.cli.common.figure import write_figure
 
-    explained = explain(ExplainRequest(model, Method(method) if method else None))
+    explained = explain(ExplainRequest(model, Method(method) if method else None, side))
     write_figure(explained, path)
     complain(f"wrote {path}: the evidence of {explained.model} on the film {explained.sop_uid}")

@@ -26,6 +26,12 @@ PatientId = Annotated[str, typer.Argument(help="Patient ID (0010,0020), as the w
 Issuer = Annotated[
     str | None, typer.Option(help="Issuer of Patient ID (0010,0021); needed where several gave this ID.")
 ]
+Limit = Annotated[int, typer.Option(help="How many rows.", min=1)]
+AfterNumber = Annotated[
+    int | None, typer.Option(help="Go on behind the row of this number, as the page before names it.")
+]
+#: Rows of a page, where nothing else is asked for.
+PAGE = 50
 #: Outcomes that make a command end with exit code 1.
 FAILURES = frozenset({"FAILED", "BAD_INPUT"})
 #: Moments, with a zone, as Auscult prints them, or without one.

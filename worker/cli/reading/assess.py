@@ -16,7 +16,9 @@ from worker.errors import UsageError
 
 
 def assess(
-    study: Annotated[str, typer.Argument(help="Study Instance UID or accession number.", show_default=False)],
+    study: Annotated[
+        str, typer.Argument(help="Study Instance UID, accession number or Patient ID.", show_default=False)
+    ],
     agree: Annotated[bool, typer.Option("--agree", help="The label of the answer is right.")] = False,
     disagree: Annotated[bool, typer.Option("--disagree", help="It is wrong.")] = False,
     label: Annotated[

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, insert, or_, sele
 
 from dicom_io.reasons import Outcome, Reason
 from worker.db.models.bundles import hold_models
+from worker.db.schema.site import WorkerProcess
 from worker.db.schema.sql import table_of
 from worker.db.schema.study import Image, Result, Suspension
 from worker.db.schema.types import now_utc
@@ -66,6 +67,8 @@ class TaskReference:
     model_id: int
     batch_id: int | None
     keep_current: bool
+    #: The worker that claimed it, which is on record as what judged it.
+    owner: str | None = None
 
 
 def failed(code: str) -> Judgement:
@@ -108,7 +111,8 @@ _CURRENT = select(Result.id, Result.image_id, Result.task_id, Result.outcome).wh
 _SUPERSEDE = (
     update(table_of(Result)).where(Result.id.in_(bindparam("results", expanding=True))).values(is_current=False)
 )
-_ADD_RESULT = insert(table_of(Result)).values(created_at=now_utc())
+_JUDGED_BY = select(WorkerProcess.id).where(WorkerProcess.name == bindparam("owner")).scalar_subquery()
+_ADD_RESULT = insert(table_of(Result)).values(created_at=now_utc(), worker_process_id=_JUDGED_BY)
 # Films are stored under the hash of their pixels.
 _KEEP_FILM = (
     update(table_of(Image))
@@ -164,6 +168,7 @@ def _record_one_each(session: Session, judged: Sequence[tuple[TaskReference, Jud
                 "is_current": counts,
                 "supersedes_id": before.id if counts and before else None,
                 "compared_id": before.id if before else None,
+                "owner": task.owner,
             }
         )
     if superseded:

@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 _BY_DECISION = (ConflictEnd.HELD, ConflictEnd.CLAIM, ConflictEnd.BOTH, ConflictEnd.SAME)
 
 
-def conflicts(session: Session, *, decided: bool = False) -> list[Row]:
-    """The conflicts in the order they were found; without `decided` those alone that leave a row in doubt."""
-    statement = select(CONFLICTS).order_by(CONFLICTS.c.conflict_id)
+def conflicts(
+    session: Session, *, decided: bool = False, after: int | None = None, limit: int | None = None
+) -> list[Row]:
+    """The conflicts by their numbers, from behind a number on; without `decided` those alone that leave a row in doubt."""
+    statement = select(CONFLICTS).order_by(CONFLICTS.c.conflict_id).limit(limit)
+    if after is not None:
+        statement = statement.where(CONFLICTS.c.conflict_id > after)
     if not decided:
         in_doubt = or_(CONFLICTS.c.closed_at.is_(None), CONFLICTS.c.resolution == ConflictEnd.WITHDRAWN)
         statement = statement.where(in_doubt)

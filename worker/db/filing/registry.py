@@ -263,13 +263,14 @@ def _pushing() -> tuple[Any, Any]:
     return held, pushed
 
 
-def release_studies(session: Session, study_ids: Sequence[int]) -> None:
-    """Let studies count as complete now, because their source says that all objects are there."""
+def release_studies(session: Session, study_ids: Sequence[int], after_ms: int = 0) -> None:
+    """Let studies count as complete now, because their source says that all objects are there; or `after_ms` from now."""
+    ready = now_ms() + after_ms
     for some in chunks(study_ids):
         session.execute(
             update(Study)
-            .where(Study.id.in_(some), Study.state.in_(OPEN_STATES), Study.ready_at_ms > now_ms())
-            .values(ready_at_ms=now_ms())
+            .where(Study.id.in_(some), Study.state.in_(OPEN_STATES), Study.ready_at_ms > ready)
+            .values(ready_at_ms=ready)
             .execution_options(synchronize_session=False)
         )
 

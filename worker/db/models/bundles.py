@@ -40,6 +40,8 @@ class ModelFacts:
     name: str
     version: str
     weights_sha256: str
+    #: SHA-256 of the file that LiteRT runs.
+    litert_sha256: str
     preprocess_version: int
     #: SHA-256 of calibration and threshold.
     digest: str
@@ -95,13 +97,15 @@ def upsert_model(session: Session, facts: ModelFacts) -> Model:
         new = values | {"state": ModelState.AVAILABLE, "created_at": now_utc()}
         insert_unless_there(session, Model, [new], "name", "version")
         row = session.execute(named).scalar_one()
-    different = [name for name, value in values.items() if getattr(row, name) != value]
+    different = [name for name, value in values.items() if getattr(row, name) not in (value, None)]
     if different:
         msg = (
             f"the bundle {facts.name}-{facts.version} differs from the one the database knows by that name "
             f"({', '.join(different)}): give the new bundle another version"
         )
         raise ModelMismatch(msg)
+    # A row that is older than the column: the first bundle that is opened stands for its name.
+    row.litert_sha256 = facts.litert_sha256
     return row
 
 

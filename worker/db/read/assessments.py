@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dicom_io.reasons import Outcome
 from model.labels import Label
+from worker.db.identity.aliases import surviving_id
 from worker.db.schema.study import Image, Result, Study
 from worker.db.schema.views import AGREEMENT, ASSESSMENTS, WORKLIST, Row
 from worker.errors import UsageError
@@ -41,12 +42,17 @@ class Verdict:
 
 
 def named_study(session: Session, name: str, side: int) -> StudyKey:
-    """The row of this Study Instance UID or accession number; raises `UsageError` unless there is exactly one."""
-    named = and_(WORKLIST.c.side == side, or_(WORKLIST.c.study_uid == name, WORKLIST.c.accession_number == name))
+    """The row of this Study Instance UID, accession number or Patient ID; raises `UsageError` unless there is exactly one.
+
+    A Patient ID that was merged into another one stands for that one.
+    """
+    keys = (WORKLIST.c.study_uid, WORKLIST.c.accession_number, WORKLIST.c.patient_id)
+    is_named = or_(*(column == name for column in keys), WORKLIST.c.patient_id == surviving_id(session, name))
+    named = and_(WORKLIST.c.side == side, is_named)
     found = [StudyKey(*row) for row in session.execute(select(WORKLIST.c.study_uid, WORKLIST.c.side).where(named))]
     if len(found) != 1:
         msg = (
-            f"{len(found)} studies of the worklist have this Study Instance UID or accession number with side {side}: "
+            f"{len(found)} studies of the worklist have this Study Instance UID, accession number or Patient ID with side {side}: "
             "name one by its Study Instance UID"
         )
         raise UsageError(msg)

@@ -23,6 +23,8 @@ class JudgedImage:
     """A current image and its current result; the fields of a missing result are None."""
 
     image: ImageFacts
+    #: Which patient of the Study Instance UID.
+    side: int
     #: `name-version` of the model that gave the result.
     model: str | None
     weights_sha256: str | None
@@ -36,7 +38,7 @@ def judged_images(session: Session, study_uids: Sequence[str]) -> list[JudgedIma
     Withdrawn films come last.
     """
     rows = session.execute(
-        select(Image, Study.study_uid, Result.probability, Model, is_withdrawn())
+        select(Image, Study, Result.probability, Model, is_withdrawn())
         .join(Study, Study.id == Image.study_id)
         .outerjoin(Result, (Result.image_id == Image.id) & Result.is_current)
         .outerjoin(Model, Model.id == Result.model_id)
@@ -44,7 +46,8 @@ def judged_images(session: Session, study_uids: Sequence[str]) -> list[JudgedIma
         .order_by(Image.id)
     )
     found = [
-        (bool(withdrawn), _judged(image, uid, probability, model)) for image, uid, probability, model, withdrawn in rows
+        (bool(withdrawn), _judged(image, study, probability, model))
+        for image, study, probability, model, withdrawn in rows
     ]
     return [item for _, item in sorted(found, key=lambda pair: (pair[0], *_place(pair[1])))]
 
@@ -53,9 +56,10 @@ def _place(item: JudgedImage) -> tuple[bool, bool, float]:
     return item.probability is None, item.model is not None, -(item.probability or 0)
 
 
-def _judged(image: Image, study_uid: str, probability: float | None, model: Model | None) -> JudgedImage:
+def _judged(image: Image, study: Study, probability: float | None, model: Model | None) -> JudgedImage:
     return JudgedImage(
-        image_facts(image, study_uid),
+        image_facts(image, study.study_uid),
+        study.side,
         label_of(model) if model is not None else None,
         model.weights_sha256 if model is not None else None,
         probability,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from worker.db.answers.results import in_doubt
 from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
 from worker.db.models.bundles import label_of
+from worker.db.schema.site import WorkerProcess
 from worker.db.schema.sql import chunks
 from worker.db.schema.study import Batch, Image, Model, Receipt, Result, Study, Task
 from worker.db.tasks.claims import ImageFacts, image_facts
@@ -43,6 +45,8 @@ class TracedResult:
     #: `name-version` of the model, and what its bundle must hold.
     model: str
     weights_sha256: str
+    #: None where it is not known.
+    litert_sha256: str | None
     digest: str
     engine: str | None
     reason: str | None
@@ -75,12 +79,13 @@ def traced_results(
         named = named.where(Study.side == side)
     studies = list(session.scalars(named.order_by(Study.first_rx_at, Study.side)))
     found = (
-        select(Result, Image, Study, Model, Task, Batch, is_withdrawn(), in_doubt())
+        select(Result, Image, Study, Model, Task, Batch, WorkerProcess, is_withdrawn(), in_doubt())
         .join(Image, Image.id == Result.image_id)
         .join(Study, Study.id == Image.study_id)
         .join(Model, Model.id == Result.model_id)
         .join(Task, Task.id == Result.task_id)
         .outerjoin(Batch, Batch.id == Result.batch_id)
+        .outerjoin(WorkerProcess, WorkerProcess.id == Result.worker_process_id)
         .where(Study.id.in_([study.id for study in studies]))
         .order_by(Study.first_rx_at, Study.side, Result.id)
     )
@@ -91,7 +96,7 @@ def traced_results(
     successors = _successors(session, [result.id for result, *_ in rows])
     counting = _counting_versions(session, [study.id for study in studies])
     results = []
-    for result, image, study, model, task, batch, withdrawn, doubted in rows:
+    for result, image, study, model, task, batch, process, withdrawn, doubted in rows:
         newer = None if image.is_current else counting.get((study.id, image.sop_uid))
         sections = {
             "result": _result(result) | {"is_withdrawn": bool(withdrawn), "is_in_doubt": bool(doubted)},
@@ -99,8 +104,9 @@ def traced_results(
             "object": _object(image) | {"receipts": receipts[image.id]},
             "model": _model(model),
             "decoder": result.decoder,
-            "work": _work(task, batch),
+            "work": _work(task, batch, process),
             "times": _times(result, image, task),
+            "software": _software(process),
             "superseded_by": successors.get(result.id),
             "object_superseded_by": newer,
         }
@@ -121,6 +127,7 @@ def _traced(result: Result, image: Image, study: Study, model: Model, sections: 
         film_version=result.film_version,
         model=label_of(model),
         weights_sha256=model.weights_sha256,
+        litert_sha256=model.litert_sha256,
         digest=model.digest,
         engine=result.engine,
         reason=result.reason_code,
@@ -180,7 +187,7 @@ def _object(image: Image) -> Row:
 
 
 def _model(model: Model) -> Row:
-    names = ("name", "version", "weights_sha256", "digest", "preprocess_version", "threshold")
+    names = ("name", "version", "weights_sha256", "litert_sha256", "digest", "preprocess_version", "threshold")
     return {
         **{name: getattr(model, name) for name in names},
         "age_years": [model.min_age_years, model.max_age_years],
@@ -188,7 +195,7 @@ def _model(model: Model) -> Row:
     }
 
 
-def _work(task: Task, batch: Batch | None) -> Row:
+def _work(task: Task, batch: Batch | None, process: WorkerProcess | None) -> Row:
     return {
         "task_id": task.id,
         "state": task.state,
@@ -197,8 +204,9 @@ def _work(task: Task, batch: Batch | None) -> Row:
         "interruptions": task.interruptions,
         "last_error_class": task.error_class,
         "last_error_code": task.error_code,
-        # A task names its holder only while it is held.
-        "worker": task.lease_owner,
+        "worker": process.name if process else None,
+        "host": process.host if process else None,
+        "pid": process.pid if process else None,
         "batch": None
         if batch is None
         else {
@@ -211,12 +219,20 @@ def _work(task: Task, batch: Batch | None) -> Row:
     }
 
 
+def _software(process: WorkerProcess | None) -> Row:
+    """The versions that judged, None where they are not on record."""
+    return {
+        "auscult": process.auscult if process else None,
+        "python": process.python if process else None,
+        "libraries": json.loads(process.libraries) if process else None,
+    }
+
+
 def _times(result: Result, image: Image, task: Task) -> Row:
     return {
         "received_at": image.received_at,
         "task_made_at": task.created_at,
-        # No column keeps the moment of a claim once its task has ended.
-        "claimed_at": None,
+        "claimed_at": _moment(task.claimed_at_ms) if task.claimed_at_ms is not None else None,
         "judged_at": result.created_at,
         "task_finished_at": task.finished_at,
     }

@@ -55,6 +55,9 @@ class Model(Base):
         EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
     )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
+    litert_sha256: Mapped[str | None] = mapped_column(
+        String(64), comment="of the file that LiteRT runs; NULL: not opened since schema 0022"
+    )
 
 
 class ModelEvent(Base):
@@ -208,6 +211,21 @@ class Worker(Base):
     engine: Mapped[str] = mapped_column(String(16), comment="litert or keras")
     task_id: Mapped[int | None] = mapped_column(ForeignKey("task.id"), comment="what it works on")
     tasks_done: Mapped[int] = mapped_column(Integer, comment="since it started")
+
+
+class WorkerProcess(Base):
+    """A process that claimed tasks, with its versions: one row for all of its results, which outlives its `Worker`."""
+
+    __tablename__ = "worker_process"
+    __table_args__ = ({"comment": "a process that claimed tasks, with its versions; it stays, as results name it"},)
+
+    name: Mapped[str] = mapped_column(String(160), unique=True, comment="host:pid:random")
+    host: Mapped[str] = mapped_column(String(128), comment="its machine")
+    pid: Mapped[int] = mapped_column(Integer, comment="its process")
+    auscult: Mapped[str] = mapped_column(String(32), comment="its version of Auscult")
+    python: Mapped[str] = mapped_column(String(32), comment="its version of Python")
+    libraries: Mapped[str] = mapped_column(Text, comment="JSON: its versions of what a score depends on")
+    began_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="its first claim")
 
 
 class Receipt(Base):

@@ -335,6 +335,7 @@ class Task(Base):
     interruptions: Mapped[int] = mapped_column(
         Integer, server_default="0", comment="attempts not counted, because everything around them ended too"
     )
+    claimed_at_ms: Mapped[int | None] = mapped_column(BigInteger, comment="its last claim (database clock)")
 
 
 class Result(LookOfFilm, Base):
@@ -396,4 +397,7 @@ class Result(LookOfFilm, Base):
     decoder: Mapped[str | None] = mapped_column(String(32), comment="what read the film's pixel data")
     taken_from_id: Mapped[int | None] = mapped_column(
         ForeignKey("result.id"), comment="the result of an earlier version with the same film that it repeats"
+    )
+    worker_process_id: Mapped[int | None] = mapped_column(
+        ForeignKey("worker_process.id"), comment="what judged it; NULL: nothing did, or it is older"
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
     from worker.db.tasks.due import Lane
+    from worker.db.tasks.workers import ProcessRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ _CLAIM: dict[str, Any] = {
     "lease_owner": bindparam("owner"),
     "lease_token": Task.lease_token + 1,
     "lease_until_ms": now_ms() + bindparam("lease"),
+    "claimed_at_ms": now_ms(),
 }
 _IS_LEFT = Task.attempts < bindparam("attempts_allowed")
 _CLAIM_NAMED = (
@@ -120,6 +122,8 @@ class Claimant:
     owner: str
     lease_ms: int
     max_attempts: int
+    #: Goes on record with the first claim, so that results can name it.
+    process: ProcessRow | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -129,24 +133,29 @@ class Claimant:
 
 def claim(sessions: sessionmaker[Session], task_ids: Collection[int], claimant: Claimant) -> list[Claim]:
     """Claim these tasks, without those that have ended, are held, not due or out of attempts; the most urgent first."""
-
-    def work(session: Session) -> list[Claim]:
-        found = session.scalars(_CLAIM_NAMED, claimant.parameters | {"tasks": list(task_ids)}).all()
-        return _claims(session, found, claimant.owner)
-
-    return in_transaction(sessions, work)
+    return _claim(sessions, _CLAIM_NAMED, claimant, tasks=list(task_ids))
 
 
 def claim_due(
     sessions: sessionmaker[Session], lane: Lane, claimant: Claimant, *, urgent: int, oldest: int
 ) -> list[Claim]:
     """Claim tasks of a lane that are due: so many of the most urgent ones, and so many of the oldest other ones."""
+    return _claim(sessions, _claim_due(lane), claimant, urgent=urgent, oldest=oldest)
+
+
+def _claim(sessions: sessionmaker[Session], statement: Any, claimant: Claimant, **asked: object) -> list[Claim]:
+    process = claimant.process
 
     def work(session: Session) -> list[Claim]:
-        asked = claimant.parameters | {"urgent": urgent, "oldest": oldest}
-        return _claims(session, session.scalars(_claim_due(lane), asked).all(), claimant.owner)
+        found = session.scalars(statement, claimant.parameters | asked).all()
+        if found and process:
+            process.add(session)
+        return _claims(session, found, claimant.owner)
 
-    return in_transaction(sessions, work)
+    held = in_transaction(sessions, work)
+    if held and process:
+        process.added()
+    return held
 
 
 def _claims(session: Session, task_ids: Collection[int], owner: str) -> list[Claim]:
@@ -294,4 +303,6 @@ def _end_of(judgement: Judgement) -> TaskState:
 
 
 def _reference(claim: Claim) -> TaskReference:
-    return TaskReference(claim.task_id, claim.image.image_id, claim.model_id, claim.batch_id, claim.keep_current)
+    return TaskReference(
+        claim.task_id, claim.image.image_id, claim.model_id, claim.batch_id, claim.keep_current, claim.owner
+    )

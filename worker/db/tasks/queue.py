@@ -53,7 +53,7 @@ def fail_lost_tasks(session: Session, max_attempts: int) -> int:
         Task.state == TaskState.PENDING,
     )
     found = session.execute(
-        select(Task.id, Task.image_id)
+        select(Task.id, Task.image_id, Image.study_id)
         .join(Image, Image.id == Task.image_id)
         .where(IS_OPEN, Task.attempts >= max_attempts, lost)
         .order_by(Image.study_id, Task.id)
@@ -61,15 +61,18 @@ def fail_lost_tasks(session: Session, max_attempts: int) -> int:
     ).all()
     is_lost = and_(Task.attempts >= max_attempts, lost)
     return sum(
-        _one_of_many(session, image_id, partial(_fail_lost, session, task_id, image_id, is_lost))
-        for task_id, image_id in found
+        _one_of_many(session, study_id, partial(_fail_lost, session, task_id, image_id, is_lost))
+        for task_id, image_id, study_id in found
     )
 
 
 def _fail_lost(session: Session, task_id: int, image_id: int, still_lost: ColumnElement[bool]) -> bool:
     study_id = lock_study_of_image(session, image_id).id
     before = session.execute(
-        select(Task.state, Task.error_code, Task.image_id, Task.model_id, Task.batch_id, Batch.keep_current)
+        select(
+            *(Task.state, Task.error_code, Task.image_id, Task.model_id, Task.batch_id, Task.lease_owner),
+            Batch.keep_current,
+        )
         .outerjoin(Batch, Batch.id == Task.batch_id)
         .where(Task.id == task_id)
     ).one()
@@ -83,7 +86,9 @@ def _fail_lost(session: Session, task_id: int, image_id: int, still_lost: Column
     if ended is None:
         return False
     code = Reason.WORKER_LOST if before.state is TaskState.CLAIMED else before.error_code
-    reference = TaskReference(task_id, before.image_id, before.model_id, before.batch_id, bool(before.keep_current))
+    reference = TaskReference(
+        *(task_id, before.image_id, before.model_id, before.batch_id), bool(before.keep_current), before.lease_owner
+    )
     record(session, reference, failed(code or Reason.WORKER_LOST))
     if not reference.keep_current:
         recompute(session, study_id)

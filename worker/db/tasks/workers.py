@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from worker.db.schema.engine import in_transaction
+from worker.db.schema.site import WorkerProcess
 from worker.db.schema.sql import fitted, insert_unless_there
 from worker.db.schema.study import Task, Worker
 from worker.db.schema.types import now_utc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session, sessionmaker
 
@@ -35,6 +39,39 @@ class WorkerBeat:
     engine: str
     task_id: int | None
     tasks_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """The versions of Auscult, Python and libraries that a process runs; None for a library that it lacks."""
+
+    auscult: str
+    python: str
+    libraries: dict[str, str | None]
+
+
+class ProcessRow:
+    """The row of this process in `worker_process`, which the first transaction of `add` writes.
+
+    `name` is that under which it claims tasks; `software` is asked once, when the row is written.
+    """
+
+    def __init__(self, name: str, host: str, pid: int, software: Callable[[], Software]) -> None:
+        self._named = {"name": name, "host": host, "pid": pid}
+        self._software = software
+        self._is_there = False
+
+    def add(self, session: Session) -> None:
+        """Add the row in this transaction, unless it is there."""
+        if self._is_there:
+            return
+        found = self._software()
+        versions = {"auscult": found.auscult, "python": found.python, "libraries": json.dumps(found.libraries)}
+        insert_unless_there(session, WorkerProcess, [self._named | versions | {"began_at": now_utc()}], "name")
+
+    def added(self) -> None:
+        """Note that a transaction with the row has ended well."""
+        self._is_there = True
 
 
 def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:

@@ -15,7 +15,7 @@ from dicom_io.reasons import Reason
 from tests.support.films import ramp
 from tests.support.objects import Made
 from tests.support.sites import make_study
-from worker.batches.ingest import ingest
+from worker.batches.ingest import Ingester, ingest
 from worker.batches.sources import MEDIA_DIRECTORY, Kind, Skip, Skipped, gather
 from worker.database import open_database
 from worker.db.filing.registry import release_studies
@@ -178,10 +178,10 @@ def test_no_study_is_complete_before_the_last_file_was_read(
     make_study(tmp_path / "films", films=2)
     seen: list[StudyState] = []
 
-    def settled_before(session: Session, study_ids: Sequence[int]) -> None:
+    def settled_before(session: Session, study_ids: Sequence[int], after_ms: int) -> None:
         queries.settle(session)
         seen.extend(session.execute(select(Study.state)).scalars())
-        release_studies(session, study_ids)
+        release_studies(session, study_ids, after_ms)
 
     monkeypatch.setattr("worker.batches.ingest.release_studies", settled_before)
     ingest(settings, opened, [tmp_path / "films"])
@@ -189,6 +189,31 @@ def test_no_study_is_complete_before_the_last_file_was_read(
     with opened.sessions() as session:
         ((state, revision),) = session.execute(select(Study.state, Study.revision)).all()
     assert (state.is_terminal, revision) == (True, 1)
+
+
+def test_an_interrupted_ingest_leaves_what_it_registered_to_a_quiet_time(
+    opened: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(home=tmp_path / "home", quiet_s=30, max_wait_s=900)
+    (tmp_path / "films").mkdir()
+    make_study(tmp_path / "films", films=2)
+    real = Ingester.add
+
+    def interrupted(ingester: Ingester, path: Path) -> None:
+        if ingester.seen:
+            raise KeyboardInterrupt
+        real(ingester, path)
+
+    monkeypatch.setattr(Ingester, "add", interrupted)
+    monkeypatch.setattr("worker.batches.ingest.AT_ONCE", 1)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(settings, opened, [tmp_path / "films"])
+    with opened.sessions() as session:
+        ((state, ready_ms, longest_ms),) = session.execute(
+            select(Study.state, Study.ready_at_ms, Study.force_at_ms)
+        ).all()
+    assert state is StudyState.RECEIVING
+    assert longest_ms - ready_ms > 800_000
 
 
 def taken(settings: Settings, database: Database, source: Path) -> Intake:

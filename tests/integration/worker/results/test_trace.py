@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,16 +108,32 @@ def test_a_trace_tells_everything_that_made_the_result(site: Traced) -> None:
     assert told["model"]["operating_point"]["calibration"]["slope"] > 0
     files = told["model"]["bundle"]["files"]
     assert files["model.keras"] == told["model"]["weights_sha256"]
-    assert len(files["model.tflite"]) == len(told["model"]["bundle"]["manifest_sha256"]) == 64
+    assert files["model.tflite"] == told["model"]["litert_sha256"]
+    assert len(told["model"]["bundle"]["manifest_sha256"]) == 64
     assert (told["work"]["attempts"], told["work"]["batch"], told["superseded_by"]) == (1, None, None)
     assert told["times"]["received_at"] <= told["times"]["judged_at"]
+    work, times, versions = told["work"], told["times"], told["versions"]
+    assert work["host"] == socket.gethostname()
+    assert work["worker"].startswith(f"{work['host']}:{work['pid']}:")
+    assert work["pid"] != os.getpid(), "films are judged by a process of their own"
+    assert times["task_made_at"] <= times["claimed_at"] <= times["judged_at"]
+    for name in ("auscult", "python", "libraries"):
+        assert versions["judged_by"][name] == versions["traced_by"][name]
+    assert versions["judged_by"]["libraries"]["ai-edge-litert"]
     # What no row holds is not made up.
-    assert told["work"]["worker"] is None
-    assert told["times"]["claimed_at"] is None
-    assert told["versions"]["judged_by"]["auscult"] is None
+    assert versions["judged_by"]["schema"] is None
     assert told["members"] is None
     assert told["again"] is None
     assert told["versions"]["traced_by"]["schema"]
+
+
+def test_a_result_of_the_release_before_tells_that_its_worker_is_not_known(site: Traced) -> None:
+    site.change("UPDATE result SET worker_process_id = NULL")
+    site.change("UPDATE task SET claimed_at_ms = NULL")
+    told = site.document()
+    assert (told["work"]["worker"], told["work"]["host"], told["times"]["claimed_at"]) == (None, None, None)
+    judged_by = told["versions"]["judged_by"]
+    assert [judged_by[name] for name in ("auscult", "python", "libraries")] == [None] * 3
 
 
 def test_a_trace_names_no_patient(site: Traced) -> None:
@@ -234,6 +252,8 @@ def test_a_corrected_film_tells_whose_result_it_repeats_and_what_took_its_place(
     old, new = site.documents(every=True, again=True)
     assert new["result"]["result_id"] == current["result"]["result_id"]
     assert new["result"]["taken_from_result_id"] == old["result"]["result_id"]
+    assert new["work"]["worker"] == old["work"]["worker"]
+    assert new["times"]["claimed_at"] is None, "nobody claimed it: the result was there"
     assert (old["object"]["is_current"], new["object_superseded_by"]) == (False, None)
     assert old["object_superseded_by"]["sha256"] == new["object"]["sha256"] != old["object"]["sha256"]
     assert [document["again"]["reproduced"] for document in (old, new)] == [True, True]

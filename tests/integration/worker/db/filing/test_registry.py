@@ -326,12 +326,25 @@ def test_a_bundle_is_known_once(site):
 
 
 @pytest.mark.parametrize(
-    "change", [{"weights_sha256": "0" * 64}, {"digest": "0" * 64}, {"threshold": 0.6}, {"max_age_years": 18}]
+    "change",
+    [
+        {"weights_sha256": "0" * 64},
+        {"litert_sha256": "0" * 64},
+        {"digest": "0" * 64},
+        {"threshold": 0.6},
+        {"max_age_years": 18},
+    ],
 )
 def test_other_contents_under_a_known_name_are_refused(site, change):
     named = rf"test-1 differs .*{next(iter(change))}.* another version"
     with pytest.raises(ModelMismatch, match=named), site.sessions.begin() as session:
         upsert_model(session, model_facts("1", **change))
+
+
+def test_a_model_of_the_schema_before_gets_the_digest_of_its_litert_file_when_it_is_opened(site):
+    site.change("UPDATE model SET litert_sha256 = NULL")
+    assert site.add_model("1") == site.model_id
+    assert site.value("SELECT litert_sha256 FROM model") == model_facts("1").litert_sha256
 
 
 def test_rows_print_no_patient_data(site):

@@ -17,7 +17,9 @@ from tests.support.database import BOTH, CHEST, LEASE_MS, MAX_ATTEMPTS, any_film
 from worker.db.answers.results import Judgement
 from worker.db.batches.reruns import open_batch
 from worker.db.batches.selection import Selector
-from worker.db.tasks import claims
+from worker.db.tasks import claims, release
+from worker.db.tasks.claims import Claimant
+from worker.db.tasks.workers import ProcessRow, Software
 
 if TYPE_CHECKING:
     from worker.db.tasks.claims import Claim
@@ -55,6 +57,83 @@ def test_a_claim_tells_what_the_work_needs(site):
     assert (image.image_id, image.study_id, image.study_uid) == (entry.image_id, entry.study_id, "1.2.3")
     assert (image.sop_uid, image.film_key, image.film_version) == ("1.2.3.1", None, None)
     assert image.facts == GateFacts(**{**CHEST, "age_months": 40})
+
+
+def process(name: str, asked: list[str]) -> Claimant:
+    """A claimant that goes on record with its versions, which `asked` counts."""
+
+    def software() -> Software:
+        asked.append(name)
+        return Software("1.2", "3.11.2", {"numpy": "2.0", "tensorflow-cpu": None})
+
+    host, pid, _ = name.split(":")
+    return Claimant(name, LEASE_MS, MAX_ATTEMPTS, ProcessRow(name, host, int(pid), software))
+
+
+JUDGED_BY = (
+    "SELECT task.id, worker_process.host, worker_process.pid, worker_process.auscult, worker_process.libraries FROM task "
+    "JOIN result ON result.task_id = task.id LEFT JOIN worker_process ON worker_process.id = result.worker_process_id "
+    "ORDER BY task.id"
+)
+
+
+def test_a_process_goes_on_record_once_with_its_first_claim_and_each_result_names_it(site):
+    tasks = [site.receive(f"1.{number}", f"1.{number}.1").task_id for number in range(4)]
+    asked: list[str] = []
+    one, two = process("here:7:a", asked), process("there:8:b", asked)
+    assert claims.claim(site.sessions, [99], one) == []
+    assert asked == []
+    held = claims.claim(site.sessions, tasks[:2], one) + claims.claim(site.sessions, [tasks[2]], two)
+    held += claims.claim(site.sessions, [tasks[3]], one)
+    assert asked == ["here:7:a", "there:8:b"]
+    assert claims.finish(site.sessions, [(claim, scored(0.1)) for claim in held]) == set(tasks)
+    libraries = '{"numpy": "2.0", "tensorflow-cpu": null}'
+    here, there = ("here", 7, "1.2", libraries), ("there", 8, "1.2", libraries)
+    assert [tuple(row.values()) for row in site.rows(JUDGED_BY)] == [
+        (task, *made) for task, made in zip(tasks, (here, here, there, here), strict=True)
+    ]
+    assert site.value("SELECT count(*) FROM worker_process") == 2
+
+
+def test_a_claim_that_is_rolled_back_takes_its_process_along_and_the_next_one_brings_it(site, monkeypatch):
+    task_id = site.receive("1.1", "1.1.1").task_id
+    asked: list[str] = []
+    me = process("here:7:a", asked)
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(claims, "_claims", fails)
+        with pytest.raises(ZeroDivisionError):
+            claims.claim(site.sessions, [task_id], me)
+    assert site.value("SELECT count(*) FROM worker_process") == 0
+    (claim,) = claims.claim(site.sessions, [task_id], me)
+    assert site.ended(claim, scored(0.1))
+    assert [row["host"] for row in site.rows(JUDGED_BY)] == ["here"]
+
+
+def test_a_task_keeps_the_moment_of_its_last_claim(site):
+    task_id = site.receive("1.1", "1.1.1").task_id
+    moment = f"SELECT claimed_at_ms FROM task WHERE id = {task_id}"
+    assert site.value(moment) is None
+    assert give_up(site, task_id)
+    first = site.value(moment)
+    site.change("UPDATE task SET claimed_at_ms = claimed_at_ms - 5000")
+    site.finish(task_id, scored(0.1))
+    assert first <= site.value(moment)
+
+
+def test_a_film_that_lost_its_process_names_that_process(site):
+    tasks = [site.receive(f"1.{number}", f"1.{number}.1").task_id for number in range(2)]
+    site.change(f"UPDATE task SET attempts = {MAX_ATTEMPTS - 1}")
+    claims.claim(site.sessions, tasks, process("here:7:a", []))
+    lost = Reason.WORKER_LOST
+    release.give_up(site.sessions, "here:7:a", lost, at_work=tasks[0], backoff_ms=0, max_attempts=MAX_ATTEMPTS)
+    claims.claim(site.sessions, tasks, process("here:8:b", []))
+    site.expire(tasks[1])
+    assert site.bury() == 1
+    assert [(row["id"], row["pid"]) for row in site.rows(JUDGED_BY)] == [(tasks[0], 7), (tasks[1], 8)]
 
 
 def test_of_six_claimers_at_once_one_wins(site):

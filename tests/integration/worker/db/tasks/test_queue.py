@@ -7,6 +7,7 @@ from sqlalchemy import event
 
 from dicom_io.reasons import Reason
 from tests.support.database import BOTH, MAX_ATTEMPTS, fresh_site, scored
+from worker.db.answers.results import record
 from worker.db.batches.reruns import open_batch
 from worker.db.batches.selection import Selector
 from worker.db.read import queries
@@ -75,6 +76,24 @@ def test_a_task_whose_last_worker_died_is_given_up(site):
     row = site.entry()
     assert (row["ai_status"], row["reason"], row["label"]) == ("FAILED", "WORKER_LOST", None)
     assert site.rows("SELECT state, lease_owner FROM task") == [{"state": "FAILED", "lease_owner": None}]
+
+
+def test_a_study_whose_lost_task_cannot_be_ended_is_named_and_holds_up_no_other(site, monkeypatch, caplog):
+    # Their numbers differ from those of their films.
+    site.receive("1.0", "1.0.1")
+    site.receive("1.0", "1.0.2")
+    entries = [site.receive(f"1.{number}", f"1.{number}.1") for number in (1, 2)]
+    site.change("UPDATE task SET attempts = 9 WHERE image_id > 2")
+
+    def fails_for_one(session, reference, judgement):
+        if reference.image_id == entries[0].image_id:
+            raise ValueError
+        record(session, reference, judgement)
+
+    monkeypatch.setattr(queue, "record", fails_for_one)
+    assert site.bury() == 1
+    (said,) = [line for line in caplog.records if getattr(line, "action", "") == "undecided"]
+    assert said.study == entries[0].study_id != entries[0].image_id
 
 
 def test_a_task_beyond_a_lowered_limit_is_given_up_and_not_forgotten(site):
