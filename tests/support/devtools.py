@@ -110,7 +110,7 @@ class Tab:
             const end = Date.now() + {round(timeout_s * 1000)};
             const look = () => {{
                 let value; try {{ value = {script}; }} catch (error) {{ value = null; }}
-                if (value) found(value); else if (Date.now() > end) found(null); else setTimeout(look, 100);
+                if (value) found(value instanceof Node ? true : value); else if (Date.now() > end) found(null); else setTimeout(look, 100);
             }};
             look();
         }})"""
