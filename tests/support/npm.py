@@ -56,12 +56,6 @@ OHIF = Package(
     "WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA==",
     "dist",
 )
-DWV = Package(
-    "dwv",
-    "0.36.4",
-    "kXGlujGcCKSJD6s0THa2z4Kn/aVCdltvbgrn8g2WcTA8TgLZJHp6Z0Tbu3gxkerIaMCrTC4TbaWJI0nq9tPAFg==",
-    "dist",
-)
 
 
 def part_of(package: Package) -> Path:

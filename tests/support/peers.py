@@ -47,6 +47,12 @@ def dsrdump() -> Peers:
 
 
 @pytest.fixture(scope="session")
+def dsr2html() -> Peers:
+    """dcmtk's program that turns structured reports into pages."""
+    return provided(("dsr2html",), ("dcmtk",))
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Peers:
     """Chromium, for `tests.support.browser`."""
     peers = provided(("chromium",), ("chromium",))
