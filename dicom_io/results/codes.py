@@ -29,6 +29,7 @@ CERTAINTY = ResultCode("111012", "DCM", "Certainty of Finding")
 PERCENT = ResultCode("%", "UCUM", "Percent")
 PROCESSING_EQUIPMENT = ResultCode("109102", "DCM", "Processing Equipment")
 SOURCE_IMAGE = ResultCode("121322", "DCM", "Source image for image processing operation")
+VISUAL_EXPLANATION = ResultCode("130401", "DCM", "Visual explanation")
 STATUS = {
     FindingStatus.PRESENT: ResultCode("52101004", "SCT", "Present"),
     FindingStatus.ABSENT: ResultCode("272519000", "SCT", "Absent"),

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from dicom_io.own_device import MANUFACTURER
 from dicom_io.quiet import quiet_libraries
-from dicom_io.results.codes import CERTAINTY, CHEST_X_RAY, LUNG, PERCENT, PNEUMONIA, STATUS
+from dicom_io.results.codes import CERTAINTY, CHEST_X_RAY, LUNG, PERCENT, PNEUMONIA, STATUS, VISUAL_EXPLANATION
 from dicom_io.results.objects import (
     GAVE_THE_RESULT,
     NOT_FOR_DIAGNOSIS,
@@ -24,7 +24,7 @@ from dicom_io.results.objects import (
 from dicom_io.results.result import as_written
 
 if TYPE_CHECKING:
-    from highdicom.sr import CodedConcept, Measurement, MeasurementReport
+    from highdicom.sr import CodedConcept, ImageContentItem, Measurement, MeasurementReport
 
     from dicom_io.results.codes import ResultCode
     from dicom_io.results.result import JudgedFilm, StudyResult
@@ -35,7 +35,7 @@ REPORT_CLASS_UID = "1.2.840.10008.5.1.4.1.1.88.34"
 SERIES_NUMBER = 9901
 
 
-def make_report(result: StudyResult, source: SourceHeader) -> Dataset:
+def make_report(result: StudyResult, source: SourceHeader, heat_map: Dataset | None = None) -> Dataset:
     """Make the report of a study.
 
     Parameters
@@ -44,6 +44,8 @@ def make_report(result: StudyResult, source: SourceHeader) -> Dataset:
         What is said.
     source : SourceHeader
         The header of the film that decides, for patient and study.
+    heat_map : pydicom.dataset.Dataset, optional
+        The picture of `make_capture` that goes with it: then the report refers to it, as the root of both.
 
     Returns
     -------
@@ -58,8 +60,8 @@ def make_report(result: StudyResult, source: SourceHeader) -> Dataset:
     films = [_evidence(result.study_uid, film, source) for film in (*result.films, *result.other_films)]
     before = result.predecessor
     ds = Comprehensive3DSR(
-        evidence=films,
-        content=_content(result),
+        evidence=films if heat_map is None else [*films, heat_map],
+        content=_content(result, heat_map),
         series_instance_uid=result.series_uid("report"),
         series_number=SERIES_NUMBER,
         sop_instance_uid="0.0",  # `sealed` computes it
@@ -98,7 +100,7 @@ def _predecessor(result: StudyResult) -> Dataset:
     return ds
 
 
-def _content(result: StudyResult) -> MeasurementReport:
+def _content(result: StudyResult, heat_map: Dataset | None) -> MeasurementReport:
     """The content tree."""
     from highdicom import sr
 
@@ -120,11 +122,25 @@ def _content(result: StudyResult) -> MeasurementReport:
         qualitative_evaluations=[sr.QualitativeEvaluation(_coded(PNEUMONIA), _coded(STATUS[result.status]))],
         source_images=[sr.SourceImageForMeasurementGroup(film.sop_class_uid, film.sop_uid) for film in result.films],
     )
+    if heat_map is not None:
+        group[0].ContentSequence.append(_explained_by(heat_map))
     device = sr.ObserverContext(observer_type=_device_type(), observer_identifying_attributes=observer)
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=device),
         procedure_reported=_coded(CHEST_X_RAY),
         imaging_measurements=[group],
+    )
+
+
+def _explained_by(heat_map: Dataset) -> ImageContentItem:
+    """The heat map as a picture of the evidence, beside the finding: TID 1501 may be extended."""
+    from highdicom import sr
+
+    return sr.ImageContentItem(
+        name=_coded(VISUAL_EXPLANATION),
+        referenced_sop_class_uid=heat_map.SOPClassUID,
+        referenced_sop_instance_uid=heat_map.SOPInstanceUID,
+        relationship_type=sr.RelationshipTypeValues.CONTAINS,
     )
 
 

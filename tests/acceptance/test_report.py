@@ -14,8 +14,10 @@ from PIL import Image
 
 from dicom_io.reasons import Reason
 from model.notice import NOTICE
-from tests.support.browser import printed, shown
+from tests.support.axe import violations
+from tests.support.browser import SCHEMES, printed, shown
 from tests.support.database import BOTH
+from tests.support.devtools import browser
 from tests.support.films import save
 from tests.support.helpers_bundle import second_bundle
 from tests.support.pages import Page, check_accessible, check_alone, read_page
@@ -157,6 +159,21 @@ def test_a_browser_shows_it_on_light_and_dark_screens_and_prints_it(
     pdf = printed(chromium, page, tmp_path)
     assert pdf.startswith(b"%PDF-")
     assert 1 <= len(re.findall(rb"/Type ?/Page\b", pdf)) <= 4
+
+
+def test_axe_finds_nothing_wrong_with_a_page_on_light_and_dark_screens(
+    site: Site, chromium: Peers, tmp_path: Path
+) -> None:
+    found = {}
+    with browser(chromium, tmp_path) as tab:
+        for arguments in (["ILL"], ["CLEAR", "--no-heat-map"], ["DOUBT", "--no-heat-map"], ["LATERAL"], ["BROKEN"]):
+            written(site, tmp_path, *arguments)
+            for scheme in SCHEMES:
+                found[arguments[0], scheme] = violations(tab, tmp_path / "page.html", scheme)
+        written(site, tmp_path, "--since", "2020-01-01")
+        for scheme in SCHEMES:
+            found["a period", scheme] = violations(tab, tmp_path / "page.html", scheme)
+    assert {where: what for where, what in found.items() if what} == {}
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,9 @@ def test_the_files_are_valid_for_their_owner_alone_audited_and_the_same_again(
     assert made.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[
         0
     ].ReferencedSOPInstanceUID == (film.SOPInstanceUID)
+    assert made.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[1].ReferencedSOPSequence[
+        0
+    ].ReferencedSOPInstanceUID == (picture.SOPInstanceUID)
     assert NOTICE in made.SeriesDescription
     assert (picture.BurnedInAnnotation, picture.pixel_array.ndim) == ("YES", 3)
     (tmp_path / "again").mkdir()

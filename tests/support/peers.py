@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.debian import Peers, programs_of
+from tests.support.debian import IN_CI, Peers, programs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,6 @@ __all__ = ["Peers", "dcmtk", "orthanc_program", "provided"]
 
 PROGRAMS = ("storescu", "echoscu", "movescu", "dcmqrscp", "strace", "dcm2pnm", "dcmj2pnm", "dcml2pnm")
 PACKAGES = ("dcmtk", "strace")
-IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +44,12 @@ def dicom3tools() -> Peers:
 def dsrdump() -> Peers:
     """dcmtk's reader of structured reports."""
     return provided(("dsrdump",), ("dcmtk",))
+
+
+@pytest.fixture(scope="session")
+def dsr2html() -> Peers:
+    """dcmtk's program that turns structured reports into pages."""
+    return provided(("dsr2html",), ("dcmtk",))
 
 
 @pytest.fixture(scope="session")

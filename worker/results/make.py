@@ -66,7 +66,7 @@ class ResultObjects:
 
     @property
     def datasets(self) -> list[Dataset]:
-        """The objects to be stored in a PACS, in the order in which they are to be sent: the report last."""
+        """The objects to be stored in a PACS, in the order in which they are to be sent: the report last, as it refers to the picture."""
         return [self.report] if self.heat_map is None else [self.heat_map, self.report]
 
 
@@ -74,7 +74,7 @@ def result_objects(settings: Settings, database: Database, request: ResultReques
     """Make the objects of a study's result.
 
     The same answer and the same header give the same report, byte for byte, and a heat map of the same UID, whoever makes
-    them and how often.
+    them and how often. A report that has a heat map beside it refers to it, so it is another one than the report alone.
 
     Raises
     ------
@@ -92,9 +92,8 @@ def result_objects(settings: Settings, database: Database, request: ResultReques
 
         heat_map = make_heat_map(settings, database, result, source)
     assert answered.deciding is not None
-    return ResultObjects(
-        result, make_report(result, source), heat_map, answered.deciding.store_key, answered.deciding.model_id
-    )
+    report = make_report(result, source, heat_map)
+    return ResultObjects(result, report, heat_map, answered.deciding.store_key, answered.deciding.model_id)
 
 
 def _answered(database: Database, request: ResultRequest) -> AnsweredStudy:

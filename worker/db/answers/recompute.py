@@ -288,12 +288,17 @@ def _films_of_study(
     return _FilmsOfStudy(
         films=(*counting.values(), *_kept_pneumonia(session, study.id, films, counting, kept)),
         images=len(rows),
-        # A note that another one rejects is no film.
-        withdrawn=sum(row.id in withdrawn and row.has_pixel_data for row in rows),
+        withdrawn=sum(row.id in withdrawn and _is_film(row) for row in rows),
         scored=sum(judged[uid].outcome is Outcome.OK for uid in counting),
         open_tasks=any(row.is_open and row.sop_uid not in out for row in rows),
         names_others=_names_others(session, patient, named),
     )
+
+
+def _is_film(row: Row[*tuple[Any, ...]]) -> bool:
+    """Whether to withdraw an object says something about the answer: not a note, and no result of our own."""
+    is_own = row.Result is not None and row.Result.reason_code == Reason.OWN_RESULT
+    return bool(row.has_pixel_data and not is_own)
 
 
 def _names_others(session: Session, patient: Patient, named: Collection[Patient]) -> bool:

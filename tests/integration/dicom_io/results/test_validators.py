@@ -90,6 +90,19 @@ def test_the_report_has_no_error(dicom3tools: Peers, dsrdump: Peers, tmp_path: P
 
 
 @pytest.mark.parametrize("source", SOURCES)
+def test_the_report_with_a_heat_map_has_no_error(
+    dicom3tools: Peers, dsrdump: Peers, tmp_path: Path, source: str
+) -> None:
+    header = a_source(**SOURCES[source])
+    heat_map = make_capture(np.zeros((64, 48, 3), np.uint8), a_result(), header, "how")
+    path = saved(make_report(a_result(), header, heat_map), tmp_path / "sr.dcm")
+    assert errors_of(dicom3tools, path) == []
+    assert '<contains IMAGE:(,,"Visual explanation")=(SC image,)>' in tree_of(dsrdump, path)
+    new = [line for line in warnings_of(dicom3tools, path) if not any(known in line for known in KNOWN_WARNINGS)]
+    assert new == []
+
+
+@pytest.mark.parametrize("source", SOURCES)
 def test_the_heat_map_has_no_error(dicom3tools: Peers, tmp_path: Path, source: str) -> None:
     picture = np.zeros((64, 48, 3), np.uint8)
     path = saved(make_capture(picture, a_result(), a_source(**SOURCES[source]), "how"), tmp_path / "sc.dcm")

@@ -26,6 +26,7 @@ def test_our_own_reader_finds_title_and_objects_in_it(tmp_path, title):
     gone = withdrawn()
     ds = rejection_note(gone, a_source(), title)
     found = read_rejection(saved(ds, tmp_path / "note.dcm"))
+    assert found is not None
     assert (found.title, found.defect) == (title, None)
     assert sorted(found.references) == sorted(gone.objects)
     assert (ds.Modality, ds.ContentTemplateSequence[0].TemplateIdentifier) == ("KO", "2010")

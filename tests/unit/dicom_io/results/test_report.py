@@ -7,9 +7,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from dicom_io.header.reader import facts_of
+from dicom_io.results.capture import make_capture
 from dicom_io.results.objects import NOT_FOR_DIAGNOSIS, file_bytes
 from dicom_io.results.report import make_report
 from dicom_io.results.result import FindingStatus, Predecessor, ResultModel
@@ -150,6 +152,17 @@ def test_films_of_the_answer_are_its_sources_and_every_judged_film_is_evidence()
     assert evidence(ds, "CurrentRequestedProcedureEvidenceSequence") == [FILM.sop_uid, OTHER_FILM.sop_uid]
     both = make_report(a_result(status=FindingStatus.ABSENT, films=(FILM, OTHER_FILM)), a_source())
     assert evidence(both, "CurrentRequestedProcedureEvidenceSequence") == [FILM.sop_uid, OTHER_FILM.sop_uid]
+
+
+def test_it_refers_to_the_heat_map_that_goes_with_it_beside_the_finding() -> None:
+    heat_map = make_capture(np.zeros((4, 4, 3), np.uint8), a_result(), a_source(), "how")
+    ds, again = (make_report(a_result(), a_source(), heat_map) for _ in range(2))
+    assert [value for concept, value in items_of(ds) if concept == "130401"] == [heat_map.SOPInstanceUID]
+    assert evidence(ds, "CurrentRequestedProcedureEvidenceSequence") == [FILM.sop_uid, heat_map.SOPInstanceUID]
+    assert bytes(file_bytes(ds)) == bytes(file_bytes(again))
+    alone = make_report(a_result(), a_source())
+    assert ds.SOPInstanceUID != alone.SOPInstanceUID
+    assert values(a_result(), "130401") == []
 
 
 def test_it_is_unverified_preliminary_and_complete_unless_more_is_to_come() -> None:

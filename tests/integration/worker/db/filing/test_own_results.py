@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.database import BOTH, fresh_site, scored
+from dicom_io.reasons import Reason
+from tests.support.database import BOTH, CHEST, fresh_site, refused, scored
+from tests.support.rejections import LISTED, NOTE_FACTS, PACS, rejecting
 
 pytestmark = pytest.mark.integration
 
@@ -113,3 +115,18 @@ def test_no_shadow_judges_it(site):
     entry = own(site)
     assert entry.shadow_task_id is None
     assert site.value("SELECT count(*) FROM task") == 1
+
+
+def test_a_heat_map_that_the_hospital_rejects_leaves_the_answer_as_it_is(site):
+    film = site.receive(content="film", patient_id="P1")
+    site.finish(film.task_id, scored(0.9))
+    before = kept(site)
+    heat_map = site.receive(sop="1.2.3.9", content="map", is_own_result=True, patient_id="P1")
+    note = rejecting("1.2.3.9", study="1.2.3", sop_class=CHEST["sop_class_uid"])
+    facts = {**NOTE_FACTS, **PACS, "patient_id": "P1"}
+    document = site.receive(sop="1.2.3.10", content="note", rejection=note, policy=LISTED, **facts)
+    assert site.value(f"SELECT verdict FROM withdrawal WHERE image_id = {heat_map.image_id}") == "APPLIED"
+    site.finish(document.task_id, refused(Reason.NO_PIXEL_DATA))
+    answer = ("state", "label", "probability", "reason", "flags", "n_scored")
+    after = kept(site)
+    assert {name: after[name] for name in answer} == {name: before[name] for name in answer}
