@@ -6,15 +6,17 @@ crashes, and a film that kills its worker must not come back for ever (ARCHITECT
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.bootsteps import StartStopStep
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging, worker_init
+from celery.signals import setup_logging
 from kombu import Exchange, Queue
 
 from worker.environment import forget_foreign
@@ -98,25 +100,20 @@ def run_worker(settings: Settings) -> None:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     presence = present(settings.home)
     app = make_app(settings, presence.key if presence else "")
-    started: list[Any] = []
-    worker_init.connect(lambda sender, **_: started.append(sender), weak=False)
-    # Its stubs say that it never returns, but it does.
-    run: Callable[[list[str]], object] = app.worker_main
-    run(
-        [
-            "--quiet",
-            "worker",
-            "--pool=prefork",
-            "--concurrency=1",
-            "--without-gossip",
-            "--without-mingle",
-            f"--hostname=auscult-{os.getpid()}@%h",
-            f"--queues={','.join((QUEUE, *EARLIER_QUEUES))}",
-            f"--loglevel={settings.log.upper()}",
-        ]
+    # Not by Celery's command line: it would load an interactive shell, 10 MB for each worker.
+    worker: Any = app.Worker(
+        hostname=f"auscult-{os.getpid()}@{socket.gethostname()}",
+        pool_cls="prefork",
+        concurrency=1,
+        queues=[QUEUE, *EARLIER_QUEUES],
+        loglevel=logging.getLevelNamesMapping()[settings.log.upper()],
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
     )
+    worker.start()
     if presence:
         presence.leave()
-    if not started or started[-1].exitcode:
+    if worker.exitcode:
         msg = "the worker ended by an error; the log lines above say where"
         raise WorkerEnded(msg)
