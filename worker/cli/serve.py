@@ -62,12 +62,11 @@ def work(processes: Processes = None) -> None:
 
         run_workers(settings, processes)
         return
-    from worker.models.active import check_first_start
+    from worker.processes.apart import apart
     from worker.processes.app import run_worker
     from worker.processes.up import check_start
 
-    check_first_start(settings)
-    check_start(settings)
+    apart(lambda: check_start(settings))
     run_worker(settings)
 
 

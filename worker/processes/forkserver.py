@@ -16,6 +16,7 @@ import socket
 import sys
 
 from setproctitle import getproctitle, setproctitle
+from sqlalchemy.orm import configure_mappers
 
 from worker.allocator import use_few_arenas
 from worker.child import Become, end_with
@@ -25,9 +26,15 @@ from worker.child import Become, end_with
 IMPORTED = (
     "ai_edge_litert.interpreter",
     "celery.app.amqp",
+    "celery.app.control",
+    "celery.app.log",
     "celery.apps.worker",
     "celery.backends.base",
     "celery.concurrency.prefork",
+    "celery.events.receiver",
+    "celery.fixups.django",
+    "celery.worker.autoscale",
+    "celery.worker.components",
     "celery.worker.consumer",
     "dicom_io.film.film",
     "kombu.transport.redis",
@@ -57,6 +64,8 @@ def load() -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     for name in IMPORTED:
         importlib.import_module(name)
+    # Else each process would do it at its first statement, 8 MB each time.
+    configure_mappers()
     # The garbage collector writes to what it visits, and a page that is written to is no longer shared.
     gc.collect()
     gc.freeze()

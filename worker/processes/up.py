@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from worker.auditing.processes import ProcessTrail
 from worker.database import connect, make_home, open_database
 from worker.errors import DatabaseUnavailable, WorkerError
 from worker.models.active import check_active_bundle, check_first_start
+from worker.processes.apart import apart
 from worker.processes.broker import start_broker
 from worker.processes.forks import ForkServer
 from worker.processes.supervisor import Child, Supervisor
@@ -41,12 +43,10 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
     make_home(settings)
     # First of all that serves: it forks this process, and what is open by then would be open in every child.
     with closing(ForkServer(child_environment(settings))) as forks, home_locked(settings.home, command):
-        check_start(settings)
+        pid = os.getpid()
+        is_noted = apart(lambda: _begin(settings, command, pid))
         supervisor = Supervisor()
         supervisor.handle_signals()
-        database = connect(settings)
-        trail = ProcessTrail(settings, database.sessions, command)
-        trail.try_start()
         try:
             if not settings.broker_url:
                 start_broker(settings, supervisor)
@@ -57,12 +57,29 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
             yield Stack(supervisor, listener)
         finally:
             supervisor.stop()
-            trail.note_stop()
-            database.dispose()
+            if is_noted:
+                apart(lambda: _end(settings, command, pid))
+
+
+def _begin(settings: Settings, command: str, pid: int) -> bool:
+    """Check, and record that the supervisor starts; returns whether that was recorded."""
+    check_start(settings)
+    database = connect(settings)
+    trail = ProcessTrail(settings, database.sessions, command, pid)
+    trail.try_start()
+    database.dispose()
+    return trail.is_noted
+
+
+def _end(settings: Settings, command: str, pid: int) -> None:
+    database = connect(settings)
+    ProcessTrail(settings, database.sessions, command, pid, is_noted=True).note_stop()
+    database.dispose()
 
 
 def check_start(settings: Settings) -> None:
     """Raise errors that a person has to fix; a database that is away, full or read-only is waited for."""
+    check_first_start(settings)
     try:
         database = open_database(settings)
         check_active_bundle(settings, database)
