@@ -23,14 +23,13 @@ from worker.environment import forget_foreign
 from worker.errors import WorkerError
 from worker.logs import configure_logging
 from worker.presence import present
+from worker.processes.forkserver import load
 from worker.processes.tasks import register_tasks
 from worker.queue.broker import BrokerConnection
 from worker.queue.hints import REDIS_OPTIONS
 from worker.queue.message import EARLIER_QUEUES, QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from worker.settings import Settings
 
 
@@ -94,8 +93,10 @@ def _hangup_step() -> type[StartStopStep]:
     return EndOnHangup
 
 
-def run_worker(settings: Settings) -> None:
-    """Work off hints until SIGTERM: one prefork child, so that time limits hold and a dead child is replaced."""
+def run_worker(settings: Settings, children: int = 1) -> None:
+    """Work off hints until SIGTERM, in ``children`` forks of this process: so time limits hold and a dead one is replaced."""
+    # What the children share with this process, they do not copy.
+    load()
     # Celery warns that root plus pickle is dangerous; this application accepts nothing but JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     presence = present(settings.home)
@@ -104,7 +105,7 @@ def run_worker(settings: Settings) -> None:
     worker: Any = app.Worker(
         hostname=f"auscult-{os.getpid()}@{socket.gethostname()}",
         pool_cls="prefork",
-        concurrency=1,
+        concurrency=children,
         queues=[QUEUE, *EARLIER_QUEUES],
         loglevel=logging.getLevelNamesMapping()[settings.log.upper()],
         quiet=True,

@@ -52,8 +52,7 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
                 start_broker(settings, supervisor)
             clear_port(port_file(settings))
             listener = supervisor.add(Child("listener", forks.verb("listen"), announces=True))
-            for number in range(settings.processes):
-                supervisor.add(Child(f"worker {number + 1}", forks.verb("work")))
+            supervisor.add(Child("workers", forks.verb("work", "--processes", str(settings.processes))))
             yield Stack(supervisor, listener)
         finally:
             supervisor.stop()
@@ -104,16 +103,3 @@ def wait_until_listening(stack: Stack) -> int:
         supervisor.stopping.wait(0.1)
     msg = "stopped before the listener was up"
     raise WorkerError(msg)
-
-
-def run_workers(settings: Settings, processes: int) -> None:
-    """Several worker processes side by side, each restarted when it ends."""
-    supervisor = Supervisor()
-    supervisor.handle_signals()
-    with closing(ForkServer(child_environment(settings))) as forks:
-        try:
-            for number in range(processes):
-                supervisor.add(Child(f"worker {number + 1}", forks.verb("work")))
-            supervisor.run()
-        finally:
-            supervisor.stop()
