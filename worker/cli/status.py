@@ -17,7 +17,7 @@ from worker.cli.common.output import AsCsv, AsJson, complain, opened_once, print
 from worker.database import Database, connect, open_database, prepare_database
 from worker.db.answers import inboxes
 from worker.db.answers.inboxes import InboxRow
-from worker.db.read import probes, queries
+from worker.db.read import probes
 from worker.db.read.probes import Finding, Probe, ReportedFinding
 from worker.db.schema.states import Level
 from worker.errors import DatabaseUnavailable, SettingsError
@@ -149,7 +149,7 @@ def _in_sql(
     within_ms = settings.silent_after_ms
     with database.reads() as session:
         work = probes.work(session, within_ms)
-        counts = {**queries.queue_health(session), "live_workers": work.live_workers}
+        counts = {**probes.queue_health(session), "live_workers": work.live_workers}
         found = checks.database(is_writable=probes.is_writable(session))
         return counts, inboxes.inboxes(session), work, probes.fresh(session), found
 

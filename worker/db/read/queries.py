@@ -14,7 +14,7 @@ from worker.db.read.worklist import plain
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
 from worker.db.schema.study import Correction, Image, Result, Study, Task
-from worker.db.schema.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST, Row
+from worker.db.schema.views import BATCH_PROGRESS, REFUSED, RESULT_HISTORY, WORKLIST, Row
 from worker.db.tasks.queue import settle_studies
 
 if TYPE_CHECKING:
@@ -81,11 +81,6 @@ def refused(session: Session, *, limit: int | None = None, source: str | None = 
     if source:
         statement = statement.where(REFUSED.c.source == source)
     return plain(session.execute(statement).mappings())
-
-
-def queue_health(session: Session) -> Row:
-    """The state of the queue: depth, age, stale leases, workers, failures."""
-    return dict(session.execute(select(QUEUE_HEALTH)).mappings().one())
 
 
 def batches(session: Session, limit: int) -> list[Row]:

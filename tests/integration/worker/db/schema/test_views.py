@@ -126,7 +126,7 @@ def everything(site) -> dict[str, list[dict]]:
             "worklist": worklist.worklist(session),
             "refused": queries.refused(session),
             "batch_progress": queries.batches(session, 10),
-            "queue_health": [queries.queue_health(session)],
+            "queue_health": [probes.queue_health(session)],
             "result_history": [
                 result
                 for study in worklist.worklist(session)
@@ -286,7 +286,7 @@ def test_counts_of_what_only_grows_end_at_ten_thousand(site):
     copies_of_the_first_study(site, 10_001)
     assert site.value("SELECT count(*) FROM worklist WHERE ai_status = 'FAILED'") == 10_002
     with site.sessions() as session:
-        assert queries.queue_health(session)["failed_studies"] == probes.COUNTED == 10_000
+        assert probes.queue_health(session)["failed_studies"] == probes.COUNTED == 10_000
         assert probes.work(session, 1000).failed_studies == probes.COUNTED
 
 
@@ -367,7 +367,7 @@ def test_the_health_of_the_queue(site):
     live_through(site)
     site.change("UPDATE task SET lease_until_ms = 1 WHERE state = 'CLAIMED'")
     with site.sessions() as session:
-        health = queries.queue_health(session)
+        health = probes.queue_health(session)
     assert health.pop("live_oldest_s") >= 0
     assert health.pop("rerun_oldest_s") >= 0
     assert health == {
