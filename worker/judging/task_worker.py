@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dicom_io.film.store import FilmStore
 from model.serving.classifier import Classifier
 from model.serving.engine import open_engine
-from worker.allocator import give_back
+from worker.allocator import drop_pages, give_back
 from worker.auditing.processes import ProcessTrail
 from worker.database import Database, connect
 from worker.db.read.probes import Probe
@@ -69,6 +69,7 @@ class Classifiers:
             while len(self._open) >= MOST_OPEN:
                 del self._open[next(iter(self._open))]
             opened = Classifier(bundle, open_engine(bundle, self._settings.engine))
+            drop_pages(bundle.litert_path)
             self.latest = model
         self._open[model] = opened
         return opened

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; glibc's allocator")
 
@@ -40,11 +44,30 @@ print(sum(start % (64 << 20) == 0 for start in starts))
 gate.wait()
 for thread in threads: thread.join()
 """
+DROP = """
+import mmap, sys
+from pathlib import Path
+path = Path(sys.argv[1])
+with path.open("rb") as file:
+    mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+def held_kb():
+    found = Path("/proc/self/smaps").read_text().split(f" {path}\\n")[1]
+    return int(re.search(r"Rss:\\s+(\\d+)", found)[1])
+content, before = mapped[:], held_kb()
+drop_pages(path)
+dropped = before - held_kb()
+assert mapped[:] == content
+print(dropped)
+"""
 
 
-def run(name: str, code: str) -> int:
+def run(name: str, code: str, *arguments: Path) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", HELD.format(name=name) + code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", HELD.format(name=name) + code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     return int(done.stdout)
 
@@ -55,3 +78,9 @@ def test_what_is_free_between_two_blocks_goes_back():
 
 def test_threads_share_arenas():
     assert run("use_few_arenas", ARENAS) <= 2
+
+
+def test_a_mapped_file_is_dropped_and_read_again(tmp_path: Path):
+    path = tmp_path / "with a space"
+    path.write_bytes(bytes(range(256)) * 16_384)
+    assert run("drop_pages", DROP, path) == 4096

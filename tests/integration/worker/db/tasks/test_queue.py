@@ -9,7 +9,7 @@ from dicom_io.reasons import Reason
 from tests.support.database import BOTH, MAX_ATTEMPTS, fresh_site, scored
 from worker.db.batches.reruns import open_batch
 from worker.db.batches.selection import Selector
-from worker.db.read import probes
+from worker.db.read import probes, queries
 from worker.db.tasks import claims, queue
 from worker.db.tasks.due import Lane, count_due, is_live_due
 from worker.db.tasks.workers import WorkerBeat, heartbeat, live_workers, sign_off
