@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +35,8 @@ def saying(*answers: bytes) -> Iterator[int]:
 
         def serve() -> None:
             link, _ = server.accept()
-            with link:
+            # The caller may hang up first.
+            with link, suppress(OSError):
                 for answer in answers:
                     link.recv(65_536)
                     link.sendall(answer)
@@ -83,11 +84,11 @@ def test_a_silent_peer_does_not_answer() -> None:
         assert not asked(server.getsockname()[1], timeout_s=0.1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.binary(max_size=300) | st.binary(max_size=300).map(lambda body: b"\2\0\0\0\1\0" + body), max_size=3))
 def test_whatever_a_port_says_it_is_not_an_answer(answers: list[bytes]) -> None:
     with saying(*answers) as port:
-        assert not asked(port, timeout_s=1)
+        assert not asked(port, timeout_s=0.1)
 
 
 def test_an_announced_length_is_not_waited_for() -> None:
