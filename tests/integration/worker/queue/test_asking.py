@@ -78,7 +78,7 @@ def test_user_password_and_number_of_the_database_are_told(server: RedisServer, 
 def test_a_broker_that_is_gone_is_away(server: RedisServer) -> None:
     server.kill()
     with pytest.raises(BrokerAway):
-        asked(server.url)
+        check_broker(server.url, PATIENT_S)
 
 
 @pytest.mark.parametrize(
