@@ -70,7 +70,8 @@ def _request(called: str, calling: str) -> bytes:
 
 
 def _is_accepted(body: bytes) -> bool:
-    items, offset = [], _HEAD
+    items: list[_Item] = []
+    offset = _HEAD
     while offset < len(body):
         kind, _, length = struct.unpack_from(">BBH", body, offset)
         items.append(_Item(kind, body[offset + 4 : offset + 4 + length]))

@@ -60,8 +60,9 @@ def load() -> None:
     getproctitle()
     use_few_arenas()
     for name in LEFT_OUT:
-        # Python's own way to say that there is no such module.
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+        if name not in sys.modules:
+            # Python's own way to say that there is no such module.
+            sys.modules[name] = None  # type: ignore[assignment]
     for name in IMPORTED:
         importlib.import_module(name)
     # Else each process would do it at its first statement, 8 MB each time.
