@@ -6,9 +6,10 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,7 @@ Advance = Callable[[int], None]
 def progress(what: str, total: int) -> Iterator[Advance]:
     """Yield a function that takes the total amount done so far."""
     if sys.stderr.isatty():
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with _bar(what, transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda done: bar.update(task, completed=done)
     else:
@@ -37,8 +37,7 @@ def noted(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
         advance = _log_lines(what, total)
         yield lambda done, _: advance(done)
         return
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with _bar(what, "{task.fields[note]}") as bar:
         task = bar.add_task(what, total=total, note="")
         yield lambda done, note: bar.update(task, completed=done, note=note)
 
@@ -55,6 +54,17 @@ def counted(what: str) -> Iterator[Callable[[int, int], None]]:
             advance[0](done)
 
         yield step
+
+
+def _bar(what: str, *notes: str, transient: bool = False) -> Progress:
+    # rich is loaded for terminals alone: processes that serve have none, and share this module.
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns: list[ProgressColumn] = [bars.TextColumn(what), bars.BarColumn(), bars.MofNCompleteColumn()]
+    columns += [bars.TextColumn(note) for note in notes]
+    columns += [bars.TimeElapsedColumn(), bars.TimeRemainingColumn()]
+    return bars.Progress(*columns, console=Console(stderr=True), transient=transient)
 
 
 def _log_lines(what: str, total: int) -> Advance:

@@ -28,7 +28,7 @@ def draw(path: Path, report: dict[str, Any]) -> None:
         up = (SIZE[1] - TOP - BOTTOM) * megabytes / highest
         return LEFT + across * (SIZE[0] - LEFT - RIGHT), SIZE[1] - BOTTOM - up
 
-    pen.text((LEFT, 18), "Memory of all processes (PSS), idle after films", INK, ImageFont.load_default(20))
+    pen.text((LEFT, 18), "Memory of all processes (PSS), at rest after films", INK, ImageFont.load_default(20))
     pen.text((LEFT, 48), f"{report['date']}, {report['machine']}", FAINT, small)
     below = dict.fromkeys(counts, 0.0)
     for number, part in enumerate(parts_of(report)):

@@ -1,10 +1,14 @@
-"""``python3 dev.py bench memory``: PSS of each process with 1, 2 and 4 workers, and of a listener with films on their way."""
+"""``python3 dev.py bench memory``: PSS of each process with 1, 2 and 4 workers, and of a listener with films on their way.
+
+Each is weighed right after its films, and once more at rest: workers give the buffers of films back after two heartbeats.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,16 +29,21 @@ if TYPE_CHECKING:
 
     import psutil
 
+#: MB of each process, by its role.
+Weights = dict[str, list[float]]
+
 HERE, QUICK = Path(__file__).resolve().parent, ROOT / "build" / "bench-memory"
 #: Workers are compared after so many films of each kind for each of them.
 FILMS, ASSOCIATIONS = 4, 8
+#: More than two heartbeats of a worker (`AUSCULT_HEARTBEAT_S`, 5 s by default).
+REST_S = 13.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="dev.py bench memory", description="PSS of Auscult's processes.")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="times that each number of workers is started (default 3)"
+        "--rounds", type=int, default=2, help="times that each number of workers is started (default 2)"
     )
     parser.add_argument("--workers", default="1,2,4", help="numbers of workers (default 1,2,4)")
     parser.add_argument("--quick", action="store_true", help="one round with 2 workers, written to build/bench-memory")
@@ -44,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     numbers = [2] if told.quick else [int(number) for number in told.workers.split(",")]
     out = told.out or (QUICK if told.quick else HERE)
     films = [Films(replace(kind, burst=FILMS), FILMS) for kind in KINDS]
-    workers: dict[str, list[dict[str, list[float]]]] = {str(number): [] for number in numbers}
+    workers: dict[str, list[Weights]] = {str(number): [] for number in numbers}
+    after_films: dict[str, list[Weights]] = {str(number): [] for number in numbers}
     listener: dict[str, Any] = {
         "associations": ASSOCIATIONS,
         "megabytes": films[0].megabytes,
@@ -53,7 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     }
     for turn in range(rounds):
         for number in numbers:
-            found, held = _measured(number, films)
+            busy, found, held = _measured(number, films)
+            after_films[str(number)].append(busy)
             workers[str(number)].append(found)
             listener["idle_mb"].append(held[0])
             listener["busy_mb"].append(held[1])
@@ -67,6 +78,7 @@ def main(arguments: Sequence[str]) -> int:
         "rounds": rounds,
         "films": FILMS,
         "workers": workers,
+        "after_films": after_films,
         "listener": listener,
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -76,8 +88,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measured(workers: int, films: Sequence[Films]) -> tuple[dict[str, list[float]], tuple[float, float]]:
-    """MB of each process by its role; then the listener's, before and with films on their way."""
+def _measured(workers: int, films: Sequence[Films]) -> tuple[Weights, Weights, tuple[float, float]]:
+    """What the processes weigh after films and at rest; then MB of the listener, before and with films on their way."""
     system = Auscult(workers)
     system.start()
     try:
@@ -86,13 +98,20 @@ def _measured(workers: int, films: Sequence[Films]) -> tuple[dict[str, list[floa
             line = Line(system.key, each.kind.key, senders=2, films=count)
             measure_burst(system, Burst(each.burst(count)), line, counts=False)
         idle(system)
-        by_role: dict[str, list[float]] = {}
-        for process in system.processes():
-            name = "supervisor" if process.pid == system.processes()[0].pid else role(process)
-            by_role.setdefault(name, []).append(round(_pss_mb(process), 1))
-        return by_role, _with_films_on_their_way(system, films[0])
+        after_films = _weights(system)
+        time.sleep(REST_S)
+        return after_films, _weights(system), _with_films_on_their_way(system, films[0])
     finally:
         system.stop()
+
+
+def _weights(system: Auscult) -> Weights:
+    found: Weights = {}
+    processes = system.processes()
+    for process in processes:
+        name = "supervisor" if process.pid == processes[0].pid else role(process)
+        found.setdefault(name, []).append(round(_pss_mb(process), 1))
+    return found
 
 
 def _with_films_on_their_way(system: Auscult, films: Films) -> tuple[float, float]:

@@ -17,7 +17,7 @@ PARTS = {
     "supervisor": "supervisor",
     "fork server": "fork server",
     "listen": "listener",
-    "work": "workers, parents",
+    "work": "parent of the workers",
     "child": "workers, judging",
     "broker": "broker",
 }
@@ -35,10 +35,14 @@ def tables(report: dict[str, Any]) -> str:
         for part in parts_of(report)
     ]
     rows.append(["**all processes**", *(spread(totals(report, count)) for count in counts)])
+    rows.append(
+        ["all processes, right after films", *(spread(_sums(report["after_films"][count])) for count in counts)]
+    )
     held = report["listener"]
     targets = [
         ["all processes, 2 workers", spread(totals(report, str(WHOLE_WORKERS))), f"{WHOLE_MB}"],
-        ["a worker's judging process", spread(_children(report)), f"{CHILD_MB}"],
+        ["a worker's judging process", spread(_children(report["workers"][str(WHOLE_WORKERS)])), f"{CHILD_MB}"],
+        ["the same, right after films", spread(_children(report["after_films"][str(WHOLE_WORKERS)])), "-"],
         [
             f"listener, {held['associations']} films of {held['megabytes']:.0f} MB on their way",
             spread(held["busy_mb"]),
@@ -48,7 +52,7 @@ def tables(report: dict[str, Any]) -> str:
     ]
     return (
         f"{report['date']}, commit {report['commit']}, {report['machine']}; {report['rounds']} rounds, medians (least to "
-        f"most). Idle, after {report['films']} films for each worker, of each kind.\n\n"
+        f"most). At rest, after {report['films']} films for each worker, of each kind.\n\n"
         + markdown(head, rows)
         + "\n"
         + markdown(["PSS, MB", "measured", "at most"], targets)
@@ -63,11 +67,15 @@ def parts_of(report: dict[str, Any]) -> list[str]:
 
 def totals(report: dict[str, Any], workers: str) -> list[float]:
     """MB of all processes, by round."""
-    return [sum(sum(values) for values in one.values()) for one in report["workers"][workers]]
+    return _sums(report["workers"][workers])
 
 
-def _children(report: dict[str, Any]) -> list[float]:
-    return [value for one in report["workers"][str(WHOLE_WORKERS)] for value in one.get("child", [])]
+def _sums(rounds: Sequence[dict[str, list[float]]]) -> list[float]:
+    return [sum(sum(values) for values in one.values()) for one in rounds]
+
+
+def _children(rounds: Sequence[dict[str, list[float]]]) -> list[float]:
+    return [value for one in rounds for value in one.get("child", [])]
 
 
 def spread(values: Sequence[float]) -> str:

@@ -16,7 +16,7 @@ from worker.db.batches import opening, reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.bulk import register_all
 from worker.db.identity.arrivals import Received
-from worker.db.read import probes, queries
+from worker.db.read import probes, queries, worklist
 from worker.db.read.reading_order import Place
 from worker.db.schema.engine import read_session_factory, session_factory
 from worker.db.schema.study import Model
@@ -65,7 +65,7 @@ def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
     def next_page(session: Session) -> object:
         # Studies come until now and are due within two days: an hour ago there are some of each kind.
         hour_ago_ms = session.execute(select(now_ms())).scalar_one() - 3_600_000
-        return queries.worklist(session, limit=PAGE, after=Place(hour_ago_ms, "", 0))
+        return worklist.worklist(session, limit=PAGE, after=Place(hour_ago_ms, "", 0))
 
     def received_today(session: Session) -> object:
         day_ago = session.execute(select(now_utc())).scalar_one() - timedelta(days=1)
@@ -75,11 +75,11 @@ def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
         return session.execute(select(WORKLIST).where(WORKLIST.c.accession_number == f"A{middle}")).all()
 
     return [
-        read("worklist, first page", lambda session: queries.worklist(session, limit=PAGE)),
+        read("worklist, first page", lambda session: worklist.worklist(session, limit=PAGE)),
         read("worklist, a later page", next_page),
-        read("worklist, FAILED", lambda session: queries.worklist(session, limit=PAGE, states=["FAILED"])),
-        read("worklist, NORMAL", lambda session: queries.worklist(session, limit=PAGE, labels=["NORMAL"])),
-        read("worklist, one study", lambda session: queries.worklist(session, study_uids=[named])),
+        read("worklist, FAILED", lambda session: worklist.worklist(session, limit=PAGE, states=["FAILED"])),
+        read("worklist, NORMAL", lambda session: worklist.worklist(session, limit=PAGE, labels=["NORMAL"])),
+        read("worklist, one study", lambda session: worklist.worklist(session, study_uids=[named])),
         read("worklist, one accession number", by_accession),
         read("worklist, received today", received_today),
         read("one study in full (show)", lambda session: queries.study_detail(session, named)),

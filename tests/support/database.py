@@ -21,7 +21,7 @@ from worker.db.answers.results import Judgement
 from worker.db.filing.bulk import register_all
 from worker.db.identity.arrivals import Received
 from worker.db.models.bundles import ModelFacts, Order, activate_first, upsert_model
-from worker.db.read import queries
+from worker.db.read import queries, worklist
 from worker.db.schema.engine import make_engine, session_factory
 from worker.db.schema.migrate import migrate
 from worker.db.schema.study import Study, Task
@@ -206,7 +206,7 @@ class Site:
 
     def worklist(self, uids: Sequence[str] | None = None) -> list[dict[str, Any]]:
         with self.sessions() as session:
-            return queries.worklist(session, study_uids=uids)
+            return worklist.worklist(session, study_uids=uids)
 
     def entry(self, uid: str = "1.2.3") -> dict[str, Any]:
         """The study's row in the worklist."""

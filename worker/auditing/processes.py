@@ -31,22 +31,34 @@ LONGEST_VALUE = 80
 
 
 class ProcessTrail:
-    """Records that a process runs, as soon as the database answers, and that it ends."""
+    """Records that a process runs, as soon as the database answers, and that it ends.
 
-    def __init__(self, settings: Settings, sessions: sessionmaker[Session], name: str) -> None:
+    ``pid``: of the process, where another one records for it; ``is_noted``: whether its start is recorded already.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: sessionmaker[Session],
+        name: str,
+        pid: int | None = None,
+        *,
+        is_noted: bool = False,
+    ) -> None:
         self._settings = settings
         self._sessions = sessions
         self._actor = Actor.process(name)
-        self._is_noted = self._is_over = False
+        self._pid = pid or os.getpid()
+        self.is_noted, self._is_over = is_noted, False
 
     def note_start(self) -> None:
         """Record the start and what changed in the settings, once; raises the database's errors until that worked."""
-        if self._is_noted or self._is_over:
+        if self.is_noted or self._is_over:
             return
         shown = shown_settings(self._settings) | secret_digests(self._settings)
 
         def write(session: Session) -> None:
-            record(session, Act.PROCESS_STARTED, self._actor, detail={"pid": os.getpid()})
+            record(session, Act.PROCESS_STARTED, self._actor, detail={"pid": self._pid})
             before = last_settings(session, self._actor, str(self._settings.home))
             changed = changes(before, shown)
             if before is None or changed:
@@ -54,16 +66,16 @@ class ProcessTrail:
                 record(session, Act.SETTINGS_CHANGED, self._actor, detail=told | {"settings": shown})
 
         in_transaction(self._sessions, write)
-        self._is_noted = True
+        self.is_noted = True
 
     def note_stop(self) -> None:
         """Record the end of a process whose start was recorded; where the database is away a log line must do."""
-        if not self._is_noted or self._is_over:
+        if not self.is_noted or self._is_over:
             return
         self._is_over = True
         try:
             with self._sessions.begin() as session:
-                record(session, Act.PROCESS_STOPPED, self._actor, detail={"pid": os.getpid()})
+                record(session, Act.PROCESS_STOPPED, self._actor, detail={"pid": self._pid})
         except (DatabaseUnavailable, SQLAlchemyError):
             logger.warning("the end of this process could not be audited", extra={"action": "away"})
 

@@ -24,7 +24,7 @@ from worker.cli.common.audited import audit_shown
 from worker.cli.common.output import complain, console, print_table
 from worker.cli.common.wording import answer_of
 from worker.database import Database, make_home, open_database
-from worker.db.read import queries
+from worker.db.read import queries, worklist
 from worker.db.schema.states import TERMINAL_STATES, StudyState
 from worker.errors import UsageError, WorkerError
 from worker.peers import caller_of
@@ -184,7 +184,7 @@ def wait_judged(
 
 def _show(settings: Settings, database: Database, study_uids: Sequence[str], port: int) -> None:
     with database.reads() as session:
-        rows: list[dict[str, Any]] = queries.worklist(session, study_uids=study_uids, limit=SHOWN)
+        rows: list[dict[str, Any]] = worklist.worklist(session, study_uids=study_uids, limit=SHOWN)
     audit_shown(database, "demo", rows)
     print_table([{**row, "answer": answer_of(row)} for row in rows], COLUMNS, title="worklist")
     out = console()

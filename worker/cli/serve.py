@@ -57,18 +57,12 @@ def listen(
 def work(processes: Processes = None) -> None:
     """Run only workers, which judge the images in the queue."""
     settings = opened()
-    if processes and processes > 1:
-        from worker.processes.up import run_workers
-
-        run_workers(settings, processes)
-        return
-    from worker.models.active import check_first_start
+    from worker.processes.apart import apart
     from worker.processes.app import run_worker
     from worker.processes.up import check_start
 
-    check_first_start(settings)
-    check_start(settings)
-    run_worker(settings)
+    apart(lambda: check_start(settings))
+    run_worker(settings, processes or 1)
 
 
 def migrate() -> None:

@@ -17,18 +17,20 @@ from worker.cli.common.output import AsCsv, AsJson, complain, opened_once, print
 from worker.database import Database, connect, open_database, prepare_database
 from worker.db.answers import inboxes
 from worker.db.answers.inboxes import InboxRow
-from worker.db.read import probes, queries
+from worker.db.read import probes
 from worker.db.read.probes import Finding, Probe, ReportedFinding
 from worker.db.schema.states import Level
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseUnavailable, SettingsError
 from worker.health import checks
 from worker.intake.folders import count_given_up, count_objects, count_waiting
 from worker.promptly import NoAnswer, ask_all
-from worker.queue.hints import HintPublisher
+from worker.queue.asking import check_broker
 from worker.settings import Settings, port_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dicom_io.client.connect import ConnectionStep
 
 #: How long `status` waits for the database, the broker and the listener, all at once.
 ANSWER_S = 1.0
@@ -79,7 +81,7 @@ def _findings(settings: Settings) -> tuple[dict[str, Any], list[ReportedFinding]
     database = open_database(settings) if settings.is_embedded else connect(settings)
     in_sql = partial(_in_sql, settings, database)
     questions: dict[str, Callable[[], Any]] = {
-        "broker": lambda: checks.broker(HintPublisher(settings.broker)),
+        "broker": lambda: checks.broker(lambda: check_broker(settings.broker, ANSWER_S)),
         "port": partial(_own_port, settings),
     }
     if not settings.is_embedded:
@@ -147,7 +149,7 @@ def _in_sql(
     within_ms = settings.silent_after_ms
     with database.reads() as session:
         work = probes.work(session, within_ms)
-        counts = {**queries.queue_health(session), "live_workers": work.live_workers}
+        counts = {**probes.queue_health(session), "live_workers": work.live_workers}
         found = checks.database(is_writable=probes.is_writable(session))
         return counts, inboxes.inboxes(session), work, probes.fresh(session), found
 
@@ -205,21 +207,28 @@ def _own_port(settings: Settings) -> Finding | None:
         return None
     if settings.allowed_hosts:
         return None
-    # Only a listener here needs these modules, which take a third of a second to import.
-    from dataclasses import replace
-
-    from dicom_io.client.connect import ConnectionStage
-    from dicom_io.client.echo import echo
+    # Only a listener here needs these modules.
+    from dicom_io.client.connect import CannotConnect, ConnectionStage, StepTimer, open_link
     from dicom_io.client.peer import Peer
-    from worker.peers import caller_of
+    from dicom_io.client.verify import verifies
+    from dicom_io.network.tls import TlsInvalid, client_context
 
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - compared, not bound
     title = settings.allowed_aets[0] if settings.allowed_aets else settings.ae_title
-    caller = replace(caller_of(settings, aet=title), timeout_s=ANSWER_S, answer_s=ANSWER_S)
-    answer = echo(Peer(settings.ae_title, host, port, is_tls=settings.tls is not None), caller)
-    if answer.is_answered:
-        return Finding(Probe.LISTENER_PORT)
-    if ConnectionStage.CONNECTED in {step.stage for step in answer.steps}:
+    done: list[ConnectionStep] = []
+    try:
+        tls = client_context(settings.tls) if settings.tls else None
+        link = open_link(
+            Peer(settings.ae_title, host, port, is_tls=tls is not None), tls, ANSWER_S, StepTimer(done.append)
+        )
+        with link.socket as connection:
+            if verifies(connection, settings.ae_title, title):
+                return Finding(Probe.LISTENER_PORT)
+    except TlsInvalid as error:
+        raise SettingsError(str(error)) from error
+    except CannotConnect:
+        pass
+    if ConnectionStage.CONNECTED in {step.stage for step in done}:
         sentence = (
             f"The listener at {host} port {port} accepts connections, but did not answer C-ECHO: does this shell have its "
             "settings (TLS, AE titles)?"

@@ -12,8 +12,8 @@ from worker.cli.common.options import Texts, upper
 from worker.cli.common.output import AsCsv, AsJson, complain, console, opened_once, print_answer, print_table
 from worker.cli.common.wording import answer_of
 from worker.database import open_database
-from worker.db.read import queries
 from worker.db.read.reading_order import Place
+from worker.db.read.worklist import worklist as rows_of
 from worker.db.schema.views import WORKLIST
 
 #: The columns that fit 80 characters; --json and --csv print them all, `auscult show` everything on one study.
@@ -40,7 +40,7 @@ def worklist(
     place = Place.parse(after) if after else None
     database = open_database(opened_once())
     with database.reads() as session:
-        rows = queries.worklist(session, limit=limit, states=upper(state), labels=upper(label), after=place)
+        rows = rows_of(session, limit=limit, states=upper(state), labels=upper(label), after=place)
 
     def show() -> None:
         print_table([{**row, "answer": answer_of(row)} for row in rows], WORKLIST_COLUMNS)

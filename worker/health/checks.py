@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.db.read.probes import Work
-    from worker.queue.hints import HintPublisher
 
 #: Free space and inodes: a warning below the first pair (share, absolute), failing below the second; the smaller counts.
 DISK_WARN, DISK_STOP = (0.10, 10 << 30), (0.02, 1 << 30)
@@ -96,10 +95,10 @@ def accepting(*, is_well: bool) -> Finding:
     return Finding(Probe.LISTENER, Level.FAIL, None, "The listener takes no connections: restart it.")
 
 
-def broker(publisher: HintPublisher) -> Finding:
-    """Whether the broker accepts writes."""
+def broker(check: Callable[[], None]) -> Finding:
+    """Whether the broker accepts writes; ``check`` raises BrokerAway where it does not."""
     try:
-        publisher.check()
+        check()
     except BrokerAway:
         sentence = "The broker does not answer, or takes nothing: start it, look at its memory and role, check AUSCULT_BROKER_URL."
         return Finding(Probe.BROKER, Level.FAIL, None, sentence)

@@ -79,8 +79,12 @@ class Unanswered(Exception):
 class Confined:
     """A process that answers questions, started with the first; ``job`` opens there what it takes to answer."""
 
-    def __init__(self, job: Callable[[], AbstractContextManager[Job]], limit_s: float) -> None:
+    def __init__(
+        self, job: Callable[[], AbstractContextManager[Job]], limit_s: float, start_s: float | None = START_S
+    ) -> None:
         self._job = job
+        #: Seconds that it may take to open what answers take; None: as long as it takes.
+        self._start_s = start_s
         #: Seconds that one answer may take.
         self.limit_s = limit_s
         self._process: ForkProcess | None = None
@@ -108,7 +112,7 @@ class Confined:
                 self._process.start()
             theirs.close()
             try:
-                self.hello = self._answer(START_S)
+                self.hello = self._answer(self._start_s)
             except Unanswered:
                 raise CannotStart from None
         return self.hello
@@ -139,7 +143,7 @@ class Confined:
             raise Unanswered(Reason.WORKER_LOST)
         return self._channel
 
-    def _answer(self, within_s: float) -> Any:
+    def _answer(self, within_s: float | None) -> Any:
         try:
             if not self._open.poll(within_s):
                 self._end()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dicom_io.film.store import FilmStore
 from model.serving.classifier import Classifier
 from model.serving.engine import open_engine
+from worker.allocator import drop_pages, give_back
 from worker.auditing.processes import ProcessTrail
 from worker.database import Database, connect
 from worker.db.read.probes import Probe
@@ -70,6 +71,7 @@ class Classifiers:
             while len(self._open) >= MOST_OPEN:
                 del self._open[next(iter(self._open))]
             opened = Classifier(bundle, open_engine(bundle, self._settings.engine))
+            drop_pages(bundle.litert_path)
             self.latest = model
         self._open[model] = opened
         return opened
@@ -98,7 +100,8 @@ class TaskWorker:
         self._database = database
         self._kind = kind
         self._parent = parent
-        self._tasks_done = 0
+        self._tasks_done = self._tasks_before = 0
+        self._is_lean = True
         self._current: int | None = None
         #: Whether a task ended by an exception, SystemExit for one: then it may still be claimed.
         self._is_interrupted = False
@@ -205,8 +208,16 @@ class TaskWorker:
         heartbeat(self._database.sessions, row)
         if self._kind != LOCAL_KIND:
             self._trail.note_start()
+        self._give_back_when_idle()
         release_departed(self._database.sessions, ReleaseOptions.of(self._settings), self._parent)
         self._answer()
+
+    def _give_back_when_idle(self) -> None:
+        """Give the buffers of the last films back where none was begun since the heartbeat before; the next may need them."""
+        is_idle = self._current is None and self._tasks_done == self._tasks_before
+        if is_idle and not self._is_lean:
+            give_back()
+        self._is_lean, self._tasks_before = is_idle, self._tasks_done
 
     def _answer(self) -> None:
         """Answer which bundles can be opened; where the store is away the question stays unanswered."""

@@ -6,29 +6,30 @@ crashes, and a film that kills its worker must not come back for ever (ARCHITECT
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.bootsteps import StartStopStep
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging, worker_init
+from celery.signals import setup_logging
 from kombu import Exchange, Queue
 
 from worker.environment import forget_foreign
 from worker.errors import WorkerError
 from worker.logs import configure_logging
 from worker.presence import present
+from worker.processes.forkserver import load
 from worker.processes.tasks import register_tasks
 from worker.queue.broker import BrokerConnection
 from worker.queue.hints import REDIS_OPTIONS
 from worker.queue.message import EARLIER_QUEUES, QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from worker.settings import Settings
 
 
@@ -92,31 +93,28 @@ def _hangup_step() -> type[StartStopStep]:
     return EndOnHangup
 
 
-def run_worker(settings: Settings) -> None:
-    """Work off hints until SIGTERM: one prefork child, so that time limits hold and a dead child is replaced."""
+def run_worker(settings: Settings, children: int = 1) -> None:
+    """Work off hints until SIGTERM, in ``children`` forks of this process: so time limits hold and a dead one is replaced."""
+    # What the children share with this process, they do not copy.
+    load()
     # Celery warns that root plus pickle is dangerous; this application accepts nothing but JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     presence = present(settings.home)
     app = make_app(settings, presence.key if presence else "")
-    started: list[Any] = []
-    worker_init.connect(lambda sender, **_: started.append(sender), weak=False)
-    # Its stubs say that it never returns, but it does.
-    run: Callable[[list[str]], object] = app.worker_main
-    run(
-        [
-            "--quiet",
-            "worker",
-            "--pool=prefork",
-            "--concurrency=1",
-            "--without-gossip",
-            "--without-mingle",
-            f"--hostname=auscult-{os.getpid()}@%h",
-            f"--queues={','.join((QUEUE, *EARLIER_QUEUES))}",
-            f"--loglevel={settings.log.upper()}",
-        ]
+    # Not by Celery's command line: it would load an interactive shell, 10 MB for each worker.
+    worker: Any = app.Worker(
+        hostname=f"auscult-{os.getpid()}@{socket.gethostname()}",
+        pool_cls="prefork",
+        concurrency=children,
+        queues=[QUEUE, *EARLIER_QUEUES],
+        loglevel=logging.getLevelNamesMapping()[settings.log.upper()],
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
     )
+    worker.start()
     if presence:
         presence.leave()
-    if not started or started[-1].exitcode:
+    if worker.exitcode:
         msg = "the worker ended by an error; the log lines above say where"
         raise WorkerEnded(msg)

@@ -13,26 +13,41 @@ import json
 import os
 import signal
 import socket
+import sys
 
 from setproctitle import getproctitle, setproctitle
+from sqlalchemy.orm import configure_mappers
 
+from worker.allocator import use_few_arenas
 from worker.child import Become, end_with
 
-#: What a listener and a worker import, and what they would import at their first film.
+#: What a listener and a worker import, and what they would import at their first film. Alembic is not among it: a schema
+#: is upgraded once a release, in a process that ends.
 IMPORTED = (
+    "ai_edge_litert.interpreter",
+    "celery.app.amqp",
+    "celery.app.control",
+    "celery.app.log",
     "celery.apps.worker",
-    "celery.bin.worker",
+    "celery.backends.base",
     "celery.concurrency.prefork",
+    "celery.events.receiver",
+    "celery.fixups.django",
+    "celery.worker.autoscale",
+    "celery.worker.components",
+    "celery.worker.consumer",
     "dicom_io.film.film",
     "kombu.transport.redis",
     "model.serving.classifier",
     "sqlalchemy.dialects.sqlite.pysqlite",
+    "structlog",
     "worker.cli.serve",
-    "worker.db.schema.migrate",
     "worker.judging.task_worker",
     "worker.processes.app",
     "worker.processes.listen",
 )
+#: What pydicom imports where it is installed, and Auscult has no use for: GDCM alone takes 10 MB.
+LEFT_OUT = ("gdcm", "requests", "tqdm")
 #: Signals that end a process in order. A terminal or an init system sends them to whole groups of processes: the fork
 #: server has them blocked, as it goes with its parent, and its children take them as any other process does.
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -43,8 +58,15 @@ def load() -> None:
     """Import, once for all processes."""
     # It looks for the place of the title now, while the environment behind it is as the system made it.
     getproctitle()
+    use_few_arenas()
+    for name in LEFT_OUT:
+        if name not in sys.modules:
+            # Python's own way to say that there is no such module.
+            sys.modules[name] = None  # type: ignore[assignment]
     for name in IMPORTED:
         importlib.import_module(name)
+    # Else each process would do it at its first statement, 8 MB each time.
+    configure_mappers()
     # The garbage collector writes to what it visits, and a page that is written to is no longer shared.
     gc.collect()
     gc.freeze()

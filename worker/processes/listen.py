@@ -196,7 +196,7 @@ class ListenerProcess:
         publisher = HintPublisher(settings.broker)
         return [
             lambda: checks.accepting(is_well=self.listener.is_accepting),
-            lambda: checks.broker(publisher),
+            lambda: checks.broker(publisher.check),
             lambda: checks.spool(self._registrar.oldest_s, len(spool.keys()), self._registrar.put_off),
             lambda: checks.quarantine(count_objects(settings)),
             lambda: checks.given_up(count_given_up(settings)),

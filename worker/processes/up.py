@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from worker.auditing.processes import ProcessTrail
 from worker.database import connect, make_home, open_database
 from worker.errors import DatabaseUnavailable, WorkerError
 from worker.models.active import check_active_bundle, check_first_start
+from worker.processes.apart import apart
 from worker.processes.broker import start_broker
 from worker.processes.forks import ForkServer
 from worker.processes.supervisor import Child, Supervisor
@@ -41,28 +43,42 @@ def running_stack(settings: Settings, command: str) -> Iterator[Stack]:
     make_home(settings)
     # First of all that serves: it forks this process, and what is open by then would be open in every child.
     with closing(ForkServer(child_environment(settings))) as forks, home_locked(settings.home, command):
-        check_start(settings)
+        pid = os.getpid()
+        is_noted = apart(lambda: _begin(settings, command, pid))
         supervisor = Supervisor()
         supervisor.handle_signals()
-        database = connect(settings)
-        trail = ProcessTrail(settings, database.sessions, command)
-        trail.try_start()
         try:
             if not settings.broker_url:
                 start_broker(settings, supervisor)
             clear_port(port_file(settings))
             listener = supervisor.add(Child("listener", forks.verb("listen"), announces=True))
-            for number in range(settings.processes):
-                supervisor.add(Child(f"worker {number + 1}", forks.verb("work")))
+            supervisor.add(Child("workers", forks.verb("work", "--processes", str(settings.processes))))
             yield Stack(supervisor, listener)
         finally:
             supervisor.stop()
-            trail.note_stop()
-            database.dispose()
+            if is_noted:
+                apart(lambda: _end(settings, command, pid))
+
+
+def _begin(settings: Settings, command: str, pid: int) -> bool:
+    """Check, and record that the supervisor starts; returns whether that was recorded."""
+    check_start(settings)
+    database = connect(settings)
+    trail = ProcessTrail(settings, database.sessions, command, pid)
+    trail.try_start()
+    database.dispose()
+    return trail.is_noted
+
+
+def _end(settings: Settings, command: str, pid: int) -> None:
+    database = connect(settings)
+    ProcessTrail(settings, database.sessions, command, pid, is_noted=True).note_stop()
+    database.dispose()
 
 
 def check_start(settings: Settings) -> None:
     """Raise errors that a person has to fix; a database that is away, full or read-only is waited for."""
+    check_first_start(settings)
     try:
         database = open_database(settings)
         check_active_bundle(settings, database)
@@ -87,16 +103,3 @@ def wait_until_listening(stack: Stack) -> int:
         supervisor.stopping.wait(0.1)
     msg = "stopped before the listener was up"
     raise WorkerError(msg)
-
-
-def run_workers(settings: Settings, processes: int) -> None:
-    """Several worker processes side by side, each restarted when it ends."""
-    supervisor = Supervisor()
-    supervisor.handle_signals()
-    with closing(ForkServer(child_environment(settings))) as forks:
-        try:
-            for number in range(processes):
-                supervisor.add(Child(f"worker {number + 1}", forks.verb("work")))
-            supervisor.run()
-        finally:
-            supervisor.stop()

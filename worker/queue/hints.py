@@ -5,9 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
-
 from worker.queue.message import BODY, QUEUE, headers_of
 
 if TYPE_CHECKING:
@@ -76,7 +73,10 @@ class HintPublisher:
             self._connection = None
 
     def _guard(self, action: Callable[[Connection], object]) -> None:
-        # Imported here: commands import this module, and few of them need the transport of kombu.
+        # Imported here: commands import this module, and few of them need kombu and redis.
+        from kombu.exceptions import OperationalError
+        from redis.exceptions import RedisError
+
         from worker.queue.broker import BrokerConnection
 
         connection = self._connection = self._connection or BrokerConnection(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.db.models.bundles import Order
 from worker.environment import login
+
+if TYPE_CHECKING:
+    from worker.db.models.bundles import Order
 
 Paths = Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)]
 PeerName = Annotated[
@@ -60,4 +62,6 @@ def upper(words: Texts) -> tuple[str, ...]:
 
 def order(who: str | None, why: str) -> Order:
     """Return who asks for a change and why, for the record; by default the user who runs the command."""
+    from worker.db.models.bundles import Order  # commands that only read do not load the tables
+
     return Order(who or login(), why)

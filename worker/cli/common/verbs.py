@@ -7,6 +7,7 @@ reads the first sentence of each verb from its source file, without importing it
 from __future__ import annotations
 
 import ast
+import gc
 from collections.abc import Callable, Iterator, MutableMapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -116,6 +117,9 @@ class Verbs(typer.Typer):
 
 def _load(name: str, place: Place) -> Any:
     verb = getattr(import_module(place.module), place.name)
+    # The command line begins without the garbage collector, which from here on leaves what is loaded alone.
+    gc.freeze()
+    gc.enable()
     if isinstance(verb, typer.Typer):
         group = typer.main.get_group(verb)
         group.name = name

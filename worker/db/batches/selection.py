@@ -20,14 +20,13 @@ from dicom_io.reasons import Outcome, Reason
 from model.labels import Label
 from worker.db.answers.results import in_doubt
 from worker.db.identity.withdrawals import is_withdrawn
-from worker.db.schema.sql import chunks
+from worker.db.schema.sql import checked_values, chunks
 from worker.db.schema.states import OPEN_TASK_STATES, StudyState
 from worker.db.schema.study import Batch, Image, Model, Result, Study, Suspension, Task
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +176,6 @@ def models_of(session: Session, selector: Selector) -> list[str]:
         )
         found.update(session.execute(rows).scalars())
     return sorted(found)
-
-
-def checked_values(values: Iterable[str], enum: type[StrEnum]) -> list[str]:
-    """The values, if all are members of an enum; raises `UsageError` that lists the members."""
-    allowed = [member.value for member in enum]
-    wrong = sorted(set(values) - set(allowed))
-    if wrong:
-        msg = f"unknown {enum.__name__}: {', '.join(wrong)}; give one of {', '.join(allowed)}"
-        raise UsageError(msg)
-    return list(values)
 
 
 def _chosen(session: Session, conditions: list[ColumnElement[bool]], selector: Selector) -> list[int]:

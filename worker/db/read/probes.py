@@ -26,6 +26,7 @@ from worker.db.schema.study import (
     Worker,
 )
 from worker.db.schema.types import now_ms, now_utc
+from worker.db.schema.views import QUEUE_HEALTH, Row
 from worker.db.tasks.workers import LOCAL_KIND
 
 if TYPE_CHECKING:
@@ -150,6 +151,11 @@ def is_writable(session: Session) -> bool:
         return os.access(path, os.W_OK)
     asked = text("SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean")
     return bool(session.execute(asked).scalar_one())
+
+
+def queue_health(session: Session) -> Row:
+    """The state of the queue: depth, age, stale leases, workers, failures."""
+    return dict(session.execute(select(QUEUE_HEALTH)).mappings().one())
 
 
 def work(session: Session, live_within_ms: int) -> Work:

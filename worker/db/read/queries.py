@@ -5,50 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import RowMapping, ScalarSelect, func, or_, select
+from sqlalchemy import ScalarSelect, func, or_, select
 
-from model.labels import Label
-from worker.db.batches.selection import checked_values
 from worker.db.filing import disputes, note_decisions
 from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
-from worker.db.read.reading_order import ORDER, Place, is_after
+from worker.db.read.worklist import plain
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
 from worker.db.schema.study import Correction, Image, Result, Study, Task
-from worker.db.schema.views import BATCH_PROGRESS, QUEUE_HEALTH, REFUSED, RESULT_HISTORY, WORKLIST, Row
+from worker.db.schema.views import BATCH_PROGRESS, REFUSED, RESULT_HISTORY, WORKLIST, Row
 from worker.db.tasks.queue import settle_studies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
 
 _SETTLE_LIMIT = 500
-
-
-def worklist(
-    session: Session,
-    *,
-    limit: int | None = None,
-    states: Sequence[str] = (),
-    labels: Sequence[str] = (),
-    study_uids: Sequence[str] | None = None,
-    after: Place | None = None,
-) -> list[Row]:
-    """The worklist in reading order, from behind a place on; raises `UsageError` for an unknown state or label."""
-    statement = select(WORKLIST).order_by(*ORDER).limit(limit)
-    for column, values in (
-        (WORKLIST.c.ai_status, checked_values(states, StudyState)),
-        (WORKLIST.c.label, checked_values(labels, Label)),
-    ):
-        if values:
-            statement = statement.where(column.in_(values))
-    if study_uids is not None:
-        statement = statement.where(WORKLIST.c.study_uid.in_(study_uids))
-    if after is not None:
-        statement = statement.where(is_after(after))
-    return _rows(session.execute(statement).mappings())
 
 
 def study_detail(session: Session, key: str) -> list[Row]:
@@ -60,7 +34,7 @@ def study_detail(session: Session, key: str) -> list[Row]:
     named = select(WORKLIST).where(
         or_(*(column == key for column in keys), WORKLIST.c.patient_id == surviving_id(session, key))
     )
-    studies = _rows(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
+    studies = plain(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
     for study in studies:
         row = select(Study.id).where(Study.study_uid == study["study_uid"], Study.side == study["side"])
         study["results"] = _results(session, row.scalar_subquery())
@@ -78,7 +52,7 @@ def _results(session: Session, study_id: ScalarSelect[int]) -> list[Row]:
     rows: list[Row] = []
     for some in chunks(ids):
         results = select(RESULT_HISTORY).where(RESULT_HISTORY.c.result_id.in_(some))
-        rows += _rows(session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings())
+        rows += plain(session.execute(results.order_by(RESULT_HISTORY.c.result_id.desc())).mappings())
     return [_result(row) | {"is_withdrawn": row["result_id"] in withdrawn} for row in rows]
 
 
@@ -92,7 +66,7 @@ def _corrections(session: Session, study_id: ScalarSelect[int]) -> list[Row]:
         Image.sop_uid,
     )
     rows = select(*columns).outerjoin(Image, Image.id == Correction.image_id).where(Correction.study_id == study_id)
-    return _rows(session.execute(rows.order_by(Correction.id.desc())).mappings())
+    return plain(session.execute(rows.order_by(Correction.id.desc())).mappings())
 
 
 def _result(row: Row) -> Row:
@@ -106,24 +80,19 @@ def refused(session: Session, *, limit: int | None = None, source: str | None = 
     statement = select(REFUSED).order_by(REFUSED.c.at.desc()).limit(limit)
     if source:
         statement = statement.where(REFUSED.c.source == source)
-    return _rows(session.execute(statement).mappings())
-
-
-def queue_health(session: Session) -> Row:
-    """The state of the queue: depth, age, stale leases, workers, failures."""
-    return dict(session.execute(select(QUEUE_HEALTH)).mappings().one())
+    return plain(session.execute(statement).mappings())
 
 
 def batches(session: Session, limit: int) -> list[Row]:
     """The newest re-runs with their progress."""
     statement = select(BATCH_PROGRESS).order_by(BATCH_PROGRESS.c.batch_id.desc()).limit(limit)
-    return [_batch(row) for row in _rows(session.execute(statement).mappings())]
+    return [_batch(row) for row in plain(session.execute(statement).mappings())]
 
 
 def batch(session: Session, batch_id: int) -> Row | None:
     """One re-run with its progress; None for an unknown number."""
     statement = select(BATCH_PROGRESS).where(BATCH_PROGRESS.c.batch_id == batch_id)
-    found = _rows(session.execute(statement).mappings())
+    found = plain(session.execute(statement).mappings())
     return _batch(found[0]) if found else None
 
 
@@ -135,10 +104,6 @@ def _batch(row: Row) -> Row:
 
 def _label(row: Row) -> str:
     return f"{row['model_name']}-{row['model_version']}"
-
-
-def _rows(found: Iterable[RowMapping]) -> list[Row]:
-    return [{name: list(value) if isinstance(value, tuple) else value for name, value in row.items()} for row in found]
 
 
 def states_of(session: Session, study_uids: Sequence[str]) -> dict[str, StudyState]:

@@ -9,14 +9,15 @@ from sqlalchemy import ClauseElement, ColumnElement, String, and_, or_, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from enum import StrEnum
 
     from sqlalchemy import Select, Table
     from sqlalchemy.orm import Session
 
-    from worker.db.schema.study import Base
+    from worker.db.schema.base import Base
 from worker.db.schema.states import TaskState
-from worker.db.schema.study import Task
 from worker.db.schema.types import now_ms
+from worker.errors import UsageError
 
 T = TypeVar("T")
 _CHUNK = 500
@@ -95,8 +96,20 @@ def chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
 
 
+def checked_values(values: Iterable[str], enum: type[StrEnum]) -> list[str]:
+    """The values, if all are members of an enum; raises `UsageError` that lists the members."""
+    allowed = [member.value for member in enum]
+    wrong = sorted(set(values) - set(allowed))
+    if wrong:
+        msg = f"unknown {enum.__name__}: {', '.join(wrong)}; give one of {', '.join(allowed)}"
+        raise UsageError(msg)
+    return list(values)
+
+
 def is_claimable() -> ColumnElement[bool]:
     """SQL: whether a task waits and is due, or is held by a lease that has run out."""
+    from worker.db.schema.study import Task  # what only reads views does not load the tables
+
     return or_(
         and_(Task.state == TaskState.PENDING, Task.not_before_ms <= now_ms()),
         and_(Task.state == TaskState.CLAIMED, Task.lease_until_ms < now_ms()),

@@ -122,7 +122,7 @@ def test_a_loop_that_keeps_failing_is_named_with_its_error() -> None:
 
 
 def test_a_broker_that_is_not_there_fails(tmp_path: Path) -> None:
-    assert checks.broker(HintPublisher(f"redis+socket://{tmp_path}/none.sock")).level is Level.FAIL
+    assert checks.broker(HintPublisher(f"redis+socket://{tmp_path}/none.sock").check).level is Level.FAIL
 
 
 def test_a_model_that_does_not_open_fails_without_the_words_of_the_error() -> None:

@@ -17,7 +17,7 @@ from tests.support.database import BOTH, MOVING, any_film, fresh_site, refused, 
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.registry import add_refusals
-from worker.db.read import probes, queries
+from worker.db.read import probes, queries, worklist
 from worker.db.read.reading_order import Place
 from worker.db.schema.migrate import ROLES
 from worker.db.schema.views import VIEW_NAMES
@@ -128,13 +128,13 @@ def everything(site) -> dict[str, list[dict]]:
     """All rows of all views but for what depends on the moment."""
     with site.sessions() as session:
         found = {
-            "worklist": queries.worklist(session),
+            "worklist": worklist.worklist(session),
             "refused": queries.refused(session),
             "batch_progress": queries.batches(session, 10),
-            "queue_health": [queries.queue_health(session)],
+            "queue_health": [probes.queue_health(session)],
             "result_history": [
                 result
-                for study in queries.worklist(session)
+                for study in worklist.worklist(session)
                 for detail in queries.study_detail(session, study["study_uid"])
                 for result in detail["results"]
             ],
@@ -209,7 +209,7 @@ def test_pages_of_the_worklist_are_the_whole_of_it(site):
     assert len({row["priority_rank"] for row in whole}) < len(whole), "some came in the same millisecond"
     pages, place = [], None
     with site.sessions() as session:
-        while page := queries.worklist(session, limit=2, after=place):
+        while page := worklist.worklist(session, limit=2, after=place):
             pages += page
             place = Place.parse(str(Place.of(page[-1])))
     assert [row["study_uid"] for row in pages] == [row["study_uid"] for row in whole]
@@ -291,7 +291,7 @@ def test_counts_of_what_only_grows_end_at_ten_thousand(site):
     copies_of_the_first_study(site, 10_001)
     assert site.value("SELECT count(*) FROM worklist WHERE ai_status = 'FAILED'") == 10_002
     with site.sessions() as session:
-        assert queries.queue_health(session)["failed_studies"] == probes.COUNTED == 10_000
+        assert probes.queue_health(session)["failed_studies"] == probes.COUNTED == 10_000
         assert probes.work(session, 1000).failed_studies == probes.COUNTED
 
 
@@ -372,7 +372,7 @@ def test_the_health_of_the_queue(site):
     live_through(site)
     site.change("UPDATE task SET lease_until_ms = 1 WHERE state = 'CLAIMED'")
     with site.sessions() as session:
-        health = queries.queue_health(session)
+        health = probes.queue_health(session)
     assert health.pop("live_oldest_s") >= 0
     assert health.pop("rerun_oldest_s") >= 0
     assert health == {
@@ -414,10 +414,10 @@ def test_a_study_is_found_by_its_uid_and_by_its_accession_number(site):
 def test_the_worklist_is_filtered_by_state_and_label(site):
     live_through(site)
     with site.sessions() as session:
-        assert {row["study_uid"] for row in queries.worklist(session, states=["FAILED", "QUEUED"])} == {"1.5", "1.7"}
-        assert len(queries.worklist(session, labels=["PNEUMONIA"], limit=2)) == 2
+        assert {row["study_uid"] for row in worklist.worklist(session, states=["FAILED", "QUEUED"])} == {"1.5", "1.7"}
+        assert len(worklist.worklist(session, labels=["PNEUMONIA"], limit=2)) == 2
         with pytest.raises(UsageError, match="unknown StudyState: LOST"):
-            queries.worklist(session, states=["LOST"])
+            worklist.worklist(session, states=["LOST"])
 
 
 def test_small_questions_of_the_command_line(site):

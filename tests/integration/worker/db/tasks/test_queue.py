@@ -10,7 +10,7 @@ from tests.support.database import BOTH, MAX_ATTEMPTS, fresh_site, scored
 from worker.db.answers.results import record
 from worker.db.batches.reruns import open_batch
 from worker.db.batches.selection import Selector
-from worker.db.read import queries
+from worker.db.read import probes, queries
 from worker.db.tasks import claims, queue
 from worker.db.tasks.due import Lane, count_due, is_live_due
 from worker.db.tasks.workers import WorkerBeat, heartbeat, live_workers, sign_off
@@ -223,7 +223,7 @@ def test_a_worker_lives_by_its_heartbeat(site):
     site.change("UPDATE worker SET heartbeat_at = '2020-01-01 00:00:00.000000' WHERE name = 'b'")
     with site.sessions() as session:
         assert live_workers(session, 20_000) == 1
-        assert queries.queue_health(session)["silent_workers"] == 1
+        assert probes.queue_health(session)["silent_workers"] == 1
     sign_off(site.sessions, "a")
     with site.sessions() as session:
         assert live_workers(session, 20_000) == 0
