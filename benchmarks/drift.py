@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import text
 
-from benchmarks.sql.data import PER_DAY, fill
+from benchmarks.sql.data import PER_DAY
+from benchmarks.sql.load import fill
 from model.drift.history import added_up
 from model.drift.verdict import MEASURES, Verdict, compare
 from tests.support.database import Site

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select, Table
     from sqlalchemy.orm import Session
 
-    from worker.db.schema.base import Base
+    from worker.db.schema.types import Base
 from worker.db.schema.states import TaskState
 from worker.db.schema.types import now_ms
 from worker.errors import UsageError

@@ -57,8 +57,9 @@ def test_the_status_of_another_implementation_counts(status: int, is_answered: b
     ae = AE("PEER")
     ae.add_supported_context(Verification)
     server = ae.start_server((LOCAL, 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, lambda _: status)])
+    assert server is not None
     try:
-        assert asked(server.socket.getsockname()[1], "PEER") is is_answered
+        assert asked(server.server_address[1], "PEER") is is_answered
     finally:
         server.shutdown()
 
@@ -67,8 +68,9 @@ def test_a_peer_that_does_not_take_verification_does_not_answer() -> None:
     ae = AE("PEER")
     ae.add_supported_context(CTImageStorage)
     server = ae.start_server((LOCAL, 0), block=False)
+    assert server is not None
     try:
-        assert not asked(server.socket.getsockname()[1], "PEER")
+        assert not asked(server.server_address[1], "PEER")
     finally:
         server.shutdown()
 
