@@ -35,7 +35,7 @@ class Receiver:
     def cpu_s(self) -> float:
         """CPU time so far, of the process and of its children, ended ones too; waits for children that end just now."""
         deadline = time.monotonic() + START_S
-        while any(child.status() != psutil.STATUS_ZOMBIE for child in self._children()):
+        while any(map(_is_running, self._children())):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} does not end its associations")
             time.sleep(0.005)
@@ -105,6 +105,13 @@ def _running(command: Sequence[object], environment: dict[str, str]) -> Iterator
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _exact_cpu_s(ended: psutil.Process) -> float:
