@@ -80,7 +80,7 @@ def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
         read("worklist, one accession number", by_accession),
         read("worklist, received today", received_today),
         read("one study in full (show)", lambda session: queries.study_detail(session, named)),
-        read("queue_health", queries.queue_health),
+        read("queue_health", probes.queue_health),
         read("figures of status", lambda session: probes.work(session, 60_000)),
         read("refused, newest 50", lambda session: queries.refused(session, limit=PAGE)),
         read("audit, newest 50", lambda session: events(session, Wanted(PAGE))),

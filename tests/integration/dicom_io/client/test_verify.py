@@ -47,6 +47,19 @@ def saying(*answers: bytes) -> Iterator[int]:
         thread.join(60)
 
 
+@contextmanager
+def peer(taken: str, status: int = 0) -> Iterator[int]:
+    """The port of pynetdicom's own acceptor, which takes one class and answers C-ECHO with a status."""
+    ae = AE("PEER")
+    ae.add_supported_context(taken)
+    server = ae.start_server((LOCAL, 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, lambda _: status)])
+    assert server is not None
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+
+
 def test_our_listener_answers(tmp_path: Path) -> None:
     with listening(tmp_path / "spool") as served:
         assert asked(served.port)
@@ -54,23 +67,13 @@ def test_our_listener_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("status", "is_answered"), [(0x0000, True), (0x0122, False)])
 def test_the_status_of_another_implementation_counts(status: int, is_answered: bool) -> None:
-    ae = AE("PEER")
-    ae.add_supported_context(Verification)
-    server = ae.start_server((LOCAL, 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, lambda _: status)])
-    try:
-        assert asked(server.socket.getsockname()[1], "PEER") is is_answered
-    finally:
-        server.shutdown()
+    with peer(Verification, status) as port:
+        assert asked(port, "PEER") is is_answered
 
 
 def test_a_peer_that_does_not_take_verification_does_not_answer() -> None:
-    ae = AE("PEER")
-    ae.add_supported_context(CTImageStorage)
-    server = ae.start_server((LOCAL, 0), block=False)
-    try:
-        assert not asked(server.socket.getsockname()[1], "PEER")
-    finally:
-        server.shutdown()
+    with peer(CTImageStorage) as port:
+        assert not asked(port, "PEER")
 
 
 def test_a_peer_that_rejects_the_title_does_not_answer(tmp_path: Path) -> None:
