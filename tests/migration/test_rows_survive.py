@@ -411,7 +411,7 @@ def test_what_is_held_survives_0019_there_and_back(engine):
 
 def test_what_is_held_survives_0022_there_and_back(engine):
     fill_0001(engine)
-    with_rows(engine, command.upgrade, "0019")
+    with_rows(engine, command.upgrade, "0021")
     before = held(engine)
     for _ in range(2):
         with_rows(engine, command.upgrade, "0022")
@@ -425,7 +425,7 @@ def test_what_is_held_survives_0022_there_and_back(engine):
             connection.execute(text(PROCESS_OF_0022))
             connection.execute(text("UPDATE result SET worker_process_id = 1"))
             connection.execute(text("UPDATE task SET claimed_at_ms = 5"))
-        with_rows(engine, command.downgrade, "0019")
+        with_rows(engine, command.downgrade, "0021")
         assert held(engine) == before
 
 
