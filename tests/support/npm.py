@@ -50,12 +50,6 @@ AXE = Package(
     "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
     "axe.min.js",
 )
-OHIF = Package(
-    "@ohif/app",
-    "3.13.2",
-    "WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA==",
-    "dist",
-)
 
 
 def part_of(package: Package) -> Path:
