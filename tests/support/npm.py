@@ -1,7 +1,7 @@
-"""Packages of npm's registry that tests show our files to: fetched once by the npm client, pinned by version and digest.
+"""Packages of npm's registry that tests show our files to: fetched once by HTTPS, pinned by version and digest.
 
-They are unpacked into the user's cache folder and never installed: no dependency and no script of theirs runs. Where there
-is no npm the test is skipped by name, and fails where CI is set.
+They are unpacked into the user's cache folder and never installed: neither npm nor Node.js is needed, and no dependency and no
+script of theirs runs. Where the registry cannot be reached the test is skipped by name, and fails where CI is set.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
+import io
 import os
-import shutil
-import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
 
@@ -43,6 +43,11 @@ class Package:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return home / "auscult-tests" / "npm" / f"{self.name.replace('/', '-').lstrip('@')}-{self.version}"
 
+    @property
+    def url(self) -> str:
+        """Where its archive is."""
+        return f"https://registry.npmjs.org/{self.name}/-/{self.name.rpartition('/')[2]}-{self.version}.tgz"
+
 
 AXE = Package(
     "axe-core",
@@ -53,38 +58,32 @@ AXE = Package(
 
 
 def part_of(package: Package) -> Path:
-    """The needed part of a package, fetched if it is not in the cache; without npm the test is skipped by name."""
+    """The needed part of a package, fetched if it is not in the cache; without the registry the test is skipped by name."""
     part = package.folder / package.part
-    if part.exists():
-        return part
-    if not shutil.which("npm"):
-        message = f"{package.name} {package.version}: there is no npm to fetch it"
-        (pytest.fail if IN_CI else pytest.skip)(message)
     package.folder.parent.mkdir(parents=True, exist_ok=True)
     with (package.folder.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not part.exists():
-            _fetch(package)
+            _unpack(package, _fetched(package))
     return part
 
 
-def _fetch(package: Package) -> None:
+def _fetched(package: Package) -> bytes:
+    try:
+        with urlopen(package.url, timeout=TIMEOUT_S) as answer:
+            archive: bytes = answer.read()
+    except OSError as error:
+        (pytest.fail if IN_CI else pytest.skip)(f"{package.name} {package.version} cannot be fetched: {error}")
+    found = base64.b64encode(hashlib.sha512(archive).digest()).decode()
+    assert found == package.sha512, f"{package.url}: the archive is another one"
+    return archive
+
+
+def _unpack(package: Package, archive: bytes) -> None:
     with TemporaryDirectory(dir=package.folder.parent) as name:
-        folder = Path(name)
-        wanted = f"{package.name}@{package.version}"
-        subprocess.run(
-            ["npm", "pack", "--silent", "--ignore-scripts", wanted],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-        )
-        (archive,) = folder.glob("*.tgz")
-        found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-        assert found == package.sha512, f"{wanted}: the archive is another one"
-        with tarfile.open(archive) as opened:
-            opened.extractall(folder, members=_needed(opened, package.part), filter="data")
-        (folder / "package").rename(package.folder)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            opened.extractall(name, members=_needed(opened, package.part), filter="data")
+        (Path(name) / "package").rename(package.folder)
 
 
 def _needed(opened: tarfile.TarFile, part: str) -> Iterator[tarfile.TarInfo]:
