@@ -8,7 +8,9 @@ that come after the order are not in it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, cast, literal, or_, select, update
@@ -122,11 +124,28 @@ def _note_command(session: Session, batch_id: int) -> None:
 def _add_part(session: Session, batch: Batch, first: int, last: int) -> Sequence[int]:
     """Add the tasks of a part that begins with the study `first`, and say in the row how far that is; returns its images."""
     end = min(first + STEP - 1, last)
-    (conditions,) = parts(session, Selector.parse(batch.selector))
+    (conditions,) = parts(session, selector_of(batch.selector))
     images = _add_tasks(session, batch, [*conditions, Study.id.between(first, end)])
     batch.opening_after_id = end if end < last else None
     session.flush()
     return images
+
+
+def selector_of(text: str) -> Selector:
+    """The selector of a canonical text; one that names patients is not read back, as the text has their digests alone."""
+    return Selector(**{name: _parsed(name, value) for name, value in json.loads(text).items()})
+
+
+_MOMENTS = ("received_from", "received_to")
+_DATES = ("study_date_from", "study_date_to")
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if name in _MOMENTS:
+        return datetime.fromisoformat(value)
+    return date.fromisoformat(value) if name in _DATES else value
 
 
 def _recorded(session: Session, batch: Batch, actor: Actor, **more: bool) -> int:

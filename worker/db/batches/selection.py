@@ -76,11 +76,6 @@ class Selector:
         named = self.study_uids or self.accession_numbers or self.patient_ids
         return not named and self.limit is None and self.sample is None
 
-    @classmethod
-    def parse(cls, text: str) -> Selector:
-        """The selector of a canonical text; of one that names patients it has their digests alone."""
-        return cls(**{name: _parsed(name, value) for name, value in json.loads(text).items()})
-
     def canonical(self) -> str:
         """The selector as canonical JSON: equal selections are equal texts. Patient IDs are replaced by digests."""
         said = {name: _plain(value) for name, value in asdict(self).items() if value}
@@ -95,18 +90,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     return sorted(set(value)) if isinstance(value, tuple) else value
-
-
-def _parsed(name: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if name in _MOMENTS:
-        return datetime.fromisoformat(value)
-    return date.fromisoformat(value) if name in _DATES else value
-
-
-_MOMENTS = ("received_from", "received_to")
-_DATES = ("study_date_from", "study_date_to")
 
 
 def _digest(patient_id: str) -> str:

@@ -39,6 +39,9 @@ def worklist(
         statement = statement.where(WORKLIST.c.study_uid.in_(study_uids))
     if after is not None:
         statement = statement.where(is_after(after))
+    elif study_uids is None:
+        # True of each row: SQLite, once a site has it analysed, would else read and sort all rows of a label or state.
+        statement = statement.where(WORKLIST.c.priority_rank >= 0)
     return plain(session.execute(statement).mappings())
 
 

@@ -165,7 +165,7 @@ def test_named_studies_and_samples_are_taken_at_once(site):
     ],
 )
 def test_a_selection_is_read_back_from_its_text(selector):
-    assert Selector.parse(selector.canonical()) == selector
+    assert opening.selector_of(selector.canonical()) == selector
 
 
 #: What a process does not survive, and the how manieth time.
