@@ -22,62 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from model.labels import Label
-from worker.db.schema.states import BatchKind, ConflictEnd, ConflictKind, Level, ModelChange, ModelState, SuspensionEnd
+from worker.db.schema.states import BatchKind, ConflictEnd, ConflictKind, Level, SuspensionEnd
 from worker.db.schema.types import Base, EnumText, UtcDateTime, index_of_named, one_of
-
-
-class Model(Base):
-    """A model (network), by its bundle."""
-
-    __tablename__ = "model"
-    __table_args__ = (
-        UniqueConstraint("name", "version"),
-        one_of("state", ModelState, "state"),
-        Index(
-            "uq_model_in_use",
-            "state",
-            unique=True,
-            postgresql_where=text("state IN ('ACTIVE', 'SHADOW')"),
-            sqlite_where=text("state IN ('ACTIVE', 'SHADOW')"),
-        ),
-        {"comment": "a model bundle that tasks name"},
-    )
-
-    name: Mapped[str] = mapped_column(String(64), comment="name of the bundle")
-    version: Mapped[str] = mapped_column(String(32), comment="version of the bundle")
-    weights_sha256: Mapped[str] = mapped_column(String(64), comment="of the weights")
-    preprocess_version: Mapped[int] = mapped_column(Integer, comment="version of film to input")
-    digest: Mapped[str] = mapped_column(String(64), comment="of calibration and threshold")
-    threshold: Mapped[float] = mapped_column(Double, comment="operating point; a film at it is PNEUMONIA")
-    min_age_years: Mapped[int] = mapped_column(Integer, comment="youngest age judged, completed years")
-    max_age_years: Mapped[int] = mapped_column(Integer, comment="oldest age judged, completed years")
-    state: Mapped[ModelState] = mapped_column(
-        EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
-    )
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
-    litert_sha256: Mapped[str | None] = mapped_column(
-        String(64), comment="of the file that LiteRT runs; NULL: not opened since schema 0022"
-    )
-
-
-class ModelEvent(Base):
-    """A change of a model: who ordered it, why and when; rows are only added."""
-
-    __tablename__ = "model_event"
-    __table_args__ = (
-        one_of("event", ModelChange, "event"),
-        Index("ix_model_event_model_id", "model_id"),
-        {"comment": "what was done with a model: who ordered it, why and when; rows are only added"},
-    )
-
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
-    event: Mapped[ModelChange] = mapped_column(EnumText(ModelChange, 16), comment="what was done with it")
-    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
-    why: Mapped[str] = mapped_column(Text, comment="why")
-    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")
-    detail: Mapped[str | None] = mapped_column(
-        Text, comment="JSON: of a suspension and its end, since when and how many studies of each answer"
-    )
 
 
 class Batch(Base):

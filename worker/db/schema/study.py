@@ -1,12 +1,11 @@
 """The tables that a study goes through, with the constraints that hold for every row.
 
-Times for people are UTC moments; times that the scheduler compares are milliseconds of the database's clock. The
-database sets both, so that a wrong clock of a worker does no harm. Patient fields are kept in `study`, in `correction`
-and in the tables of merges (`schema.withdrawal`) alone.
+Times for people are UTC moments; times that the scheduler compares are milliseconds of the database's clock, which sets both, so
+that a wrong clock of a worker does no harm. Patient fields are in `study`, `correction` and `schema.withdrawal` (merges) alone.
 
-Some columns are read by views alone: device and institution, and the patient's name, birth date and sex. For people who look for the cause of a
-problem: `last_rx_at`, `image.rx_count`, `image.revision`, `task.error_class`, `suspension.ended_how`, and of `worker` its
-host, process, start, model, engine and number of tasks.
+Some columns are read by views alone: device and institution, and the patient's name, birth date and sex. For who looks for the
+cause of a problem: `last_rx_at`, `image.rx_count`, `image.revision`, `task.error_class`, `suspension.ended_how`, and of `worker`
+its host, process, start, model, engine and number of tasks.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from dicom_io.reasons import Outcome
 from model.labels import Band, Label
 from worker.db.schema.audit import AuditEvent, AuditExport, AuditObject
 from worker.db.schema.delivery import Delivery, Destination
-from worker.db.schema.drift import LookOfFilm, ModelDay
+from worker.db.schema.models import LookOfFilm, Model, ModelDay, ModelEvent
 from worker.db.schema.retention import Commitment, Purge, Removal
 from worker.db.schema.site import (
     Assessment,
@@ -41,8 +40,6 @@ from worker.db.schema.site import (
     Conflict,
     Correction,
     Inbox,
-    Model,
-    ModelEvent,
     PriorityRule,
     ProbeReading,
     Receipt,

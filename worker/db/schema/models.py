@@ -1,17 +1,71 @@
-"""What films look like, and how many of each kind came on each day: what drift is found from.
+"""The tables of models: bundles, what was done with them, the days that they answered, and what a film looks like.
 
-`schema.study` names `ModelDay` too: import from there.
+`schema.study` names these too: import from there.
 """
 
 from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import REAL, Date, Double, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import REAL, Date, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.db.schema.states import DaySource
+from worker.db.schema.states import DaySource, ModelChange, ModelState
 from worker.db.schema.types import Base, EnumText, UtcDateTime, one_of
+
+
+class Model(Base):
+    """A model (network), by its bundle."""
+
+    __tablename__ = "model"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        one_of("state", ModelState, "state"),
+        Index(
+            "uq_model_in_use",
+            "state",
+            unique=True,
+            postgresql_where=text("state IN ('ACTIVE', 'SHADOW')"),
+            sqlite_where=text("state IN ('ACTIVE', 'SHADOW')"),
+        ),
+        {"comment": "a model bundle that tasks name"},
+    )
+
+    name: Mapped[str] = mapped_column(String(64), comment="name of the bundle")
+    version: Mapped[str] = mapped_column(String(32), comment="version of the bundle")
+    weights_sha256: Mapped[str] = mapped_column(String(64), comment="of the weights")
+    preprocess_version: Mapped[int] = mapped_column(Integer, comment="version of film to input")
+    digest: Mapped[str] = mapped_column(String(64), comment="of calibration and threshold")
+    threshold: Mapped[float] = mapped_column(Double, comment="operating point; a film at it is PNEUMONIA")
+    min_age_years: Mapped[int] = mapped_column(Integer, comment="youngest age judged, completed years")
+    max_age_years: Mapped[int] = mapped_column(Integer, comment="oldest age judged, completed years")
+    state: Mapped[ModelState] = mapped_column(
+        EnumText(ModelState, 16), comment="ACTIVE scores new images, SHADOW beside it; one at most of each"
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was made known")
+    litert_sha256: Mapped[str | None] = mapped_column(
+        String(64), comment="of the file that LiteRT runs; NULL: not opened since schema 0022"
+    )
+
+
+class ModelEvent(Base):
+    """A change of a model: who ordered it, why and when; rows are only added."""
+
+    __tablename__ = "model_event"
+    __table_args__ = (
+        one_of("event", ModelChange, "event"),
+        Index("ix_model_event_model_id", "model_id"),
+        {"comment": "what was done with a model: who ordered it, why and when; rows are only added"},
+    )
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), comment="the model")
+    event: Mapped[ModelChange] = mapped_column(EnumText(ModelChange, 16), comment="what was done with it")
+    who: Mapped[str] = mapped_column(String(128), comment="who ordered it")
+    why: Mapped[str] = mapped_column(Text, comment="why")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when")
+    detail: Mapped[str | None] = mapped_column(
+        Text, comment="JSON: of a suspension and its end, since when and how many studies of each answer"
+    )
 
 
 def _statistic(comment: str) -> Mapped[float | None]:
