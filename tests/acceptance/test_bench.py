@@ -47,7 +47,7 @@ def test_memory_names_every_process(tmp_path):
         "supervisor": 1,
         "fork server": 1,
         "listen": 1,
-        "work": 2,
+        "work": 1,
         "child": 2,
         "broker": 1,
     }

@@ -29,7 +29,7 @@ OLD = """
 import json, sys
 import worker
 from tests.support.database import Site, scored
-from worker.db.read import worklist
+from worker.db.read import queries
 from worker.db.tasks import claims
 
 assert worker.__file__.startswith(sys.argv[2]), worker.__file__
@@ -45,7 +45,7 @@ again = site.receive("1.2.3", "1.2.3.2")
 site.finish(again.task_id, scored(0.2))
 site.settle()
 with site.sessions() as session:
-    rows = worklist.worklist(session)
+    rows = queries.worklist(session)
 print(json.dumps({row["study_uid"]: [row["ai_status"], row["label"], row["n_images"]] for row in rows}), flush=True)
 """
 

@@ -89,15 +89,18 @@ def test_2xx_alone_has_taken_a_message_and_410_wants_no_more(status: int, is_tak
     [
         ("120", 120, 120),
         ("99999999", LONGEST_PAUSE_S, LONGEST_PAUSE_S),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True), 6000, 7200),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=2), usegmt=True), 0, 0),
+        ("in two hours", 7100, 7200),
+        ("two hours ago", 0, 0),
         ("soon", None, None),
         ("-5", None, None),
     ],
 )
 def test_a_receiver_may_ask_for_a_pause(text: str, low: float | None, high: float | None) -> None:
     with WebhookReceiver() as receiver:
-        receiver.answers.append((503, {"retry-after": text}))
+        # As a date, which must be near the moment at which it is sent.
+        hours = {"in two hours": 2, "two hours ago": -2}.get(text)
+        at = format_datetime(datetime.now(UTC) + timedelta(hours=hours), usegmt=True) if hours else text
+        receiver.answers.append((503, {"retry-after": at}))
         pause = send(receiver.url).retry_after_s
     if low is None:
         assert pause is None

@@ -163,7 +163,7 @@ _KEYS = {
     "rejected_object": ("note_id", "sop_uid"),
 }
 #: Times of the database's clock, and what is computed of them.
-_TIMES = {"ready_at_ms", "force_at_ms", "priority_rank", "hinted_at_ms", "lease_until_ms"}
+_TIMES = {"ready_at_ms", "force_at_ms", "priority_rank", "hinted_at_ms", "lease_until_ms", "claimed_at_ms"}
 #: How often rows were written differs: those of a batch once.
 _CHANGES = {"change_id", "change_clock"}
 
