@@ -1,4 +1,4 @@
-"""A program that others wrote shows a report that an archive kept, in a real browser."""
+"""Programs that others wrote show a result: a viewer its heat map from an archive, and dcmtk its report, in a real browser."""
 
 from __future__ import annotations
 
@@ -9,21 +9,32 @@ from pydicom import dcmread
 
 from dicom_io.client.send import send
 from model.notice import NOTICE
+from tests.support.debian import orthanc_plugin
 from tests.support.devtools import browser
+from tests.support.npm import OHIF, part_of
 from tests.support.orthanc import AET, Orthanc
 from tests.support.sites import LOCAL, new_site
 from tests.support.studies import chest_film, push
+from tests.support.viewers import DICOM_WEB, dwv, ohif
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+    from tests.support.devtools import Tab
     from tests.support.peers import Peers
 
 pytest_plugins = ["tests.support.peers"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+
+PLUGIN, PACKAGE = "libOrthancDicomWeb.so", "orthanc-dicomweb"
+#: The place where the viewer shows a picture.
+VIEWPORT = "document.querySelector('[data-cy=viewport-pane] canvas')"
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +55,54 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def archive(
     orthanc_program: Peers, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Orthanc]:
-    """Orthanc, which has received film, report and heat map by C-STORE."""
-    with Orthanc(orthanc_program, tmp_path_factory.mktemp("archive")).running() as started:
+    """Orthanc with DICOMweb, which has received film, report and heat map by C-STORE."""
+    plugin = orthanc_plugin(PLUGIN, PACKAGE)
+    if plugin is None:
+        pytest.skip(f"{PLUGIN}: not to be had from Debian's {PACKAGE}")
+    settings = {"Plugins": [str(plugin)], "DicomWeb": {"Enable": True, "Root": DICOM_WEB}}
+    with Orthanc(orthanc_program, tmp_path_factory.mktemp("archive"), **settings).running() as started:
         sent = send(list(files.values()), LOCAL, started.port, called_aet=AET)
         assert [result.status for result in sent] == [0, 0, 0]
         yield started
+
+
+def picture_in(tab: Tab) -> NDArray[np.uint8]:
+    """The pixels of the viewer's large picture."""
+    x, y, width, height = tab.run(
+        f"(box => [box.x, box.y, box.width, box.height].map(Math.round))({VIEWPORT}.getBoundingClientRect())"
+    )
+    return tab.shown()[y : y + height, x : x + width]
+
+
+def coloured(pixels: NDArray[np.uint8]) -> float:
+    """The share of pixels with a clear colour, of which a film has none."""
+    levels = pixels.astype(int)
+    return float((levels.max(axis=2) - levels.min(axis=2) > 60).mean())
+
+
+def opened(tab: Tab, url: str, ds: Dataset) -> NDArray[np.uint8]:
+    """What the viewer shows when it is asked for a series of a study, once it has drawn the picture."""
+    tab.open(f"{url}/viewer?StudyInstanceUIDs={ds.StudyInstanceUID}&initialSeriesInstanceUID={ds.SeriesInstanceUID}")
+    tab.wait(f"{VIEWPORT} && document.querySelector('[data-cy=study-browser-thumbnail-no-image]')", "the viewer")
+    wait_until(lambda: picture_in(tab).std() > 20, 60, "a picture")
+    return picture_in(tab)
+
+
+def test_the_ohif_viewer_lists_all_three_and_shows_film_and_heat_map_from_an_archive(
+    archive: Orthanc, files: dict[str, Path], chromium: Peers, tmp_path: Path
+) -> None:
+    film, report, heat_map = (dcmread(path) for path in files.values())
+    with ohif(part_of(OHIF), archive.http_port) as url, browser(chromium, tmp_path) as tab:
+        seen = {name: opened(tab, url, ds) for name, ds in (("film", film), ("heat map", heat_map))}
+        text = tab.text()
+    for ds in (report, heat_map):
+        assert ds.SeriesDescription in text
+        assert NOTICE in ds.SeriesDescription
+        assert f"S:{ds.SeriesNumber}" in text
+    # The film is grey; lines and words of the heat map are in colour, as they are in its own pixels.
+    assert coloured(seen["film"][100:-100, 100:-100]) == 0
+    share = coloured(seen["heat map"][100:-100, 100:-100])
+    assert share > 0.2 * coloured(heat_map.pixel_array) > 0
 
 
 def kept_of(archive: Orthanc, ds: Dataset, folder: Path) -> Path:
@@ -57,6 +111,19 @@ def kept_of(archive: Orthanc, ds: Dataset, folder: Path) -> Path:
     kept = folder / "kept.dcm"
     kept.write_bytes(archive.file(found["ID"]))
     return kept
+
+
+def test_dwv_shows_the_heat_map_that_the_archive_kept_in_its_colours(
+    archive: Orthanc, files: dict[str, Path], chromium: Peers, tmp_path: Path
+) -> None:
+    heat_map = dcmread(files["heat-map"])
+    with dwv(tmp_path, kept_of(archive, heat_map, tmp_path)) as url, browser(chromium, tmp_path) as tab:
+        tab.open(url, size=(900, 900))
+        tab.wait("window.said?.includes('renderend')", "dwv to draw it")
+        wait_until(lambda: tab.shown().std() > 20, 60, "a picture")
+        seen, said = tab.shown(), tab.run("window.said.join()")
+    assert "error" not in said
+    assert coloured(seen) > 0.2 * coloured(heat_map.pixel_array) > 0
 
 
 def test_dcmtk_turns_the_report_that_the_archive_kept_into_a_page_that_says_the_finding(

@@ -55,6 +55,26 @@ AXE = Package(
     "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
     "axe.min.js",
 )
+OHIF = Package(
+    "@ohif/app",
+    "3.13.2",
+    "WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA==",
+    "dist",
+)
+
+DWV = Package(
+    "dwv",
+    "0.36.4",
+    "kXGlujGcCKSJD6s0THa2z4Kn/aVCdltvbgrn8g2WcTA8TgLZJHp6Z0Tbu3gxkerIaMCrTC4TbaWJI0nq9tPAFg==",
+    "dist",
+)
+#: What dwv draws with.
+KONVA = Package(
+    "konva",
+    "10.2.0",
+    "JBoz0Xjbf49UPxCZegZ4WseqOzJ+C4AUDOtJ9eBve5RS5Fcq/u8TdBD5fDl/uPFInpC3a9uycm0sRyZpF4hheg==",
+    "konva.min.js",
+)
 
 
 def part_of(package: Package) -> Path:
