@@ -317,7 +317,9 @@ def test(arguments: list[str]) -> int:
     chosen = [argument for argument in arguments if argument not in ("--quick", "--proofs", "--coverage")]
     failed = check()
     # A file's tests stay in one process: they share servers, and the processes of two files use ports of their own.
-    workers = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    # One more than there are processors, as tests often wait for processes and peers.
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(4, processors + 1)
     command = [
         PYTHON,
         *(["-m", "coverage", "run"] if with_coverage else []),
