@@ -71,9 +71,18 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="auscult-bench-") as scratch:
         run = Run(programs, kinds, 1 if told.quick else told.rounds, Path(scratch))
         run.alone(1 if told.quick else told.films_alone)
-        for report in run.rounds(told.minutes * 60, warms=not told.quick):
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "peers.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        done = 0
+        try:
+            for report in run.rounds(told.minutes * 60, warms=not told.quick):
+                out.mkdir(parents=True, exist_ok=True)
+                (out / "peers.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+                done = report["rounds"]
+        except RuntimeError as error:
+            # A peer that refuses a film ends its round, which does not count; those before it do.
+            if not done:
+                raise
+            say(f"ended in round {done + 1}: {error}")
+    report = json.loads((out / "peers.json").read_text(encoding="utf-8"))
     draw(out / "peers.png", report)
     say(tables(report))
     say(compared(report, before) if before else "no result was committed before")
@@ -97,6 +106,8 @@ class Run:
     """One run: the systems, the films, and what was measured so far."""
 
     def __init__(self, programs: Peers, kinds: Sequence[Kind], rounds: int, scratch: Path) -> None:
+        # Before the first file is written, which is in the working tree.
+        self._commit = commit()
         self._began = time.monotonic()
         self._kinds, self._rounds = kinds, rounds
         plugin = fitting_plugin()
@@ -199,7 +210,7 @@ class Run:
         """Everything so far."""
         return {
             "date": datetime.now(UTC).date().isoformat(),
-            "commit": commit(),
+            "commit": self._commit,
             "machine": machine(),
             "cores": cores(),
             "versions": self._versions,
