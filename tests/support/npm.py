@@ -104,13 +104,17 @@ def _fetched(package: Package) -> bytes:
 def _unpack(package: Package, archive: bytes) -> None:
     with TemporaryDirectory(dir=package.folder.parent) as name:
         with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-            opened.extractall(name, members=_needed(opened, package.part), filter="data")
+            for member, content in _needed(opened, package.part):
+                file = Path(name) / member
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
         (Path(name) / "package").rename(package.folder)
 
 
-def _needed(opened: tarfile.TarFile, part: str) -> Iterator[tarfile.TarInfo]:
-    """Its members without maps of its sources, which are three quarters of a viewer."""
+def _needed(opened: tarfile.TarFile, part: str) -> Iterator[tuple[str, bytes]]:
+    """Name and content of its files without maps of its sources, which are three quarters of a viewer."""
     for member in opened:
         inside = member.name.partition("/")[2]
-        if (inside == part or inside.startswith((f"{part}/", "LICENSE"))) and not inside.endswith(".map"):
-            yield member
+        is_needed = inside == part or inside.startswith((f"{part}/", "LICENSE"))
+        if is_needed and not inside.endswith(".map") and (file := opened.extractfile(member)):
+            yield member.name, file.read()
