@@ -43,11 +43,15 @@ def site() -> Iterator[Site]:
             film.save_as(incoming / f"{film.AccessionNumber}.dcm")
         site.run("ingest", incoming)
         # Selectors count in seconds: the next group comes in another one.
-        second = int(time.time())
-        wait_until(lambda second=second: int(time.time()) > second, 5, "the next second")
+        _until_the_next_second()
     second_bundle(folder / "models")
     yield site
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_the_next_second() -> None:
+    second = int(time.time())
+    wait_until(lambda: int(time.time()) > second, 5, "the next second")
 
 
 @pytest.fixture(scope="module")
