@@ -49,10 +49,9 @@ class CommitmentReport:
     committed: frozenset[str]
     failed: frozenset[str]
 
-    @property
-    def is_committed(self) -> bool:
-        """Whether the peer commits itself to every object of the request."""
-        return bool(self.committed) and not self.failed
+    def covers(self, sop_uids: Iterable[str]) -> bool:
+        """Whether the peer commits itself to each of these objects, and refuses none that was asked for."""
+        return not self.failed and self.committed.issuperset(sop_uids)
 
 
 def ask_for_commitment(opened: Association, transaction_uid: str, objects: Iterable[tuple[str, str]]) -> bool:

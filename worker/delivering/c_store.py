@@ -9,7 +9,7 @@ from dicom_io.client.association import AssociationLost, PeerRefused
 from dicom_io.client.deliver import Commitment, store_together
 from dicom_io.errors import FilmError, PeerUnreachable, SpoolError
 from model.errors import ModelError
-from worker.db.delivery.outcome import DeliveryReason, Ended, ObjectKind, Outcome
+from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome, kept
 from worker.db.read.answers import study_row
 from worker.db.schema.states import DeliveryAction
 from worker.delivering.answer import says_of
@@ -109,11 +109,11 @@ class CStoreSender:
 
 
 def _commitment(claimed: ClaimedDelivery, objects: tuple[SentObject, ...]) -> Commitment | None:
-    """What is asked for: no commitment to a note, which an archive may follow and not keep."""
-    kept = tuple((one.sop_class_uid, one.sop_uid) for one in objects if one.kind is not ObjectKind.REJECTION_NOTE)
-    if not (kept and claimed.target.commitment):
+    """What is asked for; None where nothing is."""
+    asked = tuple((one.sop_class_uid, one.sop_uid) for one in kept(objects))
+    if not (asked and claimed.target.commitment):
         return None
-    return Commitment(claimed.transaction_uid, kept, SAME_ASSOCIATION_S)
+    return Commitment(claimed.transaction_uid, asked, SAME_ASSOCIATION_S)
 
 
 def _outcome(claimed: ClaimedDelivery, made: MadeObjects, stored: Stored) -> Outcome:
@@ -122,12 +122,13 @@ def _outcome(claimed: ClaimedDelivery, made: MadeObjects, stored: Stored) -> Out
         return Outcome(Ended.REFUSED, DeliveryReason.CLASS_NOT_ACCEPTED)
     if not stored.is_stored:
         return _not_stored(stored.refusal)
-    if not (stored.offers_commitment and _commitment(claimed, claimed.objects if claimed.is_taken else made.objects)):
+    asked = _commitment(claimed, claimed.objects if claimed.is_taken else made.objects)
+    if not (stored.offers_commitment and asked):
         return Outcome(Ended.DELIVERED)
     if stored.report is None:
         # Also where the request was not accepted: it is asked again.
         return Outcome(Ended.UNCONFIRMED)
-    if stored.report.is_committed:
+    if stored.report.covers(sop_uid for _, sop_uid in asked.objects):
         return Outcome(Ended.CONFIRMED)
     return Outcome(Ended.RETRY, DeliveryReason.NOT_COMMITTED)
 

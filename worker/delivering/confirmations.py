@@ -52,7 +52,7 @@ class ConfirmationBook:
             report, at = _parsed(self._spool.path(key))
             taken = AnswerTaken.UNKNOWN
             if report is not None:
-                taken = confirm(self._sessions, report.transaction_uid, pauses, is_committed=report.is_committed)
+                taken = confirm(self._sessions, report.transaction_uid, pauses, report.covers)
             if taken is AnswerTaken.LATER and time.time() - at < PATIENCE_S:
                 continue
             facts = {"action": "deliver_confirmed", "taken": taken.name}

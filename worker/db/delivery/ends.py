@@ -13,7 +13,7 @@ from worker.db.audit.objects import patient_of
 from worker.db.audit.record import Actor, record
 from worker.db.delivery.changes import IS_OPEN
 from worker.db.delivery.claims import is_held
-from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome, decoded
+from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome, decoded, kept
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.sql import table_of
 from worker.db.schema.states import DeliveryState, DestinationKind
@@ -21,6 +21,8 @@ from worker.db.schema.study import Delivery, Destination, Study
 from worker.db.schema.types import now_ms, now_utc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sqlalchemy.orm import Session, sessionmaker
 
     from worker.db.delivery.outcome import ClaimedDelivery
@@ -204,9 +206,15 @@ class AnswerTaken(Enum):
 
 
 def confirm(
-    sessions: sessionmaker[Session], transaction_uid: str, pauses: Pauses, *, is_committed: bool
+    sessions: sessionmaker[Session],
+    transaction_uid: str,
+    pauses: Pauses,
+    covers: Callable[[Iterable[str]], bool],
 ) -> AnswerTaken:
-    """Take the answer to a request for storage commitment; of a delivery that asked again, the last request counts."""
+    """Take the answer to a request for storage commitment; of a delivery that asked again, the last request counts.
+
+    `covers`: whether the peer commits itself to each of some objects, by their SOP Instance UIDs.
+    """
 
     def work(session: Session) -> AnswerTaken:
         row = session.scalar(select(Delivery).where(Delivery.transaction_uid == transaction_uid).with_for_update())
@@ -214,7 +222,8 @@ def confirm(
             return AnswerTaken.UNKNOWN
         if row.state is DeliveryState.CLAIMED:
             return AnswerTaken.LATER
-        outcome = Outcome(Ended.CONFIRMED) if is_committed else Outcome(Ended.RETRY, DeliveryReason.NOT_COMMITTED)
+        asked = [one.sop_uid for one in kept(decoded(row.objects))]
+        outcome = Outcome(Ended.CONFIRMED) if covers(asked) else Outcome(Ended.RETRY, DeliveryReason.NOT_COMMITTED)
         _end(session, row, session.get_one(Destination, row.destination_id).kind, outcome, pauses)
         return AnswerTaken.TAKEN
 

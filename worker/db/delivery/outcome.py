@@ -36,6 +36,11 @@ class SentObject:
     instance_number: int = 1
 
 
+def kept(objects: Iterable[SentObject]) -> tuple[SentObject, ...]:
+    """The objects that a destination is asked to commit itself to: a note is followed, and need not be kept."""
+    return tuple(one for one in objects if one.kind is not ObjectKind.REJECTION_NOTE)
+
+
 class DeliveryReason(StrEnum):
     """Why an attempt failed, or what was not confirmed; a code once released keeps its meaning."""
 

@@ -56,8 +56,8 @@ def test_an_answer_is_kept_before_it_is_acknowledged(port: int, reports: Reports
     report(peer, Caller("ARCHIVE"), "2.25.7", [ONE], [])
     report(peer, Caller("ARCHIVE"), "2.25.8", [ONE], [Failure(OTHER, FailureReason.NO_SUCH_OBJECT)])
     first, second = reports.told
-    assert (first.transaction_uid, set(first.committed), first.is_committed) == ("2.25.7", {"1.2.3.1"}, True)
-    assert (second.transaction_uid, set(second.failed), second.is_committed) == ("2.25.8", {"1.2.3.2"}, False)
+    assert (first.transaction_uid, set(first.committed), first.covers(["1.2.3.1"])) == ("2.25.7", {"1.2.3.1"}, True)
+    assert (second.transaction_uid, set(second.failed), second.covers(["1.2.3.1"])) == ("2.25.8", {"1.2.3.2"}, False)
     reports.is_full = True
     with pytest.raises(NotTaken):
         report(peer, Caller("ARCHIVE"), "2.25.9", [ONE], [])

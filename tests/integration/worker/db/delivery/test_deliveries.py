@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dicom_io.client.commitment import CommitmentReport
 from tests.support.database import BOTH, Site, fresh_site, scored
 from worker.db.audit.record import Actor
 from worker.db.delivery import changes, destinations
@@ -20,7 +21,7 @@ from worker.delivering.planner import plan
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from worker.db.delivery.outcome import ClaimedDelivery
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.integration
 PAUSES = Pauses(first_ms=60_000, confirmation_ms=600_000)
 GIVE_UP_MS, LEASE_MS = 3_600_000, 60_000
 ACTOR = Actor("ada")
+HEAT_MAP = SentObject(ObjectKind.HEAT_MAP, "1.2.840.10008.5.1.4.1.1.7", "2.25.11", "2.25.12")
 REPORT = SentObject(ObjectKind.REPORT, "1.2.840.10008.5.1.4.1.1.88.34", "2.25.1", "2.25.2")
 NOTE = SentObject(ObjectKind.REJECTION_NOTE, "1.2.840.10008.5.1.4.1.1.88.59", "2.25.3", "2.25.4")
 
@@ -192,6 +194,23 @@ def test_a_destination_that_is_away_is_put_off_with_all_its_deliveries(site: Sit
     assert site.value(f"SELECT failures FROM destination WHERE id = {one}") == 0
 
 
+def all_of(*objects: SentObject) -> Callable[[Iterable[str]], bool]:
+    """An answer that names these objects and refuses none."""
+    return CommitmentReport("2.25.1", frozenset(one.sop_uid for one in objects), frozenset()).covers
+
+
+def test_an_answer_that_leaves_an_object_out_confirms_nothing(site: Site) -> None:
+    one = destination(site)
+    answered(site)
+    planned(site, one)
+    mine = claimed(site, one)
+    record_objects(site.sessions, mine, (HEAT_MAP, REPORT), (site.model_id, "key"))
+    assert finish(site.sessions, mine, Outcome(Ended.UNCONFIRMED), PAUSES)
+    assert confirm(site.sessions, mine.transaction_uid, PAUSES, all_of(REPORT)) is AnswerTaken.TAKEN
+    assert told(site, one) == [(1, "REPORT", "PENDING")]
+    assert site.value("SELECT reason FROM delivery") == "NOT_COMMITTED"
+
+
 def test_a_confirmation_counts_once_for_the_last_request_and_a_refused_one_sends_again(site: Site) -> None:
     one = destination(site)
     answered(site)
@@ -199,10 +218,10 @@ def test_a_confirmation_counts_once_for_the_last_request_and_a_refused_one_sends
     mine = claimed(site, one)
     record_objects(site.sessions, mine, (REPORT,), (site.model_id, "key"))
     asked = mine.transaction_uid
-    assert confirm(site.sessions, asked, PAUSES, is_committed=True) is AnswerTaken.LATER
+    assert confirm(site.sessions, asked, PAUSES, all_of(REPORT)) is AnswerTaken.LATER
     assert finish(site.sessions, mine, Outcome(Ended.UNCONFIRMED), PAUSES)
-    assert confirm(site.sessions, "2.25.99", PAUSES, is_committed=True) is AnswerTaken.UNKNOWN
-    assert confirm(site.sessions, asked, PAUSES, is_committed=False) is AnswerTaken.TAKEN
+    assert confirm(site.sessions, "2.25.99", PAUSES, all_of(REPORT)) is AnswerTaken.UNKNOWN
+    assert confirm(site.sessions, asked, PAUSES, all_of()) is AnswerTaken.TAKEN
     assert told(site, one) == [(1, "REPORT", "PENDING")]
     assert site.value("SELECT delivered_at FROM delivery") is None
     site.change("UPDATE delivery SET not_before_ms = 0")
@@ -210,10 +229,10 @@ def test_a_confirmation_counts_once_for_the_last_request_and_a_refused_one_sends
     assert not again.is_taken
     record_objects(site.sessions, again, (REPORT,), (site.model_id, "key"))
     assert finish(site.sessions, again, Outcome(Ended.UNCONFIRMED), PAUSES)
-    assert confirm(site.sessions, asked, PAUSES, is_committed=True) is AnswerTaken.UNKNOWN
-    assert confirm(site.sessions, again.transaction_uid, PAUSES, is_committed=True) is AnswerTaken.TAKEN
+    assert confirm(site.sessions, asked, PAUSES, all_of(REPORT)) is AnswerTaken.UNKNOWN
+    assert confirm(site.sessions, again.transaction_uid, PAUSES, all_of(REPORT)) is AnswerTaken.TAKEN
     assert told(site, one) == [(1, "REPORT", "CONFIRMED")]
-    assert confirm(site.sessions, again.transaction_uid, PAUSES, is_committed=False) is AnswerTaken.UNKNOWN
+    assert confirm(site.sessions, again.transaction_uid, PAUSES, all_of()) is AnswerTaken.UNKNOWN
 
 
 def test_what_nobody_takes_is_given_up_and_tried_again_by_command(site: Site) -> None:
