@@ -25,7 +25,7 @@ LEAST_SHARE = 0.1
 class Measure(StrEnum):
     """A number of each film that the network has seen."""
 
-    #: The network's logit: the score before calibration, so that a new operating point is no change.
+    #: The network's logit: the score before calibration, so that a new operating point does not change it.
     SCORE = "SCORE"
     #: How unlike the training films it is, by the scope of the bundle.
     UNLIKENESS = "UNLIKENESS"

@@ -83,7 +83,7 @@ class Compared:
     def is_alarm(self) -> bool:
         """Whether it has changed and prevalence does not explain it.
 
-        In the training films the style goes with the label and at a site it may not, so ``rest`` alone is no alarm.
+        In the training films the style goes with the label and at a site it may not, so ``rest`` alone raises no alarm.
         """
         return _is_alarm(self.psi) and (self.rest is None or _is_alarm(self.rest))
 
