@@ -3,12 +3,9 @@
 The mean of a block is estimated from the samples of a level that lie in and beside it, with weights that are best for
 the low-pass filter of the wavelet: they make up for the samples not lying in the middle of what they stand for. How good
 that is depends on how sharp the picture is, which no header says: lead letters and burned-in text are the worst. So the
-film is made from two levels, and the finer one is good enough if both agree on the picture as a network sees it and if
-no edge in it is hard. If they do not agree, a finer level is taken, and in the end the full picture. What decides is
-thus in the code stream alone, and all sums are exact, so the film does not depend on the machine.
-
-Measured on films of 1 to 10 million pixels with 5/3 and 9/7 wavelets: the error of the finer film is at most the
-difference between the two, and a tenth of it where the picture is soft.
+film is made of the level of twice its size. Where that level shows an edge, or does not agree with the next lower one,
+the picture is decoded in full (``mending``). What decides is thus in the code stream alone, and all sums are exact, so
+the film does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -17,9 +14,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from dicom_io.film.blocks import between, rounded
+from dicom_io.film.blocks import between
+from dicom_io.film.mending import mended
 from dicom_io.pixels.wavelet import low_pass
 
 if TYPE_CHECKING:
@@ -30,15 +27,11 @@ if TYPE_CHECKING:
 
     Grey = NDArray[np.uint8]
 
-#: The side of the picture on which films are compared: the input of the reference network.
-COMPARED_PX = 150
-#: The largest difference, in whole grey levels, with which the film of the finer level is used.
+#: How far the films of two levels may be apart around a pixel, in grey levels (root of the mean square).
 _MOST_APART = 2
-#: The hardest edge, as the second difference of neighbouring samples in grey levels. Hard edges of letters have 100 and
-#: more, and two levels may agree on them and be wrong.
-_HARDEST_EDGE = 24
-#: With a larger difference the next level would hardly do either.
-_TOO_FAR_APART = 6
+#: The hardest edge around a pixel, as the second difference of neighbouring samples in grey levels (root of the mean
+#: square). Letters have 100 and more, and two levels may agree on them and be wrong.
+_HARDEST_EDGE = 30
 #: The low-pass filters of the wavelets (ITU-T T.800 annex F.4.8), middle first: reversible 5/3 and irreversible 9/7.
 _REVERSIBLE = (0.75, 0.25, -0.125)
 _IRREVERSIBLE = (0.602949018236, 0.266864118443, -0.078223266529, -0.016864118443, 0.026748757411)
@@ -58,7 +51,7 @@ def film_of_levels(wavelet: Wavelet, curve: Floats, block: int) -> Grey | None:
     curve : numpy.ndarray
         The grey, 0 to 255, of every stored value.
     block : int
-        The side of the blocks, in pixels, that become one pixel of the film: a power of two.
+        The side of the blocks, in pixels, that become one pixel of the film: a power of two, 4 or more.
 
     Returns
     -------
@@ -70,27 +63,23 @@ def film_of_levels(wavelet: Wavelet, curve: Floats, block: int) -> Grey | None:
     FilmError
         DECODE_FAILED or TOO_LARGE.
     """
-    for level in range(block.bit_length() - 2, 0, -1):
-        if level not in wavelet.levels:
-            continue
-        samples = low_pass(wavelet, level)
-        if _has_hard_edge(samples, curve):
-            # a finer level shows it harder
-            break
-        film = _film(samples, level, curve, block, wavelet)
-        apart = _difference(film, _film(_halved(samples, wavelet), level + 1, curve, block, wavelet))
-        if apart <= _MOST_APART:
-            return film
-        if apart > _TOO_FAR_APART:
-            break
-    return None
+    level = block.bit_length() - 2
+    if level not in wavelet.levels:
+        return None
+    samples = low_pass(wavelet, level)
+    film = _means(samples, level, curve, block, wavelet)
+    apart = film - _means(_halved(samples, wavelet), level + 1, curve, block, wavelet)
+    edges = _edges(between(curve, samples.clip(0, curve.size - 1)), block >> level, film.shape)
+    doubtful = (_around(apart**2) > _MOST_APART**2) | (_around(edges) > _HARDEST_EDGE**2)
+    return mended(film, _grown(doubtful), wavelet, curve, block)
 
 
-def _film(samples: Floats, level: int, curve: Floats, block: int, wavelet: Wavelet) -> Grey:
+def _means(samples: Floats, level: int, curve: Floats, block: int, wavelet: Wavelet) -> Floats:
+    """The greys of the mean of each block; shape of the film."""
     weights = _weights(wavelet.is_reversible, level, block)
     means = _block_means(samples, block >> level, -(-wavelet.rows // block), weights)
     means = _block_means(means.T, block >> level, -(-wavelet.columns // block), weights).T
-    return rounded(between(curve, means.clip(0, curve.size - 1)))
+    return between(curve, means.clip(0, curve.size - 1))
 
 
 def _block_means(samples: Floats, inside: int, count: int, weights: Floats) -> Floats:
@@ -152,16 +141,27 @@ def _halved(samples: Floats, wavelet: Wavelet) -> Floats:
     return samples
 
 
-def _has_hard_edge(samples: Floats, curve: Floats) -> bool:
-    greys = between(curve, samples.clip(0, curve.size - 1))
-    return any(float(np.abs(np.diff(greys, 2, axis)).max()) > _HARDEST_EDGE for axis in (0, 1))
+def _edges(greys: Floats, inside: int, shape: tuple[int, ...]) -> Floats:
+    """The mean square of the second differences of the samples of each block; shape of the film."""
+    squares = np.zeros(greys.shape)
+    squares[1:-1] += np.diff(greys, 2, 0) ** 2
+    squares[:, 1:-1] += np.diff(greys, 2, 1) ** 2
+    missing = np.array(shape) * inside - squares.shape
+    padded = np.pad(squares, [(0, count) for count in missing])
+    means: Floats = padded.reshape(shape[0], inside, shape[1], inside).mean(axis=(1, 3))
+    return means
 
 
-def _difference(one: Grey, other: Grey) -> int:
-    """The largest difference in grey levels between two films as a network sees them."""
-    return int(np.abs(_seen(one) - _seen(other)).max())
+def _around(values: Floats) -> Floats:
+    """The mean of each value and its eight neighbours."""
+    framed = np.pad(values, 1, mode="edge")
+    rows = framed[:-2] + framed[1:-1] + framed[2:]
+    means: Floats = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
+    return means
 
 
-def _seen(film: Grey) -> NDArray[np.int16]:
-    small = Image.fromarray(film).resize((COMPARED_PX, COMPARED_PX), Image.Resampling.BILINEAR)
-    return np.asarray(small, dtype=np.int16)
+def _grown(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Each flag and its eight neighbours."""
+    framed = np.pad(flags, 1)
+    rows = framed[:-2] | framed[1:-1] | framed[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

@@ -3,9 +3,9 @@
 The route is chosen from the header and from the code stream, never after a failure, so that one film has one score on
 every machine. The routes, each with the films that take it:
 
-- **levels**: a lower resolution of the code stream (``levels``). JPEG 2000 and HTJ2K, one grey unsigned component of 12
-  to 15 bits in one tile at the origin, with a window or VOI LUT, without shutter, collimator and padding, at least
-  2048 pixels a side. Where two resolutions do not agree, the next route.
+- **levels**: a lower resolution of the code stream (``levels``), and what is sharp in full (``mending``). JPEG 2000 and
+  HTJ2K, one grey unsigned component of 12 to 15 bits in one tile at the origin, with a window or VOI LUT, without
+  shutter, collimator and padding, at least 2048 pixels a side. Where much is sharp (HTJ2K: anything), the next route.
 - **full**: all pixels are decoded. Their values are added up by blocks, and only the means are looked up (``blocks``).
   Signed and partly hidden pictures, and those in colour, are looked up pixel by pixel.
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from dicom_io.pixels.pixel_header import PixelHeader
     from dicom_io.pixels.wavelet import Wavelet
 
-#: Below, the coarsest level that is finer than the film takes a third of the time of the full picture, which is lost
-#: where it shows a hard edge.
+#: Below, the coarsest level that is finer than the film takes a third of the time of the full picture, and the sharp parts
+#: of real films the rest of it.
 _LEAST_SIDE_PX = 2048
 #: The integer 5/3 wavelet rounds at each level, on average by half a stored value: a tenth of a grey of 12 bits.
 _LEAST_BITS = 12

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from dicom_io.errors import FilmError
 from dicom_io.film.film import film_of_dicom
@@ -94,15 +94,69 @@ def test_a_soft_film_is_made_from_a_lower_resolution_within_the_bound(
     assert levels_used(path, monkeypatch)[-1] > 0
 
 
-@pytest.mark.parametrize("coding", SYNTAXES)
-def test_a_film_with_letters_is_made_from_a_finer_level_or_the_full_picture(
-    coding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("coding", "used"), [("5/3", [2]), ("9/7", [2]), ("HTJ2K", [2, 0])])
+def test_of_a_film_with_letters_only_the_letters_are_decoded_in_full_where_the_decoder_can(
+    coding: str, used: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = packed(tmp_path, lettered(2504, 2048), SYNTAXES[coding])
     largest, mean = errors(film_of_dicom(path).pixels, full_route(path))
     assert largest <= 1.5
     assert mean <= 0.25
-    assert levels_used(path, monkeypatch)[-1] in (0, 1)
+    assert levels_used(path, monkeypatch) == used
+
+
+@pytest.mark.parametrize(
+    ("height", "grey", "coding"), [(12, 1000, "5/3"), (12, 4000, "9/7"), (20, 1000, "9/7"), (36, 300, "5/3")]
+)
+def test_words_of_any_size_and_grey_keep_the_bound_without_the_full_picture(
+    height: int, grey: int, coding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.fromarray(soft(2504, 2048).astype(np.float32) * 0.6)
+    pen = ImageDraw.Draw(picture)
+    for place in range(40, 2400, 300):
+        pen.text((place % 1700, place), "AP ERECT R 12.5", float(grey), ImageFont.load_default(height))
+    path = packed(tmp_path, np.asarray(picture).astype(np.uint16), SYNTAXES[coding])
+    largest, mean = errors(film_of_dicom(path).pixels, full_route(path))
+    assert largest <= 1.5
+    assert mean <= 0.25
+    assert levels_used(path, monkeypatch) == [2]
+
+
+@pytest.mark.parametrize(("width", "grey"), [(1, 1200), (2, 3000), (3, 1200)])
+def test_wires_keep_the_bound(grey: int, width: int, tmp_path: Path) -> None:
+    picture = Image.fromarray(soft(2504, 2048).astype(np.float32) * 0.6)
+    pen = ImageDraw.Draw(picture)
+    for left in range(0, 2048, 512):
+        pen.line((left, 0, left * 7 % 2048, 2503), float(grey), width)
+    path = packed(tmp_path, np.asarray(picture).astype(np.uint16), REVERSIBLE)
+    largest, mean = errors(film_of_dicom(path).pixels, full_route(path))
+    assert largest <= 1.5
+    assert mean <= 0.25
+
+
+@pytest.mark.parametrize(("period", "amplitude"), [(2.3, 200), (2.3, 800), (3.1, 200), (5, 200), (7.7, 60), (20, 60)])
+def test_the_lines_of_a_grid_keep_the_bound_whether_or_not_a_level_shows_them(
+    period: float, amplitude: int, tmp_path: Path
+) -> None:
+    lines = amplitude * np.sin(2 * np.pi * np.arange(2048) / period)
+    pixels = (soft(2504, 2048) * 0.7 + lines).clip(0, 4095).astype(np.uint16)
+    path = packed(tmp_path, pixels, REVERSIBLE)
+    largest, mean = errors(film_of_dicom(path).pixels, full_route(path))
+    assert largest <= 1.5
+    assert mean <= 0.25
+
+
+def test_a_pattern_that_no_level_shows_is_found_by_what_is_decoded_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = (soft(2504, 2048) * 0.7 + 60 * np.sin(2 * np.pi * np.arange(2048) / 5)).clip(0, 4095).astype(np.uint16)
+    assert levels_used(packed(tmp_path, pixels, REVERSIBLE), monkeypatch) == [2, 0]
+
+
+def test_a_film_full_of_edges_takes_the_full_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = soft(2504, 2048)
+    pixels[::24, ::3] = 4095
+    assert levels_used(packed(tmp_path, pixels, REVERSIBLE), monkeypatch) == [2, 0]
 
 
 @pytest.mark.parametrize(
