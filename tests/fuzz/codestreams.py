@@ -10,6 +10,7 @@ import random
 import struct
 import tempfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,10 @@ from pydicom.pixels.encoders.base import RLELosslessEncoder
 
 from dicom_io.errors import FilmError
 from dicom_io.header.file_meta import ObjectUids, Sender, encode_file_meta
-from dicom_io.pixels.decode import read_stored_pixels
+from dicom_io.pixels.decode import read_frame, read_stored_pixels
+from dicom_io.pixels.openjpeg import CodeStream
+from dicom_io.pixels.syntaxes import Decoder
+from dicom_io.pixels.wavelet import wavelet_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,8 +155,10 @@ def mutated(code: bytes, chance: random.Random) -> bytes:
 
 
 def end_of(data: bytes, path: Path) -> str:
-    """How the reading of a file ends: a reason, or "" with pixels. Nothing else may come out of it."""
+    """How the reading of a file ends: a reason, or "" with pixels. Nothing else may come out of it, nor of its parts."""
     path.write_bytes(data)
+    with suppress(FilmError):
+        _read_parts(path)
     try:
         stored = read_stored_pixels(path)
     except FilmError as error:
@@ -160,6 +166,17 @@ def end_of(data: bytes, path: Path) -> str:
     if stored.pixels.shape != stored.header.shape or stored.pixels.dtype.itemsize * 8 != stored.header.bits_allocated:
         raise AssertionError
     return ""
+
+
+def _read_parts(path: Path) -> None:
+    """Decode parts of a JPEG 2000 picture, which overlap, as films do."""
+    wavelet = wavelet_of(read_frame(path))
+    if wavelet is None or wavelet.decoder is not Decoder.OPENJPEG:
+        return
+    rows, columns = wavelet.rows, wavelet.columns
+    with CodeStream(wavelet.data) as code:
+        for part in ((0, 0, min(rows, 16), min(columns, 16)), (rows // 3, columns // 4, rows, columns)):
+            code.window(*part)
 
 
 def ends_of_mutations(seed: int, times: int) -> dict[str, int]:
