@@ -1,8 +1,8 @@
 """``python3 dev.py bench [film] [network] [registration] [throughput]``: print the figures, all of these by default.
 
 Others run alone, with options of their own: ``python3 dev.py bench soak`` an hour (`benchmarks.soak.run`), ``peers``
-a quarter of one (`benchmarks.peers.run`), ``churn``, ``drift``, ``ingest``, ``memory``, ``migrations``, ``scaling``, ``sql``,
-``stages`` and ``start`` minutes.
+a quarter of one (`benchmarks.peers.run`), ``churn``, ``drift``, ``ingest``, ``memory``, ``migrations``, ``rerun``, ``scaling``,
+``sql``, ``stages`` and ``start`` minutes.
 
 Timings on a shared machine are noisy, so two ways are timed in turns within one run and only their ratio is worth
 quoting; the medians beside it say what machine it was.
@@ -34,6 +34,7 @@ PROGRAMS = {
     "memory": "benchmarks.memory.run",
     "migrations": "benchmarks.migrations",
     "peers": "benchmarks.peers.run",
+    "rerun": "benchmarks.rerun.run",
     "scaling": "benchmarks.scaling.run",
     "soak": "benchmarks.soak.run",
     "sql": "benchmarks.sql.run",

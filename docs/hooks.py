@@ -18,6 +18,7 @@ from benchmarks.churn import tables as churn
 from benchmarks.ingest import tables as ingest
 from benchmarks.memory import tables as memory
 from benchmarks.peers import tables as peers
+from benchmarks.rerun import tables as rerun
 from benchmarks.scaling import tables as scaling
 from benchmarks.stages import tables as stages
 from benchmarks.start import tables as start
@@ -54,6 +55,7 @@ BENCHES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ingest": ingest.tables,
     "memory": memory.tables,
     "start": start.tables,
+    "rerun": rerun.tables,
     "scaling": scaling.tables,
     "churn": churn.tables,
     "stages": stages.tables,

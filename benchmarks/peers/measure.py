@@ -114,6 +114,11 @@ def network_ms(engine: Engine, size: int) -> float:
     return statistics.median(times)
 
 
+def wait_for(done: Callable[[], bool], what: str) -> float:
+    """Wait until something is done; the moment on the monotonic clock."""
+    return _wait(done, SETTLED_POLL_S / 5, what)
+
+
 def _wait(done: Callable[[], bool], pause_s: float, what: str) -> float:
     """Wait until something is done; the moment on the monotonic clock."""
     deadline = time.monotonic() + DONE_S

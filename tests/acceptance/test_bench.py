@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from benchmarks.peers.films import KINDS
 from benchmarks.peers.orthanc import PACKAGE
 from benchmarks.start.tables import TARGETS
 from tests.support.documents import ROOT
@@ -58,6 +59,15 @@ def test_start_runs_every_command_that_has_a_target(tmp_path):
     said = bench("start", "--quick", "--out", tmp_path)
     assert all(f"| `{command}` |" in said for command in TARGETS)
     assert (tmp_path / "start.png").stat().st_size > 1000
+
+
+def test_rerun_compares_both_passes_of_every_kind_of_film(tmp_path):
+    said = bench("rerun", "--quick", "--out", tmp_path)
+    assert "| ratio |" in said
+    found = json.loads((tmp_path / "rerun.json").read_text(encoding="utf-8"))["found"]
+    assert set(found) == {kind.key for kind in KINDS}
+    assert all(min(values) > 0 for figures in found.values() for values in figures.values())
+    assert (tmp_path / "rerun.png").stat().st_size > 1000
 
 
 def test_ingest_compares_receivers_of_the_same_objects(tmp_path):
