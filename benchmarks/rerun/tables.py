@@ -17,7 +17,7 @@ LEAST_RATE = 100.0
 
 def ratio(report: dict[str, Any], kind: str) -> float:
     """CPU of the first pass over that of the re-run: the median of the rounds' ratios."""
-    found = report["found"][kind]
+    found: dict[str, list[float]] = report["found"][kind]
     pairs = zip(found["first_cpu_ms"], found["rerun_cpu_ms"], strict=True)
     return statistics.median(first / again for first, again in pairs)
 
