@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_io.clean import clean_text
 from dicom_io.errors import NotDicom
 from dicom_io.header.ages import age_at, age_in_months, is_placeholder, may_follow_from
-from dicom_io.header.digests import Digests, digests_at, film_header_sha256
+from dicom_io.header.digests import Digests, digests_at, film_header_sha256, sha256_of_pixels
 from dicom_io.header.elements import Elements
 from dicom_io.header.evidence import (
     EVIDENCE_TAGS,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from dicom_io.header.digests import ReceivedDigests
 
-__all__ = ["facts_of", "identify", "read_facts", "read_object"]
+__all__ = ["facts_of", "identify", "pixels_sha256", "read_facts", "read_object"]
 
 _NAME_LIMIT, _ID_LIMIT, _DESCRIPTION_LIMIT = 320, 64, 255
 _MAX_DATE_SPREAD_DAYS = 366
@@ -135,6 +135,29 @@ def read_object(path: Path, received: ReceivedDigests | None = None) -> tuple[Fa
             digests = digests_at(fp, pixels.at, pixels.length)
         film_header = film_header_sha256(fp, offset, pixels.at, pixels.length)
         return facts, replace(digests, film_header=film_header)
+
+
+def pixels_sha256(path: Path) -> str:
+    """Read the SHA-256 of what `Digests.pixels` covers, by which objects from before schema 0024 are on record.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; "" where `Digests.pixels` is.
+
+    Raises
+    ------
+    NotDicom, HeaderUnreadable, OSError
+        As ``read_facts``.
+    """
+    with path.open("rb") as fp:
+        _, _, pixels = _read(fp)
+        return sha256_of_pixels(fp, pixels.at, pixels.length)
 
 
 def _read(fp: BinaryIO) -> tuple[Facts, int, _PixelWatch]:

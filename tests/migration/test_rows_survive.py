@@ -429,6 +429,19 @@ def test_what_is_held_survives_0022_there_and_back(engine):
         assert held(engine) == before
 
 
+def test_digests_of_pixels_survive_0024_there_and_back(engine):
+    fill_0001(engine)
+    with_rows(engine, command.upgrade, "0023")
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE image SET pixel_sha256 = '{'a' * 64}'"))
+    before = held(engine)
+    for _ in range(2):
+        with_rows(engine, command.upgrade, "0024")
+        assert held(engine) == before
+        with_rows(engine, command.downgrade, "0023")
+        assert held(engine) == before
+
+
 PROCESS_OF_0022 = (
     "INSERT INTO worker_process (id, name, host, pid, auscult, python, libraries, began_at) "
     "VALUES (1, 'here:7:a', 'here', 7, '1', '3', '{}', '2026-02-01 00:00:00')"

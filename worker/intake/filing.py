@@ -7,12 +7,13 @@ caller removes its spool entry. After a crash at any point the entry is still th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from dicom_io.errors import NotDicom
 from dicom_io.header.digests import dataset_sha256
 from dicom_io.header.key_objects import KEY_OBJECT_SELECTION, is_own_note, read_rejection
-from dicom_io.header.reader import read_object
+from dicom_io.header.reader import pixels_sha256, read_object
 from worker.addresses import listed_sources
 from worker.db.filing.bulk import register_all
 from worker.db.filing.registry import Registration, is_on_record, restore_original
@@ -164,6 +165,7 @@ class Filing:
             facts=facts,
             sha256=digests.dataset,
             pixel_sha256=digests.pixels,
+            read_pixel_sha256=partial(pixels_sha256, source),
             film_header_sha256=digests.film_header,
             store_key=entry.key,
             source=self._source,

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from dicom_io.header.digests import BLAKE3
 from worker.db.identity.rejections import RejectionPolicy
 from worker.db.identity.rules import NO_PIXELS, Patient
 from worker.db.schema.sql import fitted
 from worker.db.schema.study import Receipt, Study
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from dicom_io.header.facts import Facts
     from dicom_io.header.rejection import RejectionDocument
     from worker.db.identity.aliases import Aliases
+    from worker.db.identity.rules import Version
 
+SHA256: Final = re.compile("[0-9a-f]{64}")
 #: No source is listed.
 NO_REJECTIONS = RejectionPolicy()
 
@@ -34,6 +38,8 @@ class Received:
     max_wait_ms: int
     #: As `Digests.pixels`.
     pixel_sha256: str = ""
+    #: Reads the SHA-256 of its pixels, by which objects from before schema 0024 are on record.
+    read_pixel_sha256: Callable[[], str] | None = None
     #: As `Digests.film_header`.
     film_header_sha256: str = ""
     #: Its sender; None: the AE title in its file meta information.
@@ -60,6 +66,7 @@ class Received:
             named=Patient.of(named["patient_id"], named["issuer_of_patient_id"]),
             sha256=self.sha256,
             pixel_sha256=self.pixel_sha256,
+            read_pixel_sha256=self.read_pixel_sha256,
             film_header_sha256=self.film_header_sha256,
             store_key=self.store_key,
             source=fitted(Receipt, {"source": facts.calling_aet if self.source is None else self.source})["source"],
@@ -84,6 +91,7 @@ class Arrival:
     named: Patient
     sha256: str
     pixel_sha256: str
+    read_pixel_sha256: Callable[[], str] | None
     film_header_sha256: str
     store_key: str
     source: str
@@ -123,6 +131,18 @@ class Arrival:
         patient_id, issuer = first.patient_id, first.issuer_of_patient_id
         facts = replace(self.facts, patient_id=patient_id, issuer_of_patient_id=issuer)
         return replace(self, facts=facts, named=Patient.of(patient_id, issuer))
+
+    def beside(self, versions: Sequence[Version]) -> Arrival:
+        """The object with a digest of its pixels that can be compared with those of the versions on record.
+
+        Where one of them is a SHA-256, which this object's is not, its own is read, and kept for those that follow.
+        """
+        if self.read_pixel_sha256 is None or not self.pixel_sha256.startswith(BLAKE3):
+            return self
+        others = [version.pixels for version in versions if version.sha256 != self.sha256]
+        if self.pixels in others or not any(SHA256.fullmatch(pixels) for pixels in others):
+            return self
+        return replace(self, pixel_sha256=self.read_pixel_sha256())
 
     @property
     def pixels(self) -> str:

@@ -93,12 +93,12 @@ def assign(session: Session, arrival: Arrival, locked: Locked) -> Assignment:
 class _Assigner:
     def __init__(self, session: Session, arrival: Arrival, locked: Locked) -> None:
         self._session = session
-        self._arrival = arrival
         self._sop_uid = arrival.facts.sop_uid
         self._own = {study.id: study for study in locked.own}
         self._foreign = {study.id for study in locked.foreign}
         self._locked = self._own | {study.id: study for study in locked.foreign}
         self._versions = versions_of(session, arrival.aliases, self._sop_uid)
+        self._arrival = arrival.beside(self._versions)
         if self._versions:
             shift_receipts_back(session, arrival)
 

@@ -255,7 +255,7 @@ class Image(Base):
     patient_key: Mapped[str] = mapped_column(String(64), comment="SHA-256 of its Patient ID, empty where it has none")
     issuer_of_patient_id: Mapped[str] = mapped_column(String(64), comment="Issuer of Patient ID (0010,0021)")
     pixel_sha256: Mapped[str] = mapped_column(
-        String(64), comment="of the data set from Pixel Data on; empty: not known, or no pixel data"
+        String(64), comment="BLAKE3 (before schema 0024 SHA-256) from Pixel Data on; empty: not known, or no pixel data"
     )
     film_header_sha256: Mapped[str] = mapped_column(
         String(64),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 
 from dicom_io.header.digests import ReceivedDigests
-from dicom_io.header.reader import read_object
+from dicom_io.header.reader import pixels_sha256, read_object
 from dicom_io.inbox.journal import Journal
 from dicom_io.inbox.spool import Spool
 from dicom_io.inbox.store import Store
@@ -98,6 +99,45 @@ def test_what_was_hashed_while_it_was_received_is_not_hashed_again_unless_it_is_
     assert found[0] == ("d" * 64, "e" * 64, before[0].film_header)
     assert found[1] == (before[1].dataset, before[1].pixels, before[1].film_header)
     assert bench.spool.receipts.of(key) is None
+
+
+@pytest.mark.parametrize("is_corrected", [True, False])
+def test_a_film_that_is_on_record_by_a_sha256_of_its_pixels_is_recognised(
+    bench: Bench, tmp_path: Path, *, is_corrected: bool
+) -> None:
+    made = Made(changes={0x00100020: (b"LO", b"WRONG")})
+    path = bench.spool.path(bench.put(made, tmp_path))
+    by_sha256 = pixels_sha256(path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT pixel_sha256 FROM image")[0][0].startswith("blake3:")
+    with bench.database.sessions.begin() as session:
+        # As the release before wrote it.
+        session.execute(text("UPDATE image SET pixel_sha256 = :old"), {"old": by_sha256})
+    pixels = bytes(made.pixel_bytes) if is_corrected else b"\1" * made.pixel_bytes
+    changes = {0x00100020: (b"LO", b"RIGHT"), 0x7FE00010: (b"OW", pixels)}
+    bench.put(replace(made, changes=changes), tmp_path)
+    bench.registrar().turn()
+    found = bench.rows("SELECT pixel_sha256 FROM image ORDER BY id")
+    studies = bench.rows("SELECT patient_id FROM study WHERE merged_into_id IS NULL ORDER BY side")
+    conflicts = bench.rows("SELECT kind FROM conflict")
+    if is_corrected:
+        # Both by the same hash, so that a third version is compared with both.
+        assert found == [(by_sha256,), (by_sha256,)]
+        assert (studies, conflicts) == ([("RIGHT",)], [])
+    else:
+        assert found == [(by_sha256,), (sha256(pixels).hexdigest(),)]
+        assert (studies, len(conflicts)) == ([("WRONG",), ("RIGHT",)], 1)
+
+
+def test_the_same_bytes_are_known_whichever_hash_of_their_pixels_is_on_record(bench: Bench, tmp_path: Path) -> None:
+    made = Made()
+    bench.put(made, tmp_path)
+    bench.registrar().turn()
+    with bench.database.sessions.begin() as session:
+        session.execute(text("UPDATE image SET pixel_sha256 = :old"), {"old": "a" * 64})
+    bench.put(made, tmp_path)
+    bench.registrar().turn()
+    assert bench.rows("SELECT rx_count, pixel_sha256 FROM image") == [(2, "a" * 64)]
 
 
 def test_a_burst_wakes_the_dispatcher_now_and_then_and_not_for_each_object(bench: Bench, tmp_path: Path) -> None:
