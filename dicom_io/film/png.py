@@ -51,6 +51,11 @@ def write_png(film: Film, path: Path, tmp: Path | None = None) -> None:
     OSError
         If it cannot be written; nothing is left behind then.
     """
+    write_whole(path, [encode_png(film)], tmp)
+
+
+def encode_png(film: Film) -> bytes:
+    """Return the film as a PNG file."""
     rows, columns = film.pixels.shape
     lines = np.empty((rows, columns + 1), np.uint8)
     lines[:, 0] = _UP
@@ -65,7 +70,7 @@ def write_png(film: Film, path: Path, tmp: Path | None = None) -> None:
         (b"IDAT", imagecodecs.deflate_encode(lines.tobytes(), level=1)),
         (b"IEND", b""),
     )
-    write_whole(path, [_SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)], tmp)
+    return _SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
 def _note(key: str, text: str) -> bytes:

@@ -8,11 +8,23 @@ from __future__ import annotations
 import dataclasses
 import os
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from dicom_io.durable import file_size, make_folder, remove_file, spool_error
+from dicom_io.durable import (
+    DurableFile,
+    commit_all,
+    create_locked,
+    file_size,
+    fsync_folder,
+    make_folder,
+    remove_file,
+    spool_error,
+    write_all,
+)
 from dicom_io.inbox.store import MARKER, check_root, is_file, prepare_root, tmp_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from dicom_io.film.film import Film
@@ -41,31 +53,57 @@ class FilmStore:
 
     def save(self, film: Film) -> str:
         """Write the film unless it exists, and return its key; raises SpoolError if it cannot be written."""
-        # Here, because the listener, which only removes films, needs no decoders.
-        from dicom_io.film.png import write_png
+        self.save_all([film])
+        return film.sha256
 
-        path = self.path(film.sha256)
-        if is_file(path):
-            return film.sha256
+    def save_all(self, films: Iterable[Film]) -> None:
+        """Write films unless they exist; all are synced together. Raises SpoolError if one of them cannot be written."""
+        new = {film.sha256: film for film in films}
+        new = {key: film for key, film in new.items() if not is_file(self.path(key))}
+        if not new:
+            return
         if not is_file(self.root / MARKER):
             # a folder that does not exist is not an empty mount point, so it may be made
             prepare_root(self.root, known=self.root.is_dir())
             self.check()
         try:
-            if not path.parent.is_dir():
-                self._make_folders(path.parent)
-            write_png(film, path, tmp_of(self.root))
+            self._write(new)
         except OSError as error:
             raise spool_error(error) from error
-        return film.sha256
 
-    def _make_folders(self, folder: Path) -> None:
-        """Make a folder of the second level; one of the first that this process knows to be durable is not synced again."""
+    def _write(self, films: Mapping[str, Film]) -> None:
+        # Here, because the listener, which only removes films, needs no decoders.
+        from dicom_io.film.png import encode_png
+
+        tmp = tmp_of(self.root)
+        above: set[Path] = set()
+        files: list[DurableFile] = []
+        try:
+            for key, film in films.items():
+                path = self.path(key)
+                above |= self._make_folders(path.parent)
+                files.append(DurableFile(path, tmp / uuid4().hex, create_locked))
+                write_all(files[-1].descriptor, encode_png(film))
+        except BaseException:
+            for file in files:
+                file.discard()
+            raise
+        commit_all(files)
+        for folder in above:
+            fsync_folder(folder)
+        self._durable |= {key[:2] for key in films}
+
+    def _make_folders(self, folder: Path) -> set[Path]:
+        """Make a folder of the second level; which folders are to be synced for it.
+
+        That of the first level is made too; one that this process knows to be durable is not synced again.
+        """
+        if folder.is_dir():
+            return set()
         first = folder.parent
-        if first.name not in self._durable:
-            make_folder(first)
-            self._durable.add(first.name)
-        make_folder(folder)
+        make_folder(first, is_synced=False)
+        make_folder(folder, is_synced=False)
+        return {first} if first.name in self._durable else {first, self.root}
 
     def purge(self, key: str) -> int:
         """Remove a film for good and return its size in bytes, 0 where there was none; raises SpoolError."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from dicom_io.durable import DurableFile, create_locked, spool_error, write_views
+from dicom_io.durable import DurableFile, begin_writing, create_locked, spool_error, write_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 #: So many bytes are written before the disk is asked to begin with them.
 _AHEAD_BYTES = 2 << 20
-_SYNC_FILE_RANGE_WRITE = 2
-#: Linux has it, and Python has no name for it.
-_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 
 
 class Draft:
@@ -76,9 +72,7 @@ class Draft:
 
     def _begin_writing(self) -> None:
         """Let the disk begin with what was written, so that the fsync at the end has less to wait for; only a hint."""
-        if _sync_file_range:
-            offset, size = ctypes.c_int64(self._begun), ctypes.c_int64(self._size - self._begun)
-            _sync_file_range(self._file.descriptor, offset, size, _SYNC_FILE_RANGE_WRITE)
+        begin_writing(self._file.descriptor, self._begun, self._size - self._begun)
         self._begun = self._size
 
     def read(self, offset: int) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from worker.db.answers import inboxes
 from worker.db.read import probes
 from worker.db.read.probes import Finding, Probe
+from worker.db.schema.engine import in_transaction
 from worker.db.schema.states import Level
 from worker.health import checks
 from worker.logs import error_class
@@ -79,9 +80,12 @@ class Monitor(Loop):
         found.append(_blind(len(checked) - len(found)))
         failing = {loop.name: (loop.failures, loop.cause) for loop in self._watched if loop.failures}
         found.append(checks.loops(failing))
-        with self._sessions.begin() as session:
-            found.append(checks.clock(time.time() - inboxes.clock(session) / 1000))
-            probes.record(session, self.source, found)
+
+        def work(session: Session) -> None:
+            clock = checks.clock(time.time() - inboxes.clock(session) / 1000)
+            probes.record(session, self.source, [*found, clock])
+
+        in_transaction(self._sessions, work, is_synced=False)
         return False
 
     def sign_off(self) -> None:

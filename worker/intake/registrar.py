@@ -141,7 +141,9 @@ class Registrar(Loop):
 
     def beat(self) -> None:
         """Say in SQL that this listener lives and may hold objects, whatever keeps it from registering them."""
-        self._publish(None, self._published[1])
+        since, waiting = self._published
+        if time.monotonic() - since >= PUBLISH_S[1]:
+            self._publish(None, waiting)
 
     def close(self) -> None:
         """Say at an orderly end that nothing is left to register; entries that are left hold up their studies."""
@@ -175,8 +177,9 @@ class Registrar(Loop):
 
     def _publish(self, until: int | None, waiting: int) -> None:
         said = inboxes.Published(self._inbox, socket.gethostname(), os.getpid(), until, waiting)
-        with self._sessions.begin() as session:
-            inboxes.publish(session, said)
+        # The first one opens the inbox, before anything is acknowledged; the others say how far this process is.
+        is_first = math.isinf(self._published[0])
+        in_transaction(self._sessions, lambda session: inboxes.publish(session, said), is_synced=is_first)
 
     def _due(self, keys: Sequence[str]) -> list[str]:
         """The oldest entries that do not wait for another try."""

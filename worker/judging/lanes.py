@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from worker.db.schema.engine import reading
 from worker.db.tasks.claims import claim, claim_due
-from worker.db.tasks.due import Lane, count_due, is_live_due
+from worker.db.tasks.due import Lane, due_by_lane, is_live_due
 from worker.judging.pipeline import score_claims
 from worker.judging.take_size import TAKE_S, TakeSize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.db.tasks.claims import Claim
     from worker.judging.pipeline import WorkerContext
@@ -63,34 +63,39 @@ class Lanes:
 
     def _take(self) -> int:
         """Do one take; 0 where nothing is due."""
+        due = self._due()
+        batches = due[Lane.RERUN] + due[Lane.SHADOW]
         if self._live_in_a_row >= LIVE_AT_ONCE:
             self._live_in_a_row = 0
-            if held := self._batch(1):
+            if held := self._batch(due, 1):
                 return self._do(held)
-        films = self._share()
-        if held := self._live(min(films, LIVE_AT_ONCE - self._live_in_a_row)):
+        # Where nothing else waits a take is as large as it may be: one claim and one commit for all of it.
+        most = min(self._size.films, LIVE_AT_ONCE - self._live_in_a_row) if batches else self._size.films
+        if held := self._live(_share(due[Lane.LIVE], most)):
             begun = self._do(held, is_live=True)
             self._live_in_a_row += begun
             return begun
         self._live_in_a_row = 0
-        return self._do(self._batch(films))
+        return self._do(self._batch(due, self._size.films))
 
-    def _share(self) -> int:
-        """How many films to take: half of what is due at most, because other workers may be idle."""
-        if self._size.films == 1:
-            return 1
+    def _due(self) -> dict[Lane, int]:
+        """What is due in each lane, as far as this worker could take it: a claim that finds nothing takes the write lock too."""
         with self._reads() as session:
-            due = count_due(session, 2 * self._size.films)
-        return max(1, min(self._size.films, -(-due // 2)))
+            return due_by_lane(session, 2 * self._size.films)
 
     def _live(self, films: int) -> list[Claim]:
+        if not films:
+            return []
         half = films // 2
         urgent = films - half if self._is_urgent_turn else half
         self._is_urgent_turn = not self._is_urgent_turn
         return self._claim(Lane.LIVE, urgent, films - urgent)
 
-    def _batch(self, films: int) -> list[Claim]:
-        return self._claim(Lane.RERUN, films, 0) or self._claim(Lane.SHADOW, films, 0)
+    def _batch(self, due: Mapping[Lane, int], most: int) -> list[Claim]:
+        for lane in (Lane.RERUN, Lane.SHADOW):
+            if due[lane] and (held := self._claim(lane, _share(due[lane], most), 0)):
+                return held
+        return []
 
     def _claim(self, lane: Lane, urgent: int, oldest: int) -> list[Claim]:
         return claim_due(self._context.sessions, lane, self._context.claimant, urgent=urgent, oldest=oldest)
@@ -111,3 +116,8 @@ class Lanes:
     def _live_waits(self) -> bool:
         with self._reads() as session:
             return is_live_due(session)
+
+
+def _share(due: int, most: int) -> int:
+    """How many films of a lane to take: half of what is due at most, because other workers may be idle."""
+    return min(most, -(-due // 2))

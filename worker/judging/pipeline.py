@@ -134,7 +134,6 @@ def score_claims(
             context.at_work(0)
             outcomes[claim.task_id] = done if isinstance(done, Outcome) else None
             if isinstance(done, Judgement):
-                context.outages.over()
                 take.judged(claim, done)
             else:
                 take.drop(claim)
@@ -145,13 +144,10 @@ def score_claims(
 
 
 def _attempt(context: WorkerContext, claim: Claim) -> Judgement | Outcome | None:
-    """Judge one film and store it; where the attempt failed its outcome, and None where the task was put back."""
+    """Judge one film; where the attempt failed its outcome, and None where the task was put back."""
     try:
         with context.within_time():
             judgement = _judge_claim(context, claim)
-        if judgement.film:
-            # Film first, rows second: a crash between the two leaves a file that the next attempt writes again.
-            context.films.save(judgement.film)
     except OriginalMissing as error:
         if claim.image.is_purged:
             # Another attempt would find nothing either.
@@ -285,8 +281,11 @@ def _record(context: WorkerContext, judged: Sequence[tuple[Claim, Judgement]]) -
 
 
 def _finish(context: WorkerContext, judged: Sequence[tuple[Claim, Judgement]]) -> dict[int, Outcome | None]:
-    """Record what was judged in one transaction; the outcomes of the tasks that were still held."""
+    """Store the films, and record what was judged in one transaction; the outcomes of the tasks that were still held."""
+    # Films first, rows second: a crash between the two leaves files that the next attempt finds.
+    context.films.save_all(judgement.film for _, judgement in judged if judgement.film)
     ended = claims.finish(context.sessions, judged)
+    context.outages.over()
     for claim, judgement in judged:
         if claim.task_id not in ended:
             logger.warning("lease lost, result dropped", extra={"action": "fenced", "task": claim.task_id})

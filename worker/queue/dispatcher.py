@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: Studies that are settled in one transaction: hints wait for it, and so do workers whose film is in one of them.
 SETTLE_LIMIT = 50
+#: What is seldom needed is looked for in each such turn, and every so many seconds where turns are rare.
+SELDOM_TURNS, SELDOM_S = 5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ class Dispatcher(Loop):
         self._settled = 0
         #: Whether the last turn gave tasks to a re-run whose command is gone.
         self._is_opening = False
-        self._repaired = -math.inf
+        self._repaired = self._looked = -math.inf
+        #: How many workers there were when they were last counted; 0: count them.
+        self._workers = 0
 
     def turn(self) -> bool:
         """Repair and settle, where the last time was a while ago, then send hints.
@@ -90,8 +94,10 @@ class Dispatcher(Loop):
         """
         now = time.monotonic()
         if self._has_more or now - self._repaired >= self._options.tick_s / 2:
-            self._repaired, self._settled, self._is_opening = now, 0, False
-            self.each(*self._repairs, self._hint)
+            repairs = self._due_repairs(now)
+            self._repaired, self._settled, self._is_opening, self._workers = now, 0, False, 0
+            # Also where nothing is due a broker that takes no hints is noticed.
+            self.each(*repairs, self._publisher.check, self._hint)
         else:
             self._hint()
         return self._has_more
@@ -103,15 +109,16 @@ class Dispatcher(Loop):
 
     def _hint(self) -> None:
         """Let a hint wait for each worker, as long as so much work is due."""
-        self._publisher.check()
         waiting = self._publisher.waiting()
+        if 0 < self._workers <= waiting:
+            # Amid a burst: who takes one of them does what is due by then.
+            return
         with self._reads() as session:
-            workers = max(1, live_workers(session, self._options.silent_after_ms))
+            self._workers = max(1, live_workers(session, self._options.silent_after_ms))
             # A worker whose hint is lost waits for the next turn; one that takes a hint without work goes on at once.
-            hints = count_due(session, workers) - waiting
-        for _ in range(hints):
-            self._publisher.publish()
+            hints = count_due(session, self._workers) - waiting
         if hints > 0:
+            self._publisher.publish(hints)
             logger.info("hints sent", extra={"action": "hint", "count": hints})
 
     def repair(self) -> None:
@@ -122,6 +129,14 @@ class Dispatcher(Loop):
     def _repairs(self) -> tuple[Callable[[], None], ...]:
         # Released before they are buried: their files know why they ended.
         return self._rewind, self._release, self._bury, self._settle, self._follow, self._open
+
+    def _due_repairs(self, now: float) -> tuple[Callable[[], None], ...]:
+        """All repairs where the last time was long ago, else those that a study may wait for in each turn."""
+        tick_s = self._options.tick_s
+        if not self._is_opening and now - self._looked < min(SELDOM_TURNS * tick_s, SELDOM_S) - tick_s / 2:
+            return self._release, self._settle
+        self._looked = now
+        return self._repairs
 
     def _rewind(self) -> None:
         with self._sessions.begin() as session:

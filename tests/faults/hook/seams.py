@@ -69,7 +69,7 @@ WORK = {
     "before tasks are claimed": _before("worker.judging.lanes", "claim_due"),
     "after tasks are claimed": _before("worker.judging.lanes", "score_claims"),
     "while a film is decoded": _before("worker.judging.pipeline", "film_of_dicom"),
-    "after the film is saved": _after("dicom_io.film.store", "FilmStore.save"),
+    "after films are saved": _after("dicom_io.film.store", "FilmStore.save_all"),
     "between two films that are recorded together": _before("worker.judging.pipeline", "_attempt"),
     "before the commit of results": _after("worker.db.tasks.claims", "record_all"),
     "after the commit of results": _after("worker.db.tasks.claims", "finish"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicom_io import durable
-from dicom_io.durable import durable_file, write_whole
+from dicom_io.durable import DurableFile, commit_all, create_locked, durable_file, write_all, write_whole
 from dicom_io.errors import SpoolError
 from dicom_io.inbox.spool import Spool
 from dicom_io.inbox.store import Store
@@ -112,6 +112,42 @@ def test_a_file_is_synced_before_it_has_its_name_and_the_folder_afterwards(monke
     assert target.read_bytes() == b"one two"
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def opened(folder: Path, *names: str) -> list[DurableFile]:
+    """Files that are written and not committed yet, each in a folder of its own."""
+    files = []
+    for name in names:
+        (folder / name).mkdir()
+        files.append(DurableFile(folder / name / "whole", folder / f"{name}.part", create_locked))
+        write_all(files[-1].descriptor, name.encode())
+    return files
+
+
+def test_of_many_files_all_are_synced_before_the_first_name_and_each_folder_once_after_the_last(monkeypatch, tmp_path):
+    real, seen = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        seen.append(("folder" if is_folder else "file", len(list(tmp_path.glob("*/whole")))))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files = opened(tmp_path, "a", "b")
+    files.append(DurableFile(tmp_path / "b" / "second", tmp_path / "c.part", create_locked))
+    commit_all(files)
+    assert seen == [("file", 0)] * 3 + [("folder", 2)] * 2
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("*/*"))] == [b"a", b"", b"b"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_of_many_files_one_that_cannot_be_synced_leaves_nothing_of_any(answers, tmp_path):
+    answers(errno.EIO, kind="file")
+    files = opened(tmp_path, "a", "b")
+    with pytest.raises(OSError, match="Input/output error"):
+        commit_all(files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert not list(tmp_path.glob("*/*"))
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), ValueError("a chunk"), KeyboardInterrupt()])

@@ -11,7 +11,7 @@ import random
 import sqlite3
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
@@ -31,6 +31,12 @@ T = TypeVar("T")
 SQLITE_MINIMUM = (3, 35, 0)
 BUSY_TIMEOUT_MS = 30_000
 _WAL_TIMEOUT_S = 30.0
+#: How a transaction begins that may write. One that reads first and writes later fails when another one wrote in between,
+#: whatever the busy_timeout; so it takes the lock at once.
+_TO_WRITE = "BEGIN IMMEDIATE"
+#: SQLite's own pauses between two attempts at the write lock grow to a tenth of a second; it is held for a few ms.
+_AGAIN_S = 0.001
+_UNSYNCED = {"sqlite_synchronous": "NORMAL"}
 #: Deadlock and serialisation failure: the transaction was rolled back and succeeds when it is run again.
 _RETRY_STATES = frozenset({"40001", "40P01"})
 _UNIQUE_VIOLATION = "23505"
@@ -68,11 +74,19 @@ def reading(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
         return read_session_factory(session.get_bind().engine)
 
 
-def in_transaction(sessions: sessionmaker[Session], work: Callable[[Session], T], attempts: int = 5) -> T:
-    """Run `work` in a transaction; run it again after a collision with another one (deadlock, the same new row)."""
+def in_transaction(
+    sessions: sessionmaker[Session], work: Callable[[Session], T], attempts: int = 5, *, is_synced: bool = True
+) -> T:
+    """Run `work` in a transaction; run it again after a collision with another one (deadlock, the same new row).
+
+    `is_synced`: False for what ends with this machine anyway, as a claim or a sign of life. On SQLite its commit is not synced,
+    and a power cut may take it back; the next synced commit makes it durable too, so that no later one outlives it.
+    """
     for attempt in range(1, attempts + 1):
         try:
             with sessions.begin() as session:
+                if not is_synced:
+                    session.connection(execution_options=_UNSYNCED)
                 return work(session)
         except (OperationalError, IntegrityError) as error:
             if attempt == attempts or not _is_collision(error):
@@ -147,9 +161,44 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails when another one wrote in between, whatever the
-    # busy_timeout. So those that may write take the lock at once.
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+    options = connection.get_execution_options()
+    begin = options.get("sqlite_begin", _TO_WRITE)
+    if begin == _TO_WRITE:
+        _set_synchronous(connection, options.get("sqlite_synchronous", "FULL"))
+        _wait_to_write(connection)
+    else:
+        connection.exec_driver_sql(begin)
+
+
+def _set_synchronous(connection: Connection, wanted: str) -> None:
+    """Set how the next commit is synced, which SQLite takes between two transactions alone."""
+    if connection.info.get("synchronous", "FULL") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+        connection.info["synchronous"] = wanted
+
+
+def _wait_to_write(connection: Connection) -> None:
+    """Begin a transaction with the write lock, as soon as no other one has it."""
+    raw: Any = connection.connection.driver_connection
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        while (code := _begin_code(raw)) == sqlite3.SQLITE_BUSY and time.monotonic() < deadline:
+            time.sleep(_AGAIN_S)
+        if code != sqlite3.SQLITE_OK:
+            # It fails once more, by the way that has words for it.
+            connection.exec_driver_sql(_TO_WRITE)
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+def _begin_code(raw: sqlite3.Connection) -> int:
+    """Try to begin once; the primary code of SQLite's answer."""
+    try:
+        raw.execute(_TO_WRITE)
+    except sqlite3.Error as error:
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return sqlite3.SQLITE_OK
 
 
 def _guard(

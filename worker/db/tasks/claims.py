@@ -152,7 +152,8 @@ def _claim(sessions: sessionmaker[Session], statement: Any, claimant: Claimant, 
             process.add(session)
         return _claims(session, found, claimant.owner)
 
-    held = in_transaction(sessions, work)
+    # A power cut ends who claims, and so the claim.
+    held = in_transaction(sessions, work, is_synced=False)
     if held and process:
         process.added()
     return held
@@ -219,7 +220,7 @@ _LEAVE = _changing(state=TaskState.PENDING, attempts=Task.attempts - 1, **_NO_LE
 
 def renew(sessions: sessionmaker[Session], held: Sequence[Claim], lease_ms: int) -> set[int]:
     """Renew leases from now; the tasks that are still held. The claims of others are lost, and their work with them."""
-    return in_transaction(sessions, lambda session: _change(session, _RENEW, held, lease=lease_ms))
+    return in_transaction(sessions, lambda session: _change(session, _RENEW, held, lease=lease_ms), is_synced=False)
 
 
 def finish(sessions: sessionmaker[Session], judged: Sequence[tuple[Claim, Judgement]]) -> set[int]:
@@ -267,7 +268,7 @@ def put_back(
 
 def leave(sessions: sessionmaker[Session], held: Sequence[Claim]) -> None:
     """Put tasks back that were not begun, as if they had not been claimed."""
-    in_transaction(sessions, lambda session: _change(session, _LEAVE, held))
+    in_transaction(sessions, lambda session: _change(session, _LEAVE, held), is_synced=False)
 
 
 def _error(error_class: str, error_code: str) -> dict[str, str]:

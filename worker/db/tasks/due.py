@@ -33,12 +33,25 @@ def is_due(lane: Lane) -> ColumnElement[bool]:
 
 _DUE = select(Task.id).where(IS_OPEN, is_claimable()).limit(bindparam("most"))
 _COUNT = select(func.count()).select_from(_DUE.subquery())
+_BY_LANE = select(
+    *(
+        select(func.count())
+        .select_from(select(Task.id).where(is_due(lane)).limit(bindparam("most")).subquery())
+        .scalar_subquery()
+        for lane in Lane
+    )
+)
 _IS_LIVE_DUE = select(Task.id).where(is_due(Lane.LIVE)).limit(1)
 
 
 def count_due(session: Session, most: int) -> int:
     """How many tasks of all lanes may be claimed now, counted up to `most`."""
     return session.execute(_COUNT, {"most": most}).scalar_one()
+
+
+def due_by_lane(session: Session, most: int) -> dict[Lane, int]:
+    """How many tasks of each lane may be claimed now, each counted up to `most`."""
+    return dict(zip(Lane, session.execute(_BY_LANE, {"most": most}).one(), strict=True))
 
 
 def is_live_due(session: Session) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.site import WorkerProcess
@@ -18,7 +18,6 @@ from worker.db.schema.types import now_utc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session, sessionmaker
 
 #: `WorkerBeat.kind` of a command that works on its own tasks.
@@ -93,7 +92,7 @@ def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
             session.execute(delete(Worker).where(Worker.heartbeat_at < oldest))
             insert_unless_there(session, Worker, [values | {"started_at": now_utc()}], "name")
 
-    in_transaction(sessions, work)
+    in_transaction(sessions, work, is_synced=False)
 
 
 def sign_off(sessions: sessionmaker[Session], name: str) -> None:
@@ -105,19 +104,19 @@ def sign_off(sessions: sessionmaker[Session], name: str) -> None:
     in_transaction(sessions, work)
 
 
+# Built once: each turn of a dispatcher that finds work executes it.
+_SEEN = select(Worker.name, Worker.heartbeat_at, now_utc()).where(Worker.kind != LOCAL_KIND)
+
+
 def live_workers(session: Session, within_ms: int) -> int:
     """Count the workers that take hints and whose last heartbeat is younger than `within_ms`.
 
     A command that works on its own tasks (`LOCAL_KIND`) takes none, and must not wait for itself.
     """
-    return session.execute(select(func.count()).where(*_is_live(session, within_ms))).scalar_one()
+    return len(live_names(session, within_ms))
 
 
 def live_names(session: Session, within_ms: int) -> set[str]:
     """The names of the workers that `live_workers` counts."""
-    return set(session.execute(select(Worker.name).where(*_is_live(session, within_ms))).scalars())
-
-
-def _is_live(session: Session, within_ms: int) -> tuple[ColumnElement[bool], ...]:
-    oldest = session.execute(select(now_utc())).scalar_one() - timedelta(milliseconds=within_ms)
-    return Worker.heartbeat_at >= oldest, Worker.kind != LOCAL_KIND
+    age = timedelta(milliseconds=within_ms)
+    return {name for name, heartbeat_at, now in session.execute(_SEEN) if heartbeat_at >= now - age}

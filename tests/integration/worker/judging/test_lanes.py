@@ -129,7 +129,7 @@ def test_a_film_that_waits_alone_is_a_take_by_itself(site, bench):
 def test_takes_grow_while_films_wait_and_never_hold_more_than_half_of_them(site, bench):
     films = [live(site, number) for number in range(24)]
     assert sorted(bench.work()) == films
-    assert [len(take) for take in bench.takes] == [1, 2, 4, 1, 8, 4, 2, 1, 1]
+    assert [len(take) for take in bench.takes] == [1, 2, 4, 8, 5, 2, 1, 1]
 
 
 @pytest.mark.parametrize(("film_s", "most"), [(0.001, MOST), (0.1, 2), (0.5, 1), (30.0, 1)])
@@ -154,6 +154,36 @@ def test_a_take_that_lasts_too_long_ends_with_the_film_in_work_and_the_rest_goes
     rows = site.rows("SELECT state, attempts, lease_owner FROM task WHERE state <> 'DONE'")
     assert len(rows) == len(left) - 1
     assert all(tuple(row.values()) == ("PENDING", 0, None) for row in rows)
+
+
+def claimed_lanes(monkeypatch: pytest.MonkeyPatch) -> list[Lane]:
+    """The lanes of all claims from now on."""
+    asked: list[Lane] = []
+
+    def noted(sessions: Any, lane: Lane, claimant: Claimant, **films: int) -> list[Claim]:
+        asked.append(lane)
+        return claim_due(sessions, lane, claimant, **films)
+
+    monkeypatch.setattr(worker_lanes, "claim_due", noted)
+    return asked
+
+
+def test_a_lane_without_work_is_not_claimed_from(site, bench, monkeypatch):
+    """A claim takes SQLite's write lock, also where it finds nothing."""
+    asked = claimed_lanes(monkeypatch)
+    assert not bench.work()
+    assert not asked
+    films = [live(site, number) for number in range(4)]
+    assert sorted(bench.work()) == films
+    assert asked == [Lane.LIVE] * len(bench.takes)
+
+
+def test_without_a_re_run_takes_of_live_films_are_not_cut_at_its_turn(site, bench):
+    bench.lanes._size.films = MOST
+    for number in range(4 * LIVE_AT_ONCE):
+        live(site, number)
+    bench.work()
+    assert len(bench.takes[0]) == MOST > LIVE_AT_ONCE
 
 
 def test_a_live_film_that_comes_while_a_re_run_works_is_next(site, bench, batch):

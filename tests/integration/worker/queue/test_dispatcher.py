@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from kombu import Connection
+from sqlalchemy import event
 
 from tests.support.database import BOTH, fresh_site, scored
 from worker.db.models import bundles as models
@@ -14,11 +16,11 @@ from worker.db.tasks import shadow
 from worker.db.tasks.workers import WorkerBeat, heartbeat
 from worker.queue import dispatcher as queue_dispatcher
 from worker.queue.dispatcher import Dispatcher, DispatchOptions
-from worker.queue.hints import HintPublisher
+from worker.queue.hints import BrokerAway, HintPublisher
 from worker.queue.message import QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.database import Site
 
@@ -115,3 +117,64 @@ def test_a_turn_between_two_ticks_sends_hints_and_repairs_nothing(site: Site, pu
     site.change("UPDATE study SET state = 'RECEIVING'")
     dispatcher.turn()
     assert (publisher.waiting(), site.entry()["ai_status"]) == (1, "RECEIVING")
+
+
+def statements_of(site: Site, work: Callable[[], object]) -> int:
+    """How many statements `work` executes."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(site.engine, "before_cursor_execute", note)
+    work()
+    event.remove(site.engine, "before_cursor_execute", note)
+    return len(asked)
+
+
+def test_while_a_hint_waits_for_each_worker_a_turn_between_two_ticks_asks_the_broker_alone(
+    site: Site, publisher: HintPublisher
+) -> None:
+    """The registrar wakes the dispatcher after each group of films of a burst."""
+    with_workers(site, 2)
+    dispatcher = Dispatcher(site.sessions, publisher, OPTIONS)
+    for number in range(3):
+        site.receive(f"1.{number}", f"1.{number}.1")
+    dispatcher.turn()
+    assert publisher.waiting() == 2
+    assert statements_of(site, dispatcher.turn) == 0
+    take_all(publisher)
+    dispatcher.turn()
+    assert publisher.waiting() == 2
+
+
+def test_a_broker_that_takes_nothing_fails_a_turn_also_where_nothing_is_due(site: Site, redis_url: str) -> None:
+    publisher = HintPublisher(redis_url)
+    publisher.waiting()
+    with Connection(redis_url) as connection:
+        channel: Any = connection.default_channel
+        channel.client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(BrokerAway):
+                Dispatcher(site.sessions, publisher, OPTIONS).turn()
+        finally:
+            channel.client.config_set("maxmemory", 0)
+    publisher.close()
+
+
+def test_what_is_seldom_needed_is_looked_for_at_the_first_turn_and_then_seldom(
+    site: Site, publisher: HintPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(queue_dispatcher.time, "monotonic", lambda: now)
+    asked: list[str] = []
+    real = queue_dispatcher.queue.rewind
+    monkeypatch.setattr(queue_dispatcher.queue, "rewind", lambda *each: asked.append("rewind") or real(*each))
+    settle = queue_dispatcher.queue.settle_studies
+    monkeypatch.setattr(queue_dispatcher.queue, "settle_studies", lambda *each: asked.append("settle") or settle(*each))
+    dispatcher = Dispatcher(site.sessions, publisher, replace(OPTIONS, tick_s=2.0))
+    for _ in range(11):
+        dispatcher.turn()
+        now += 2.0
+    assert asked.count("settle") == 11
+    assert asked.count("rewind") == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.database import BOTH, fresh_site
+from worker.db.schema import engine as engine_module
 from worker.db.schema.engine import in_transaction, make_engine, read_session_factory, session_factory
 from worker.db.schema.study import Study
 from worker.db.schema.types import now_ms, now_utc
@@ -46,6 +48,48 @@ def test_transactions_that_read_and_then_write_never_find_sqlite_locked(site):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(count_up, range(80)))
     assert site.study().priority == 80
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_what_a_power_cut_may_take_back_is_not_synced_and_everything_else_is(site):
+    seen = []
+    for is_synced in (True, False, False, True, False, True):
+        in_transaction(
+            site.sessions,
+            lambda session: seen.append(session.execute(text("PRAGMA synchronous")).scalar_one()),
+            is_synced=is_synced,
+        )
+    assert seen == [2, 1, 1, 2, 1, 2]
+    assert site.value("PRAGMA synchronous") == 2
+
+
+def test_a_transaction_that_is_not_synced_is_seen_by_others(site):
+    site.receive()
+    in_transaction(
+        site.sessions, lambda session: session.execute(text("UPDATE study SET priority = 7")), is_synced=False
+    )
+    assert site.study().priority == 7
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_a_writer_of_sqlite_goes_on_as_soon_as_the_lock_is_free(site, monkeypatch):
+    """SQLite's own pauses grow to a tenth of a second; ours are equal, so that the longest waiter is not the last."""
+    pauses: list[float] = []
+    real = engine_module.time.sleep
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 20:
+            holder.execute("COMMIT")
+        real(seconds)
+
+    holder = sqlite3.connect(site.engine.url.database, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(engine_module.time, "sleep", sleep)
+    with site.sessions.begin() as session:
+        assert session.execute(text("PRAGMA busy_timeout")).scalar_one() == 30_000
+    holder.close()
+    assert pauses == [0.001] * 20
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)

@@ -12,7 +12,7 @@ from worker.db.batches.reruns import open_batch
 from worker.db.batches.selection import Selector
 from worker.db.read import probes, queries
 from worker.db.tasks import claims, queue
-from worker.db.tasks.due import Lane, count_due, is_live_due
+from worker.db.tasks.due import Lane, count_due, due_by_lane, is_live_due
 from worker.db.tasks.workers import WorkerBeat, heartbeat, live_workers, sign_off
 
 pytestmark = pytest.mark.integration
@@ -58,6 +58,8 @@ def test_what_is_due_is_counted_up_to_a_bound_and_without_what_is_held_or_waits_
     with site.sessions() as session:
         assert (count_due(session, 100), count_due(session, 2)) == (3 + 5, 2)
         assert is_live_due(session)
+        assert due_by_lane(session, 100) == {Lane.LIVE: 3, Lane.RERUN: 5, Lane.SHADOW: 0}
+        assert due_by_lane(session, 2) == {Lane.LIVE: 2, Lane.RERUN: 2, Lane.SHADOW: 0}
     for entry in entries[2:]:
         site.finish(entry.task_id, scored(0.1))
     with site.sessions() as session:
