@@ -1,6 +1,7 @@
 """``python3 dev.py bench memory``: PSS of each process with 1, 2 and 4 workers, and of a listener with films on their way.
 
-Each is weighed right after its films, and once more at rest: workers give the buffers of films back after two heartbeats.
+Each is weighed right after its films, and once more at rest: workers give the buffers of films back after two heartbeats. What a
+process has of its own (USS) is what would be free without it.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     films = [Films(replace(kind, burst=FILMS), FILMS) for kind in KINDS]
     workers: dict[str, list[Weights]] = {str(number): [] for number in numbers}
     after_films: dict[str, list[Weights]] = {str(number): [] for number in numbers}
+    own: dict[str, list[Weights]] = {str(number): [] for number in numbers}
     listener: dict[str, Any] = {
         "associations": ASSOCIATIONS,
         "megabytes": films[0].megabytes,
@@ -63,9 +65,10 @@ def main(arguments: Sequence[str]) -> int:
     }
     for turn in range(rounds):
         for number in numbers:
-            busy, found, held = _measured(number, films)
+            busy, (found, found_own), held = _measured(number, films)
             after_films[str(number)].append(busy)
             workers[str(number)].append(found)
+            own[str(number)].append(found_own)
             listener["idle_mb"].append(held[0])
             listener["busy_mb"].append(held[1])
             total = sum(sum(values) for values in found.values())
@@ -78,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         "rounds": rounds,
         "films": FILMS,
         "workers": workers,
+        "own": own,
         "after_films": after_films,
         "listener": listener,
     }
@@ -88,8 +92,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measured(workers: int, films: Sequence[Films]) -> tuple[Weights, Weights, tuple[float, float]]:
-    """What the processes weigh after films and at rest; then MB of the listener, before and with films on their way."""
+def _measured(workers: int, films: Sequence[Films]) -> tuple[Weights, tuple[Weights, Weights], tuple[float, float]]:
+    """What the processes weigh after films, and at rest with what they have of their own; then MB of the listener.
+
+    The listener before films are on their way, and with them.
+    """
     system = Auscult(workers)
     system.start()
     try:
@@ -98,20 +105,24 @@ def _measured(workers: int, films: Sequence[Films]) -> tuple[Weights, Weights, t
             line = Line(system.key, each.kind.key, senders=2, films=count)
             measure_burst(system, Burst(each.burst(count)), line, counts=False)
         idle(system)
-        after_films = _weights(system)
+        after_films, _ = _weights(system)
         time.sleep(REST_S)
         return after_films, _weights(system), _with_films_on_their_way(system, films[0])
     finally:
         system.stop()
 
 
-def _weights(system: Auscult) -> Weights:
+def _weights(system: Auscult) -> tuple[Weights, Weights]:
+    """PSS and USS of each process."""
     found: Weights = {}
+    own: Weights = {}
     processes = system.processes()
     for process in processes:
         name = "supervisor" if process.pid == processes[0].pid else role(process)
-        found.setdefault(name, []).append(round(_pss_mb(process), 1))
-    return found
+        used = process.memory_full_info()
+        found.setdefault(name, []).append(round(used.pss / 1e6, 1))
+        own.setdefault(name, []).append(round(used.uss / 1e6, 1))
+    return found, own
 
 
 def _with_films_on_their_way(system: Auscult, films: Films) -> tuple[float, float]:

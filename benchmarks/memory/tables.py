@@ -55,8 +55,27 @@ def tables(report: dict[str, Any]) -> str:
         f"most). At rest, after {report['films']} films for each worker, of each kind.\n\n"
         + markdown(head, rows)
         + "\n"
+        + _apart(report)
         + markdown(["PSS, MB", "measured", "at most"], targets)
     )
+
+
+def _apart(report: dict[str, Any]) -> str:
+    """Each process with `WHOLE_WORKERS` workers, and what would be free without it; an older report does not say it."""
+    if "own" not in report:
+        return ""
+    workers = str(WHOLE_WORKERS)
+    rows = [
+        [
+            PARTS.get(part, part),
+            *(
+                spread([value for one in report[kind][workers] for value in one.get(part, [])])
+                for kind in ("workers", "own")
+            ),
+        ]
+        for part in parts_of(report)
+    ]
+    return markdown([f"each process, {workers} workers", "PSS, MB", "of its own (USS), MB"], rows) + "\n"
 
 
 def parts_of(report: dict[str, Any]) -> list[str]:

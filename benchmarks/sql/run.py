@@ -16,24 +16,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event, make_url
+from sqlalchemy import make_url
 
 from benchmarks.sql.load import fill
 from benchmarks.sql.picture import draw
 from benchmarks.sql.questions import questions
 from tests.support.database import Site
+from tests.support.plans import statements, what_is_read
 from tests.support.postgres import own_postgres
 from worker.db.schema.engine import make_engine
 from worker.db.schema.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Engine
 
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parents[1] / "sql"
 TARGET = 2.0
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "wal_level": "minimal", "max_wal_senders": "0"}
-#: Lines of a plan that say which rows are read.
-_READS = re.compile(r"Scan|SEARCH|SCAN|USE TEMP|Sort|Limit")
 
 
 @dataclass
@@ -170,40 +168,13 @@ def _cpu_s(engine: Engine) -> float:
 def _explain(site: Asked) -> None:
     """Keep the plan of each statement of each question, by what it reads."""
     for question in site.questions:
-        with _statements(site.engine) as seen:
+        with statements(site.engine) as seen:
             question.ask()
         site.plans[question.name] = [
             {"statement": _first_words(statement), "plan": lines}
             for statement, parameters in seen
-            if (lines := _plan(site.engine, statement, parameters))
+            if (lines := what_is_read(site.engine, statement, parameters))
         ]
-
-
-@contextmanager
-def _statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
-    seen: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        seen.append((statement, parameters))
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
-def _plan(engine: Engine, statement: str, parameters: Any) -> list[str]:
-    """What a statement reads; empty for statements without tables."""
-    if not re.match(r"\s*(SELECT|UPDATE|WITH|INSERT)", statement) or "FROM" not in statement.upper():
-        return []
-    is_sqlite = engine.dialect.name == "sqlite"
-    explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN (COSTS OFF) "
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(explain + statement, parameters).all()
-        connection.rollback()
-    lines = [str(row[-1]) for row in rows]
-    return [line.strip() for line in lines if _READS.search(line) and "Subquery Scan" not in line]
 
 
 def _first_words(statement: str) -> str:

@@ -46,9 +46,10 @@ class LocalWorker:
     def _worker(self) -> Iterator[Job]:
         """Takes task ids, answers with how many were dealt with and what films wait for; first says who claims them."""
         # Imported here, in the process that judges: the command itself starts faster without decoders and networks.
+        from worker.judging.parent import Parent
         from worker.judging.task_worker import start_worker
 
-        worker = start_worker(self._settings, LOCAL_KIND, self._presence.key if self._presence else "")
+        worker = start_worker(self._settings, LOCAL_KIND, Parent(self._presence.key if self._presence else ""))
 
         def answer(task_ids: list[int]) -> tuple[int, tuple[Reason, float] | None]:
             return worker.work_on(task_ids), worker.context.outages.longest()

@@ -61,8 +61,8 @@ def work(processes: Processes = None) -> None:
     from worker.processes.app import run_worker
     from worker.processes.up import check_start
 
-    apart(lambda: check_start(settings))
-    run_worker(settings, processes or 1)
+    model = apart(lambda: check_start(settings))
+    run_worker(settings, processes or 1, model)
 
 
 def migrate() -> None:

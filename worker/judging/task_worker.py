@@ -21,6 +21,7 @@ from worker.health import checks
 from worker.health.monitor import Monitor, seldom
 from worker.judging.buffers import keep_buffers
 from worker.judging.lanes import Lanes
+from worker.judging.parent import NO_PARENT, Parent
 from worker.judging.pipeline import WorkerContext
 from worker.judging.software import software
 from worker.judging.time_limit import within_time
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
+    from model.serving.bundle import Bundle
     from worker.db.read.probes import Finding
     from worker.settings import Settings
 
@@ -50,14 +52,15 @@ MOST_OPEN = 4
 
 
 class Classifiers:
-    """The classifiers of one process, each opened on first use: in the worker's child, never in its parent.
+    """The classifiers of one process, each opened on first use, unless its parent has opened it for all its children.
 
     At most `MOST_OPEN` stay open; the one that was used longest ago is closed for another.
     """
 
-    def __init__(self, settings: Settings, sessions: sessionmaker[Session]) -> None:
+    def __init__(self, settings: Settings, sessions: sessionmaker[Session], parent: Parent = NO_PARENT) -> None:
         self._settings = settings
         self._sessions = sessions
+        self._parent = parent
         self._open: dict[str, Classifier] = {}
         #: The model that was opened last; empty before the first task.
         self.latest = ""
@@ -70,10 +73,14 @@ class Classifiers:
             record_model(self._sessions, bundle)
             while len(self._open) >= MOST_OPEN:
                 del self._open[next(iter(self._open))]
-            opened = Classifier(bundle, open_engine(bundle, self._settings.engine))
-            drop_pages(bundle.litert_path)
+            opened = self._parent.classifier_of(bundle) or self._opened(bundle)
             self.latest = model
         self._open[model] = opened
+        return opened
+
+    def _opened(self, bundle: Bundle) -> Classifier:
+        opened = Classifier(bundle, open_engine(bundle, self._settings.engine))
+        drop_pages(bundle.litert_path)
         return opened
 
 
@@ -95,7 +102,7 @@ class Heartbeat(Loop):
 class TaskWorker:
     """One process that works on tasks: its context, its row in ``worker`` and the heartbeat that keeps the row fresh."""
 
-    def __init__(self, settings: Settings, database: Database, kind: str, parent: str = "") -> None:
+    def __init__(self, settings: Settings, database: Database, kind: str, parent: Parent = NO_PARENT) -> None:
         self._settings = settings
         self._database = database
         self._kind = kind
@@ -107,8 +114,8 @@ class TaskWorker:
         self._is_interrupted = False
         host = socket.gethostname()
         self.name = f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._presence = present(settings.home, self.name, parent)
-        self._classifiers = Classifiers(settings, database.sessions)
+        self._presence = present(settings.home, self.name, parent.key)
+        self._classifiers = Classifiers(settings, database.sessions, parent)
         self.context = WorkerContext(
             claimant=Claimant(
                 self.name,
@@ -209,7 +216,7 @@ class TaskWorker:
         if self._kind != LOCAL_KIND:
             self._trail.note_start()
         self._give_back_when_idle()
-        release_departed(self._database.sessions, ReleaseOptions.of(self._settings), self._parent)
+        release_departed(self._database.sessions, ReleaseOptions.of(self._settings), self._parent.key)
         self._answer()
 
     def _give_back_when_idle(self) -> None:
@@ -225,10 +232,10 @@ class TaskWorker:
             answer_questions(self._settings, self.name)
 
 
-def start_worker(settings: Settings, kind: str = "celery", parent: str = "") -> TaskWorker:
+def start_worker(settings: Settings, kind: str = "celery", parent: Parent = NO_PARENT) -> TaskWorker:
     """Open this process's own connections and start the heartbeat.
 
-    ``kind`` is shown in the table of workers; ``parent`` is the key of the `Presence` of the process that started it.
+    ``kind`` is shown in the table of workers; ``parent`` is the process that started it.
     """
     keep_buffers()
     worker = TaskWorker(settings, connect(settings), kind, parent)

@@ -124,9 +124,11 @@ def check_first_start(settings: Settings) -> None:
         bundle_of(settings, settings.model)
 
 
-def check_active_bundle(settings: Settings, database: Database) -> None:
-    """Raise BundleError at the start of a worker that lacks the bundle new images are scored with."""
-    bundle_of(settings, active_model(settings, database) or settings.model)
+def check_active_bundle(settings: Settings, database: Database) -> str:
+    """Name the model that new images are scored with; raises BundleError at the start of a worker that lacks its bundle."""
+    model = active_model(settings, database) or settings.model
+    bundle_of(settings, model)
+    return model
 
 
 def _tell_newer(active: str, default: str) -> None:

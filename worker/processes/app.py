@@ -21,6 +21,7 @@ from kombu import Exchange, Queue
 
 from worker.environment import forget_foreign
 from worker.errors import WorkerError
+from worker.judging.parent import NO_PARENT, Parent, open_for_forks
 from worker.logs import configure_logging
 from worker.presence import present
 from worker.processes.forkserver import load
@@ -39,10 +40,10 @@ class WorkerEnded(WorkerError):
     exit_code = 1
 
 
-def make_app(settings: Settings, parent: str = "") -> Celery:
+def make_app(settings: Settings, parent: Parent = NO_PARENT) -> Celery:
     """A Celery application with the task registered and every default that could lose or repeat work changed.
 
-    ``parent``: the key of the `Presence` of this process.
+    ``parent``: this process, as its children see it.
     """
     # Celery prefers the environment to its arguments.
     forget_foreign()
@@ -93,14 +94,17 @@ def _hangup_step() -> type[StartStopStep]:
     return EndOnHangup
 
 
-def run_worker(settings: Settings, children: int = 1) -> None:
-    """Work off hints until SIGTERM, in ``children`` forks of this process: so time limits hold and a dead one is replaced."""
+def run_worker(settings: Settings, children: int = 1, model: str | None = None) -> None:
+    """Work off hints until SIGTERM, in ``children`` forks of this process: so time limits hold and a dead one is replaced.
+
+    ``model``: the one that they will use first.
+    """
     # What the children share with this process, they do not copy.
     load()
     # Celery warns that root plus pickle is dangerous; this application accepts nothing but JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     presence = present(settings.home)
-    app = make_app(settings, presence.key if presence else "")
+    app = make_app(settings, Parent(presence.key if presence else "", open_for_forks(settings, model)))
     # Not by Celery's command line: it would load an interactive shell, 10 MB for each worker.
     worker: Any = app.Worker(
         hostname=f"auscult-{os.getpid()}@{socket.gethostname()}",

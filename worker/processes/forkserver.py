@@ -46,8 +46,8 @@ IMPORTED = (
     "worker.processes.app",
     "worker.processes.listen",
 )
-#: What pydicom imports where it is installed, and Auscult has no use for: GDCM alone takes 10 MB.
-LEFT_OUT = ("gdcm", "requests", "tqdm")
+#: What pydicom, rich, Celery and kombu import where it is installed, and Auscult has no use for: GDCM alone takes 10 MB.
+LEFT_OUT = ("attr", "gdcm", "psutil", "requests", "tqdm", "yaml")
 #: Signals that end a process in order. A terminal or an init system sends them to whole groups of processes: the fork
 #: server has them blocked, as it goes with its parent, and its children take them as any other process does.
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)

@@ -1,6 +1,6 @@
 """The Celery task: thin, all work is in ``worker.judging.pipeline``.
 
-The worker (database engine, heartbeat, models) is made in the pool's child and never inherited over a fork.
+The worker (database engine, heartbeat) is made in the pool's child and never inherited over a fork; the active model is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
 from worker.child import die_with_parent
+from worker.judging.parent import NO_PARENT, Parent
 from worker.judging.task_worker import TaskWorker, start_worker
 from worker.presence import note_timeout
 from worker.queue.message import TASK_NAME, is_hint, rewrite
@@ -82,10 +83,10 @@ def answer_or_reconnect(message: Message) -> None:
     message.reject_log_error = reject  # type: ignore[method-assign, assignment]
 
 
-def register_tasks(app: Celery, settings: Settings, parent: str = "") -> None:
+def register_tasks(app: Celery, settings: Settings, parent: Parent = NO_PARENT) -> None:
     """Register the one task and the signals that start and stop the worker of a pool's child.
 
-    ``parent``: the key of the `Presence` of this process, the pool's parent.
+    ``parent``: this process, the pool's parent.
     """
     workers: list[TaskWorker] = []
     main = os.getpid()

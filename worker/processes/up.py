@@ -76,16 +76,21 @@ def _end(settings: Settings, command: str, pid: int) -> None:
     database.dispose()
 
 
-def check_start(settings: Settings) -> None:
-    """Raise errors that a person has to fix; a database that is away, full or read-only is waited for."""
+def check_start(settings: Settings) -> str | None:
+    """The model that new images are scored with; raises errors that a person has to fix.
+
+    None where the database is away, full or read-only, which is waited for.
+    """
     check_first_start(settings)
     try:
         database = open_database(settings)
-        check_active_bundle(settings, database)
+        model = check_active_bundle(settings, database)
         database.dispose()
     except DatabaseUnavailable as error:
         # A start that fails again and again would leave the PACS without a listener.
         logger.warning("%s; waiting for it", error, extra={"action": "away"})
+        return None
+    return model
 
 
 def wait_until_listening(stack: Stack) -> int:

@@ -68,15 +68,23 @@ def of_study(session: Session, study_uid: str, side: int) -> list[Row]:
         select(RejectionNote.id).join(document, document.id == RejectionNote.image_id).where(document.study_id == row)
     )
     notes = session.scalars(naming.union(sent)).all()
-    if not numbers and not notes:
-        return []
-    rows = select(CONFLICTS).where(or_(CONFLICTS.c.conflict_id.in_(numbers), CONFLICTS.c.note_id.in_(notes)))
-    is_of_row = [
-        and_(CONFLICTS.c[f"{end}_study_uid"] == study_uid, CONFLICTS.c[f"{end}_side"] == side)
-        for end in ("held", "claim")
-    ]
-    found = session.execute(rows.where(or_(*is_of_row)).order_by(CONFLICTS.c.conflict_id.desc()))
-    return [dict(row) for row in found.mappings()]
+    is_of_row = or_(
+        *(
+            and_(CONFLICTS.c[f"{end}_study_uid"] == study_uid, CONFLICTS.c[f"{end}_side"] == side)
+            for end in ("held", "claim")
+        )
+    )
+    # Each kind by itself: under a condition on either, SQLite makes every row of the view.
+    of_kinds = (
+        (CONFLICTS.c.note_id.is_(None), CONFLICTS.c.conflict_id.in_(numbers)),
+        (CONFLICTS.c.note_id.in_(notes), CONFLICTS.c.note_id.is_not(None)),
+    )
+    found: list[Row] = []
+    for wanted, conditions in zip((numbers, notes), of_kinds, strict=True):
+        if wanted:
+            rows = select(CONFLICTS).where(*conditions, is_of_row).order_by(CONFLICTS.c.conflict_id.desc())
+            found += [dict(row) for row in session.execute(rows).mappings()]
+    return found
 
 
 def open_numbers(session: Session, study_uid: str) -> Sequence[int]:

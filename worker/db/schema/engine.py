@@ -110,7 +110,9 @@ def _sqlite_engine(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         msg = "an SQLite database in memory is lost with its process: name a file in AUSCULT_DATABASE_URL"
         raise UnsupportedDatabase(msg)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True, pool_use_lifo=True
+    )
     path = None if url.database.startswith("file:") else Path(url.database)
 
     def make_file(*_: object) -> None:
