@@ -1,4 +1,4 @@
-"""A file for each process that claims tasks, locked while the process lives: its claims need not wait for their leases.
+"""A file for each process that claims tasks or deliveries, locked while it lives: its claims need not wait for their leases.
 
 It names the task in work, since of all the tasks that a process has claimed only that one can have ended it.
 
@@ -25,7 +25,8 @@ from worker.runfiles import RUN_FOLDER, is_held, make_run_folder
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "claimants"
+#: The folders of processes that claim tasks, and of those that claim deliveries.
+TASKS, DELIVERIES = "claimants", "senders"
 #: What `faulthandler` writes first when its time is up, and `note_timeout` too.
 _TIMEOUT = b"Timeout"
 #: A file is one line and at most a traceback.
@@ -37,7 +38,7 @@ class Departed:
     """A process that has ended without removing its file."""
 
     path: Path
-    #: The name under which it claimed tasks; empty for the parent of such processes.
+    #: The name under which it claimed; empty for the parent of such processes.
     name: str
     #: Whether the time limit of a film ended it.
     is_timed_out: bool
@@ -60,9 +61,11 @@ class Presence:
     home : Path
         The data folder.
     name : str
-        The name under which the process claims tasks; empty for the parent of such processes.
+        The name under which the process claims; empty for the parent of such processes.
     parent : str
         The `key` of the parent's own file, which tells whether the parent outlives this process.
+    claims : str
+        TASKS or DELIVERIES: what it claims.
 
     Raises
     ------
@@ -70,9 +73,9 @@ class Presence:
         If the file cannot be made, on a full disk for one.
     """
 
-    def __init__(self, home: Path, name: str = "", parent: str = "") -> None:
+    def __init__(self, home: Path, name: str = "", parent: str = "", claims: str = TASKS) -> None:
         self.key = uuid4().hex
-        folder = _folder(home)
+        folder = home / RUN_FOLDER / claims
         make_run_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         self._path = folder / self.key
@@ -108,26 +111,26 @@ class Presence:
         os.close(self.descriptor)
 
 
-def present(home: Path, name: str = "", parent: str = "") -> Presence | None:
+def present(home: Path, name: str = "", parent: str = "", claims: str = TASKS) -> Presence | None:
     """The file by which others see that this process has ended; None where it cannot be made: then its leases tell."""
     try:
-        return Presence(home, name, parent)
+        return Presence(home, name, parent, claims)
     except (OSError, SettingsError) as error:
         logger.warning(
-            "should this process end, its films wait for their leases",
+            "should this process end, what it has claimed waits for its lease",
             extra={"action": "no_presence", "cause": error_class(error)},
         )
         return None
 
 
-def departed(home: Path, parent: str = "") -> list[Departed]:
+def departed(home: Path, parent: str = "", claims: str = TASKS) -> list[Departed]:
     """The processes of a data folder that ended without removing their files, and whose claims are to be released.
 
     The child of a living parent is left to that parent's next child, which names it by `parent`; except one that a time
     limit ended, because that says all.
     """
     found = []
-    for path in _files(home):
+    for path in _files(home, claims):
         text = None if is_held(path) else _read(path)
         ended = text and _ended(path, text)
         if ended and (ended.is_timed_out or not ended.is_alone or _parent_of(text or b"") == parent):
@@ -152,13 +155,9 @@ def note_timeout(home: Path, name: str) -> None:
                 os.close(descriptor)
 
 
-def _folder(home: Path) -> Path:
-    return home / RUN_FOLDER / FOLDER
-
-
-def _files(home: Path) -> list[Path]:
+def _files(home: Path, claims: str = TASKS) -> list[Path]:
     try:
-        return [path for path in _folder(home).iterdir() if not path.name.startswith(".")]
+        return [path for path in (home / RUN_FOLDER / claims).iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
 

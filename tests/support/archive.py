@@ -31,7 +31,8 @@ class Archive:
     """One archive; its port is known before it is started."""
 
     def __init__(self, *, commits: str = "", kinds: Iterable[str] = (REPORT, HEAT_MAP, NOTE)) -> None:
-        #: How it answers requests for storage commitment: "" (it offers none), "never", "same" (association), "failed".
+        #: How it answers requests for storage commitment: "" (it offers none), "never", "same" (association), "failed",
+        #: "partly": over the same association too, as if it had been asked for the first object alone.
         self.commits = commits
         self.port = free_port()
         self.objects: dict[str, Dataset] = {}
@@ -101,7 +102,7 @@ class Archive:
 
     def _sent(self, event: Any) -> None:
         """Answer a request once it is known to have been accepted."""
-        if isinstance(event.message, N_ACTION_RSP) and self.commits in ("same", "failed"):
+        if isinstance(event.message, N_ACTION_RSP) and self.commits in ("same", "failed", "partly"):
             asked = self._waiting.pop(event.assoc)
             threading.Thread(target=self._report, args=(event.assoc, asked), daemon=True).start()
 
@@ -114,6 +115,7 @@ class Archive:
                 item.FailureReason = 0x0112
             told.FailedSOPSequence = asked.ReferencedSOPSequence
         else:
-            told.ReferencedSOPSequence = asked.ReferencedSOPSequence
+            first = 1 if self.commits == "partly" else None
+            told.ReferencedSOPSequence = asked.ReferencedSOPSequence[:first]
         kind = 2 if self.commits == "failed" else 1
         association.send_n_event_report(told, kind, STORAGE_COMMITMENT_UID, STORAGE_COMMITMENT_INSTANCE_UID)

@@ -13,8 +13,16 @@ from dicom_io.film.store import FilmStore
 from dicom_io.inbox.store import Store, prepare_root
 from tests.support.database import any_film, scored
 from worker.database import Database, connect
+from worker.db.audit.record import Actor
+from worker.db.delivery import destinations
+from worker.db.delivery.claims import claim, record_objects
+from worker.db.delivery.destinations import NewDestination
+from worker.db.delivery.ends import Pauses, finish
+from worker.db.delivery.outcome import Ended, ObjectKind, Outcome, SentObject
 from worker.db.filing import disputes
+from worker.db.schema.states import DestinationKind
 from worker.db.schema.study import Conflict
+from worker.delivering.planner import plan
 from worker.retention.policy import FilePolicy
 from worker.settings import load_settings
 
@@ -23,11 +31,14 @@ if TYPE_CHECKING:
 
     from tests.support.database import Site
     from worker.db.answers.results import Judgement
+    from worker.db.delivery.outcome import ClaimedDelivery
     from worker.db.filing.registry import Registration
     from worker.db.schema.states import ConflictEnd
     from worker.settings import Settings
 
 ORIGINAL_BYTES = 1000
+DAY_MS = 86_400_000
+REPORT = SentObject(ObjectKind.REPORT, "1.2.840.10008.5.1.4.1.1.88.34", "2.25.1", "2.25.2")
 
 
 @dataclass
@@ -77,6 +88,25 @@ class Holding:
         if judgement.film:
             self.films.save(judgement.film)
         self.site.finish(task_id, judgement)
+
+    def tell(self) -> int:
+        """A destination that is to be told every answer on record; each is a row by then."""
+        new = NewDestination("PACS", DestinationKind.C_STORE, "ARCHIVE@127.0.0.1:104")
+        with self.site.sessions.begin() as session:
+            destination_id = destinations.add(session, new, Actor("ada"), "a test", from_start=True)
+        plan(self.site.sessions, destination_id, DAY_MS)
+        return destination_id
+
+    def sending(self, destination_id: int) -> ClaimedDelivery:
+        """The next delivery, in the hands of a sender that has begun to send."""
+        found = claim(self.site.sessions, destination_id, "me", DAY_MS)
+        assert found is not None
+        record_objects(self.site.sessions, found, (REPORT,))
+        return found
+
+    def sent(self, claimed: ClaimedDelivery, how: Ended = Ended.DELIVERED) -> bool:
+        """Whether a sender could write down how it ended."""
+        return finish(self.site.sessions, claimed, Outcome(how), Pauses(DAY_MS, DAY_MS))
 
     def age(self, study: str, days: int) -> None:
         with self.site.engine.begin() as connection:

@@ -36,6 +36,8 @@ SAME_ASSOCIATION_S = 2.0
 #: C-STORE statuses that another attempt does not change (PS3.4 Table B.2-1): data set does not match the class, cannot be
 #: understood, class not supported, not authorised. All others, as out of resources, may pass.
 _FOR_GOOD = (range(0xA900, 0xAA00), range(0xC000, 0xD000), range(0x0122, 0x0123), range(0x0124, 0x0125))
+#: Statuses by which a peer takes nothing at all now (PS3.4 Table B.2-1, Refused: Out of Resources).
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 
 class CStoreSender:
@@ -50,7 +52,7 @@ class CStoreSender:
         try:
             peer, caller = find_peer(self._settings, claimed.target.address), caller_of(self._settings)
         except (UsageError, SettingsError) as error:
-            return self._failed(claimed, error, Ended.RETRY, DeliveryReason.SETTINGS_WRONG)
+            return self._failed(claimed, error, Ended.RETRY, DeliveryReason.SETTINGS_WRONG, is_away=True)
         made = MadeObjects((), ()) if claimed.is_taken else self._make(claimed)
         if isinstance(made, Outcome):
             return made
@@ -73,8 +75,8 @@ class CStoreSender:
         except (UsageError, ModelError, FilmError) as error:
             return self._failed(claimed, error, Ended.REFUSED, DeliveryReason.CANNOT_MAKE)
         except SpoolError as error:
-            # The store is away.
-            return self._failed(claimed, error, Ended.RETRY, DeliveryReason.ORIGINAL_MISSING)
+            # The store is away, for every delivery.
+            return self._failed(claimed, error, Ended.RETRY, DeliveryReason.ORIGINAL_MISSING, is_away=True)
         if claimed.action is DeliveryAction.REPORT and self._says(claimed) != claimed.says:
             return Outcome(Ended.SUPERSEDED, DeliveryReason.ANSWER_CHANGED)
         return made
@@ -122,6 +124,13 @@ def _outcome(claimed: ClaimedDelivery, made: MadeObjects, stored: Stored) -> Out
         return Outcome(Ended.REFUSED, DeliveryReason.CLASS_NOT_ACCEPTED)
     if not stored.is_stored:
         return _not_stored(stored.refusal)
+    if made.is_report_missing:
+        return Outcome(Ended.REFUSED, DeliveryReason.ORIGINAL_MISSING)
+    return _confirmed(claimed, made, stored)
+
+
+def _confirmed(claimed: ClaimedDelivery, made: MadeObjects, stored: Stored) -> Outcome:
+    """How far a peer confirms what it has taken."""
     asked = _commitment(claimed, claimed.objects if claimed.is_taken else made.objects)
     if not (stored.offers_commitment and asked):
         return Outcome(Ended.DELIVERED)
@@ -138,4 +147,4 @@ def _not_stored(refusal: int | None) -> Outcome:
         return Outcome(Ended.RETRY, DeliveryReason.ASSOCIATION_LOST, is_destination_away=True)
     if any(refusal in some for some in _FOR_GOOD):
         return Outcome(Ended.REFUSED, DeliveryReason.OBJECT_REFUSED)
-    return Outcome(Ended.RETRY, DeliveryReason.TRY_LATER)
+    return Outcome(Ended.RETRY, DeliveryReason.TRY_LATER, is_destination_away=refusal in _OUT_OF_RESOURCES)

@@ -20,9 +20,12 @@ from worker.delivering.confirmations import ConfirmationBook
 from worker.delivering.planner import plan
 from worker.delivering.timing import give_up_ms, pauses_of
 from worker.loops import Loop
+from worker.presence import DELIVERIES, departed
 from worker.settings import child_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.database import Database
     from worker.settings import Settings
 
@@ -59,19 +62,20 @@ class Deliverer(Loop):
         self._later: dict[int, tuple[float, int]] = {}
 
     def turn(self) -> bool:
-        """Plan, start and clean up; without destinations that is one query."""
-        with self._database.reads() as session:
-            if not changes.in_use(session) and not self._running:
-                return False
-            behind, is_any_lost = changes.behind(session), any_lost(session)
+        """Plan, start and clean up; without destinations that is one query, and a look at two folders."""
         more: list[bool] = []
-        self.each(
+        steps: list[Callable[[], object]] = [
             self._collect,
+            self._release_departed,
             lambda: self.confirmations.take(self._pauses),
-            lambda: is_any_lost and release(self._database.sessions, self._pauses),
-            *(partial(self._plan, number, more) for number in behind),
-            self._start_due,
-        )
+        ]
+        with self._database.reads() as session:
+            if changes.in_use(session):
+                if any_lost(session):
+                    steps.append(lambda: release(self._database.sessions, self._pauses))
+                steps += [partial(self._plan, number, more) for number in changes.behind(session)]
+                steps.append(self._start_due)
+        self.each(*steps)
         return any(more)
 
     def stop(self, timeout_s: float) -> None:
@@ -127,6 +131,14 @@ class Deliverer(Loop):
                 held = release(self._database.sessions, self._pauses, running.owner)
                 logger.warning("a sender ended", extra={"action": "deliver_lost", "code": code, "rows": held})
             self._put_off(destination_id, failed=bool(code) and not held)
+
+    def _release_departed(self) -> None:
+        """Put back what senders of this data folder had claimed that ended unseen, as with their listener."""
+        for ended in departed(self._settings.home, claims=DELIVERIES):
+            held = release(self._database.sessions, self._pauses, ended.name)
+            if held:
+                logger.warning("a sender ended with its listener", extra={"action": "deliver_lost", "rows": held})
+            ended.forget()
 
     def _put_off(self, destination_id: int, *, failed: bool) -> None:
         """A process that ends before it claims anything is not started again at once."""

@@ -6,7 +6,9 @@ report that a new one names, and those that a note rejects, do not depend on the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dicom_io.header.rejection import Reference, RejectionTitle
@@ -14,8 +16,17 @@ from dicom_io.results.rejection_note import WithdrawnResult, rejection_note
 from dicom_io.results.result import Predecessor, ResultModel
 from worker.db.delivery.outcome import ObjectKind, SentObject
 from worker.db.models.bundles import model_by_id
+from worker.db.read.answers import study_row
 from worker.db.schema.states import DeliveryAction
-from worker.results.make import OriginalMissing, ResultRequest, result_objects, source_in_store
+from worker.logs import error_class
+from worker.results.make import (
+    NoHeatMap,
+    OriginalMissing,
+    ResultRequest,
+    result_objects,
+    source_in_store,
+    source_of_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,16 +36,24 @@ if TYPE_CHECKING:
     from dicom_io.results.source_header import SourceHeader
     from worker.database import Database
     from worker.db.delivery.outcome import ClaimedDelivery, Earlier
+    from worker.results.make import ResultObjects
     from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MadeObjects:
-    """Objects in the order in which they are sent, and what they were made of: model and film, of a REPORT."""
+    """Objects in the order in which they are sent, and what they were made of: model and film, of a REPORT.
+
+    `is_report_missing`: there should be a report, and none can be made as the original of its film is gone; the note rejects
+    what stood until then.
+    """
 
     datasets: tuple[Dataset, ...]
     objects: tuple[SentObject, ...]
     made_of: tuple[int, str] | None = None
+    is_report_missing: bool = False
 
 
 def objects_of(settings: Settings, database: Database, claimed: ClaimedDelivery) -> MadeObjects:
@@ -50,14 +69,13 @@ def objects_of(settings: Settings, database: Database, claimed: ClaimedDelivery)
     """
     standing = [one for one in claimed.earlier if one.is_standing and any(map(_is_told, one.objects))]
     if claimed.action is DeliveryAction.WITHDRAW:
+        return _withdrawal(settings, database, claimed, standing) if standing else MadeObjects((), ())
+    try:
+        made = _answer_objects(settings, database, claimed)
+    except OriginalMissing:
         if not standing:
-            return MadeObjects((), ())
-        note = _note(settings, database, claimed, standing, RejectionTitle.PATIENT_SAFETY)
-        return MadeObjects((note,), (_sent(ObjectKind.REJECTION_NOTE, note),))
-    request = ResultRequest(
-        claimed.study_uid, claimed.side, with_heat_map=claimed.target.heat_map, replaces=_predecessor(claimed.earlier)
-    )
-    made = result_objects(settings, database, request)
+            raise
+        return replace(_withdrawal(settings, database, claimed, standing), is_report_missing=True)
     datasets = made.datasets
     objects = [_sent(ObjectKind.REPORT if ds is made.report else ObjectKind.HEAT_MAP, ds) for ds in datasets]
     if standing:
@@ -65,6 +83,38 @@ def objects_of(settings: Settings, database: Database, claimed: ClaimedDelivery)
         datasets.append(note)
         objects.append(_sent(ObjectKind.REJECTION_NOTE, note))
     return MadeObjects(tuple(datasets), tuple(objects), (made.model_id, made.film_key))
+
+
+def _withdrawal(
+    settings: Settings, database: Database, claimed: ClaimedDelivery, standing: list[Earlier]
+) -> MadeObjects:
+    """The note by which nothing stands any more."""
+    note = _note(settings, database, claimed, standing, RejectionTitle.PATIENT_SAFETY)
+    return MadeObjects((note,), (_sent(ObjectKind.REJECTION_NOTE, note),))
+
+
+def _answer_objects(settings: Settings, database: Database, claimed: ClaimedDelivery) -> ResultObjects:
+    """Report and heat map; the report alone where no heat map can be made.
+
+    A report that refers to a heat map is another object than one that does not, and a destination is to have one of the two.
+    So what an earlier attempt of the delivery has told of decides for those that follow.
+    """
+    begun = {one.kind for one in claimed.objects}
+    is_without = ObjectKind.REPORT in begun and ObjectKind.HEAT_MAP not in begun
+    request = ResultRequest(
+        claimed.study_uid,
+        claimed.side,
+        with_heat_map=claimed.target.heat_map and not is_without,
+        replaces=_predecessor(claimed.earlier),
+    )
+    try:
+        return result_objects(settings, database, request)
+    except NoHeatMap as error:
+        if ObjectKind.HEAT_MAP in begun:
+            raise
+        facts = {"delivery": claimed.delivery_id, "destination": claimed.target.name, "cause": error_class(error)}
+        logger.warning("a report goes without its heat map", extra={"action": "deliver_no_heat_map", **facts})
+    return result_objects(settings, database, replace(request, with_heat_map=False))
 
 
 def _is_told(one: SentObject) -> bool:
@@ -98,7 +148,7 @@ def _note(
             if _is_told(one)
         ),
     )
-    return rejection_note(withdrawn, _source(settings, standing), title)
+    return rejection_note(withdrawn, _source(settings, database, claimed, standing), title)
 
 
 def _model(database: Database, standing: list[Earlier]) -> ResultModel:
@@ -108,17 +158,16 @@ def _model(database: Database, standing: list[Earlier]) -> ResultModel:
     return ResultModel(model.name, model.version, model.weights_sha256, model.digest)
 
 
-def _source(settings: Settings, standing: list[Earlier]) -> SourceHeader:
-    """The header of the film that decided, or of another one that did before, where its original is gone."""
-    keys = dict.fromkeys(one.film_key for one in reversed(standing) if one.film_key)
-    for number, key in enumerate(keys, 1):
-        try:
+def _source(settings: Settings, database: Database, claimed: ClaimedDelivery, standing: list[Earlier]) -> SourceHeader:
+    """The header of the film that decided, or of another one that did before; of the study's row where all are gone.
+
+    What a hospital has purged must not keep it from withdrawing what was said of it.
+    """
+    for key in dict.fromkeys(one.film_key for one in reversed(standing) if one.film_key):
+        with suppress(OriginalMissing):
             return source_in_store(settings, key, "that decided")
-        except OriginalMissing:
-            if number == len(keys):
-                raise
-    msg = "no film is on record whose header a rejection note could repeat"
-    raise OriginalMissing(msg)
+    with database.reads() as session:
+        return source_of_row(study_row(session, claimed.study_id))
 
 
 def _sent(kind: ObjectKind, ds: Dataset) -> SentObject:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from worker.db.delivery.changes import Changed
     from worker.db.schema.study import Destination
+    from worker.delivering.answer import Tell
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,12 @@ def plan(sessions: sessionmaker[Session], destination_id: int, give_up_ms: int) 
         if destination is None:
             return 0, False
         found, last = changes.changed_since(session, destination, LIMIT)
-        made = sum(_tell(session, destination, one, give_up_ms) for one in found)
+        wanted = {one.study.id: (one, tell) for one in found if (tell := _next(session, destination, one))}
+        there = changes.lock_studies(session, wanted)
+        for one, tell in (wanted[study_id] for study_id in wanted if study_id in there):
+            changes.tell(session, destination, one, tell.action, tell.says, give_up_ms)
         destination.seen_change = last
-        return made, len(found) >= LIMIT
+        return len(there), len(found) >= LIMIT
 
     made, is_more = in_transaction(sessions, work)
     if made:
@@ -40,17 +44,15 @@ def plan(sessions: sessionmaker[Session], destination_id: int, give_up_ms: int) 
     return is_more
 
 
-def _tell(session: Session, destination: Destination, changed: Changed, give_up_ms: int) -> bool:
+def _next(session: Session, destination: Destination, changed: Changed) -> Tell | None:
+    """What the destination is to be told next; what waits and does not hold any more is ended."""
     study = changed.study
     if is_settling(study):
         # It changes again when it is settled.
-        return False
+        return None
     says = says_of(study)
     callers = changes.callers_of(session, study.id) if destination.callers else frozenset()
     tell = next_of(says, changed.told, is_wanted=is_wanted(study, destination, callers))
-    if tell is None:
-        if leaves_waiting(says, changed.told):
-            changes.end_open(session, destination.id, study.id, DeliveryReason.ANSWER_CHANGED)
-        return False
-    changes.tell(session, destination, changed, tell.action, tell.says, give_up_ms)
-    return True
+    if tell is None and leaves_waiting(says, changed.told):
+        changes.end_open(session, destination.id, study.id, DeliveryReason.ANSWER_CHANGED)
+    return tell

@@ -25,6 +25,7 @@ from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome
 from worker.delivering.kinds import SENDERS
 from worker.delivering.timing import lease_ms, pauses_of
 from worker.logs import configure_logging, error_class
+from worker.presence import DELIVERIES, present
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -115,11 +116,15 @@ def main(arguments: list[str]) -> None:
     settings = load_settings()
     configure_logging(settings.log, settings.log_format)
     setproctitle.setproctitle(f"auscult deliver {destination_id}")
+    # Before anything is claimed.
+    presence = present(settings.home, owner, claims=DELIVERIES)
     database = connect(settings)
     process = SenderProcess(settings, database, int(destination_id), owner)
     signal.signal(signal.SIGTERM, lambda *_: process.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.run()
+    if presence:
+        presence.leave()
     database.dispose()
 
 

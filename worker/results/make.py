@@ -9,27 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicom_io.errors import DicomIoError
+from pydicom.dataset import Dataset
+
+from dicom_io.errors import DicomIoError, FilmError
 from dicom_io.results.earlier import read_predecessor
 from dicom_io.results.report import make_report
-from dicom_io.results.source_header import read_source_header
+from dicom_io.results.source_header import UTF_8, read_source_header, source_header_of
+from model.errors import ModelError
 from worker.db.read.answers import answered_studies
 from worker.errors import UsageError
 from worker.results.study_result import study_result
 from worker.stores import store_of
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
     from dicom_io.results.result import Predecessor, StudyResult
     from dicom_io.results.source_header import SourceHeader
     from worker.database import Database
     from worker.db.read.answers import AnsweredStudy
+    from worker.db.schema.study import Study
     from worker.settings import Settings
 
 
 class OriginalMissing(UsageError):
     """The original of a film is not there or cannot be read, and a result object repeats its header."""
+
+
+class NoHeatMap(UsageError):
+    """No heat map of an answer can be made: its bundle is gone, or gives the film another score by now. A report can be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +86,27 @@ def result_objects(settings: Settings, database: Database, request: ResultReques
     ------
     NothingToReport
         If the study has no answer that may be repeated.
+    NoHeatMap
+        If a heat map is wanted and none can be made.
     UsageError
         If no study or several match, or the original of the film that decides is not there.
     """
     answered = _answered(database, request)
     result = study_result(settings, answered, _replaced(request, answered))
     source = _source(settings, answered)
-    heat_map = None
-    if request.with_heat_map:
-        from worker.results.heat_map import make_heat_map  # loads the network and what draws
-
-        heat_map = make_heat_map(settings, database, result, source)
+    heat_map = _heat_map(settings, database, result, source) if request.with_heat_map else None
     assert answered.deciding is not None
     report = make_report(result, source, heat_map)
     return ResultObjects(result, report, heat_map, answered.deciding.store_key, answered.deciding.model_id)
+
+
+def _heat_map(settings: Settings, database: Database, result: StudyResult, source: SourceHeader) -> Dataset:
+    from worker.results.heat_map import make_heat_map  # loads the network and what draws
+
+    try:
+        return make_heat_map(settings, database, result, source)
+    except (UsageError, ModelError, FilmError) as error:
+        raise NoHeatMap(str(error)) from error
 
 
 def _answered(database: Database, request: ResultRequest) -> AnsweredStudy:
@@ -138,3 +151,16 @@ def source_in_store(settings: Settings, store_key: str, named: str) -> SourceHea
             "and study: send the film again"
         )
         raise OriginalMissing(msg) from None
+
+
+def source_of_row(study: Study) -> SourceHeader:
+    """Patient and study as the row of a study names them; what no column holds, as the time of the study, is empty."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = UTF_8
+    ds.PatientName, ds.PatientID = study.patient_name, study.patient_id
+    ds.IssuerOfPatientID, ds.PatientSex = study.issuer_of_patient_id, study.patient_sex
+    ds.PatientBirthDate, ds.StudyDate = (
+        day.strftime("%Y%m%d") if day else "" for day in (study.patient_birth_date, study.study_date)
+    )
+    ds.AccessionNumber, ds.StudyDescription = study.accession_number, study.study_description
+    return source_header_of(ds)

@@ -102,6 +102,7 @@ def _document(
             "sha256": traced.film_sha256,
             "version": traced.film_version,
             "decoder": sections["decoder"],
+            "look": sections["look"],
             "is_kept": judged.film is not None,
             "why_not_kept": judged.why_not,
         },

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _JUDGED = (Outcome.OK, Outcome.NOT_APPLICABLE)
 #: Columns that only a score fills: all rows of one statement have the same columns.
 _OF_SCORE = ("probability", "logit", "threshold", "label", "band")
-_OF_LOOK = ("mean_grey", "contrast", "dark_share", "bright_share", "sharpness")
+#: The columns of what a film looks like, as the fields of `InputStatistics`.
+LOOK = ("mean_grey", "contrast", "dark_share", "bright_share", "sharpness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _columns(judgement: Judgement) -> dict[str, Any]:
         "film_version": film.version if film else None,
         "decoder": (film.decoder or None) if film else None,
         **of_score,
-        **(asdict(judgement.look) if judgement.look else dict.fromkeys(_OF_LOOK)),
+        **(asdict(judgement.look) if judgement.look else dict.fromkeys(LOOK)),
         "unlikeness": judgement.unlikeness,
         "outcome": judgement.outcome,
         "reason_code": judgement.reason.value if judgement.reason else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, insert, select, text, update
+from sqlalchemy import exists, func, insert, or_, select, text, update
 
 from worker.db.delivery.outcome import DeliveryReason
 from worker.db.schema.sql import chunks, table_of
@@ -18,7 +18,7 @@ from worker.db.schema.types import now_ms, now_utc
 from worker.db.schema.views import CHANGES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -84,6 +84,12 @@ def changed_since(session: Session, destination: Destination, limit: int) -> tup
     return [Changed(study, tuple(told[study.id])) for study in studies], last
 
 
+def lock_studies(session: Session, study_ids: Collection[int]) -> set[int]:
+    """Keep studies from being erased until this transaction ends; those that are there still."""
+    held = select(Study.id).where(Study.id.in_(sorted(study_ids))).order_by(Study.id)
+    return set(session.scalars(held.with_for_update(read=True)))
+
+
 def callers_of(session: Session, study_id: int) -> frozenset[str]:
     """The AE titles that sent the current objects of a study."""
     sent = select(Image.calling_aet).where(Image.study_id == study_id, Image.is_current).distinct()
@@ -132,8 +138,9 @@ def last_change(session: Session) -> int:
 
 
 def in_use(session: Session) -> bool:
-    """Whether results go anywhere."""
-    return session.scalar(select(Destination.id).where(Destination.ended_at.is_(None)).limit(1)) is not None
+    """Whether results go anywhere, or an attempt is open whose destination was removed meanwhile."""
+    used = select(Destination.id).where(Destination.ended_at.is_(None)).exists()
+    return bool(session.scalar(select(or_(used, select(Delivery.id).where(IS_OPEN).exists()))))
 
 
 def behind(session: Session) -> Sequence[int]:

@@ -146,13 +146,15 @@ def retry(session: Session, actor: Actor, why: str, *, study: str = "", destinat
         )
         .exists()
     )
-    used = select(Destination.id).where(Destination.ended_at.is_(None))
+    used = select(Destination.id).where(Destination.ended_at.is_(None)).order_by(Destination.id)
     if destination:
         used = used.where(Destination.name == destination)
+    # Nothing is planned for them meanwhile, so the last one stays the last.
+    chosen = session.scalars(used.with_for_update()).all()
     of_study = select(Study.id).where(Study.study_uid == study) if study else select(Study.id)
     is_unfinished = or_(
         table.c.state.in_((DeliveryState.FAILED, DeliveryState.PENDING, DeliveryState.UNCONFIRMED)),
-        (table.c.state == DeliveryState.DELIVERED) & table.c.reason.is_not(None),
+        (table.c.state == DeliveryState.DELIVERED) & (table.c.reason == DeliveryReason.COMMITMENT_MISSING),
     )
     again: dict[str, Any] = {
         "state": DeliveryState.PENDING,
@@ -163,7 +165,7 @@ def retry(session: Session, actor: Actor, why: str, *, study: str = "", destinat
     }
     done = session.execute(
         update(table)
-        .where(table.c.destination_id.in_(used), table.c.study_id.in_(of_study), is_unfinished, is_last)
+        .where(table.c.destination_id.in_(chosen), table.c.study_id.in_(of_study), is_unfinished, is_last)
         .values(again)
         .returning(table.c.study_id, table.c.destination_id)
     ).all()

@@ -13,7 +13,7 @@ from worker.db.audit.objects import patient_of
 from worker.db.audit.record import Actor, record
 from worker.db.delivery.changes import IS_OPEN
 from worker.db.delivery.claims import is_held
-from worker.db.delivery.outcome import DeliveryReason, Ended, Outcome, decoded, kept
+from worker.db.delivery.outcome import DeliveryReason, Ended, ObjectKind, Outcome, decoded, kept
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.sql import table_of
 from worker.db.schema.states import DeliveryState, DestinationKind
@@ -69,18 +69,19 @@ def finish(sessions: sessionmaker[Session], claimed: ClaimedDelivery, outcome: O
         )
         if row is None:
             return False
-        _end(session, row, claimed.target.kind, outcome, pauses)
+        _end(session, row, outcome, pauses)
         _note_destination(session, row.destination_id, outcome, pauses)
         return True
 
     return in_transaction(sessions, work)
 
 
-def _end(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcome, pauses: Pauses) -> None:
+def _end(session: Session, row: Delivery, outcome: Outcome, pauses: Pauses) -> None:
     """Write how an attempt ended into its row, which this transaction has locked."""
     moment, clock = session.execute(select(now_utc(), now_ms())).one()
-    _audit(session, row, kind, outcome)
-    is_overtaken = _is_overtaken(session, row)
+    destination = session.get_one(Destination, row.destination_id, populate_existing=True)
+    _audit(session, row, destination, outcome)
+    is_overtaken = destination.ended_at is not None or _has_later(session, row)
     row.lease_owner = row.lease_until_ms = None
     row.reason = outcome.reason
     if outcome.reason is DeliveryReason.NOT_COMMITTED:
@@ -97,7 +98,15 @@ def _end(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcom
         row.not_before_ms = min(clock + pauses.to_confirm(row.attempts), row.give_up_ms)
     else:
         row.finished_at = moment
+    if row.delivered_at is not None and row.reason is None and _lacks_heat_map(row, destination):
+        row.reason = DeliveryReason.HEAT_MAP_MISSING
     session.flush()
+
+
+def _lacks_heat_map(row: Delivery, destination: Destination) -> bool:
+    """Whether a destination that is to have heat maps was given a report without one."""
+    kinds = {one.kind for one in decoded(row.objects)}
+    return destination.heat_map and ObjectKind.REPORT in kinds and ObjectKind.HEAT_MAP not in kinds
 
 
 def _pause_ms(outcome: Outcome, ours_ms: int) -> int:
@@ -106,7 +115,7 @@ def _pause_ms(outcome: Outcome, ours_ms: int) -> int:
 
 
 def _state_after(row: Delivery, outcome: Outcome, *, is_over: bool, is_overtaken: bool) -> DeliveryState:
-    """The state of a row whose `delivered_at` is set as the outcome says; `is_overtaken`: a later one says what holds."""
+    """The state of a row whose `delivered_at` is set as the outcome says; `is_overtaken`: a later one says what holds, or the destination was removed."""
     if outcome.how not in (Ended.RETRY, Ended.UNCONFIRMED):
         return _STATE_OF[outcome.how]
     if row.delivered_at is not None:
@@ -119,10 +128,8 @@ def _state_after(row: Delivery, outcome: Outcome, *, is_over: bool, is_overtaken
     return DeliveryState.FAILED if is_over else DeliveryState.PENDING
 
 
-def _is_overtaken(session: Session, row: Delivery) -> bool:
-    """Whether a later delivery says what holds, or the destination was removed."""
-    if session.get_one(Destination, row.destination_id, populate_existing=True).ended_at is not None:
-        return True
+def _has_later(session: Session, row: Delivery) -> bool:
+    """Whether a later delivery says what holds."""
     later = select(Delivery.id).where(
         Delivery.destination_id == row.destination_id,
         Delivery.study_id == row.study_id,
@@ -131,13 +138,12 @@ def _is_overtaken(session: Session, row: Delivery) -> bool:
     return session.scalar(later.limit(1)) is not None
 
 
-def _audit(session: Session, row: Delivery, kind: DestinationKind, outcome: Outcome) -> None:
+def _audit(session: Session, row: Delivery, destination: Destination, outcome: Outcome) -> None:
     """An attempt by which content left is an event: the destination may have it, also where the attempt failed."""
     is_well = outcome.how in _WELL
     if row.begun_at is None and not is_well:
         return
     study = session.get_one(Study, row.study_id)
-    destination = session.get_one(Destination, row.destination_id)
     detail = {
         "delivery": row.id,
         "destination": destination.name,
@@ -148,7 +154,7 @@ def _audit(session: Session, row: Delivery, kind: DestinationKind, outcome: Outc
     }
     record(
         session,
-        _ACT[kind],
+        _ACT[destination.kind],
         Actor.process("auscult deliver"),
         outcome=EventOutcome.SUCCESS if is_well else EventOutcome.MINOR_FAILURE,
         study_uid=study.study_uid,
@@ -188,7 +194,7 @@ def release(sessions: sessionmaker[Session], pauses: Pauses, owner: str | None =
         rows = session.scalars(held.where(is_lost).order_by(Delivery.id).with_for_update(skip_locked=True)).all()
         for row in rows:
             lost_by = Outcome(Ended.RETRY, DeliveryReason.SENDER_LOST, is_destination_away=True)
-            _end(session, row, session.get_one(Destination, row.destination_id).kind, lost_by, pauses)
+            _end(session, row, lost_by, pauses)
             _note_destination(session, row.destination_id, lost_by, pauses)
         return len(rows)
 
@@ -224,7 +230,7 @@ def confirm(
             return AnswerTaken.LATER
         asked = [one.sop_uid for one in kept(decoded(row.objects))]
         outcome = Outcome(Ended.CONFIRMED) if covers(asked) else Outcome(Ended.RETRY, DeliveryReason.NOT_COMMITTED)
-        _end(session, row, session.get_one(Destination, row.destination_id).kind, outcome, pauses)
+        _end(session, row, outcome, pauses)
         return AnswerTaken.TAKEN
 
     return in_transaction(sessions, work)

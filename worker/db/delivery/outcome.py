@@ -64,8 +64,10 @@ class DeliveryReason(StrEnum):
     SENDER_LOST = "SENDER_LOST"
     #: The original of the film that decides is gone, and the objects repeat its header.
     ORIGINAL_MISSING = "ORIGINAL_MISSING"
-    #: No object can be made: the film gives another score now, or its bundle is gone.
+    #: No object can be made; or no heat map, where the destination may have it from an earlier attempt.
     CANNOT_MAKE = "CANNOT_MAKE"
+    #: Delivered without the heat map, which cannot be made: the film gives another score now, or its bundle is gone.
+    HEAT_MAP_MISSING = "HEAT_MAP_MISSING"
     #: The settings name no such peer, or a certificate that cannot be used.
     SETTINGS_WRONG = "SETTINGS_WRONG"
     #: The answer changed before it was sent.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
 
-from worker.db.answers.results import in_doubt
+from worker.db.answers.results import LOOK, in_doubt
 from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
 from worker.db.models.bundles import label_of
@@ -104,6 +104,7 @@ def traced_results(
             "object": _object(image) | {"receipts": receipts[image.id]},
             "model": _model(model),
             "decoder": result.decoder,
+            "look": _look(result),
             "work": _work(task, batch, process),
             "times": _times(result, image, task),
             "software": _software(process),
@@ -154,6 +155,12 @@ def _result(result: Result) -> Row:
         "compared_with_result_id": result.compared_id,
         "taken_from_result_id": result.taken_from_id,
     }
+
+
+def _look(result: Result) -> dict[str, float] | None:
+    """What the film looks like (`model.input_statistics`); None where it was not measured."""
+    found = {name: getattr(result, name) for name in LOOK}
+    return None if None in found.values() else found
 
 
 def _study(study: Study) -> Row:

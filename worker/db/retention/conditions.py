@@ -1,7 +1,4 @@
-"""The rule of `rules.kept_because` as SQL, over `image` joined with `study`.
-
-What holds a file back is one named function each. Delivery has no table yet: its function is where it joins in.
-"""
+"""The rule of `rules.kept_because` as SQL, over `image` joined with `study`; what holds a file back is one named function each."""
 
 from __future__ import annotations
 
@@ -12,8 +9,16 @@ from sqlalchemy.orm import aliased
 
 from worker.db.identity.withdrawals import is_expired, is_withdrawn
 from worker.db.retention.rules import Kept
-from worker.db.schema.states import OPEN_TASK_STATES, TERMINAL_STATES, HeldFile, NoteVerdict
-from worker.db.schema.study import Commitment, Conflict, Image, Study, Task, Withdrawal
+from worker.db.schema.states import (
+    OPEN_DELIVERY_STATES,
+    OPEN_TASK_STATES,
+    TERMINAL_STATES,
+    DeliveryState,
+    HeldFile,
+    NoteVerdict,
+)
+from worker.db.schema.study import Commitment, Conflict, Delivery, Image, Study, Task, Withdrawal
+from worker.db.schema.types import now_ms
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,8 +59,15 @@ def is_expired_at_source() -> ColumnElement[bool]:
 
 
 def is_undelivered() -> ColumnElement[bool]:
-    """SQL: whether an answer of a study is still to be delivered to a system; nothing is delivered yet."""
-    return false()
+    """SQL: whether an answer of a study is being delivered, or is to be, or may have to be sent again until it is confirmed.
+
+    One that is over its time keeps nothing, although it may be tried once more: a destination that is away for long must not
+    fill the disk.
+    """
+    is_due = or_(Delivery.state == DeliveryState.CLAIMED, Delivery.give_up_ms > now_ms())
+    return (
+        exists().where(Delivery.study_id == Study.id, Delivery.state.in_(OPEN_DELIVERY_STATES), is_due).correlate(Study)
+    )
 
 
 def is_committed(now: datetime) -> ColumnElement[bool]:

@@ -19,7 +19,7 @@ from worker.db.retention.conditions import is_held, kept_because, may_go
 from worker.db.retention.rules import Kept
 from worker.db.schema.sql import chunks, insert_unless_there
 from worker.db.schema.states import HeldFile
-from worker.db.schema.study import Image, Removal, Study
+from worker.db.schema.study import Delivery, Image, Removal, Study
 from worker.db.schema.types import now_utc
 
 if TYPE_CHECKING:
@@ -146,9 +146,11 @@ def mark(
 
 
 def lock_studies(session: Session, study_ids: Sequence[int]) -> None:
-    """Lock studies in the order of their ids, as all code locks them: no film is added or judged meanwhile."""
+    """Lock studies in the order of their ids, as all code locks them: no film is added or judged, and no delivery begun meanwhile."""
     held = select(Study.id).where(Study.id.in_(study_ids)).order_by(Study.id)
     session.execute(held.with_for_update(key_share=True)).all()
+    told = select(Delivery.id).where(Delivery.study_id.in_(study_ids)).order_by(Delivery.id)
+    session.execute(told.with_for_update()).all()
 
 
 def mark_where(session: Session, by: Taker, kind: HeldFile, condition: ColumnElement[bool]) -> list[MarkedStudy]:

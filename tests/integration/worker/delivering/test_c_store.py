@@ -125,7 +125,7 @@ def test_without_commitment_nobody_is_asked(ward: Ward) -> None:
 @pytest.mark.parametrize(
     ("status", "how", "reason"),
     [
-        (0xA700, Ended.RETRY, DeliveryReason.TRY_LATER),
+        (0xA7FF, Ended.RETRY, DeliveryReason.TRY_LATER),
         (0x0110, Ended.RETRY, DeliveryReason.TRY_LATER),
         (0xA900, Ended.REFUSED, DeliveryReason.OBJECT_REFUSED),
         (0xC123, Ended.REFUSED, DeliveryReason.OBJECT_REFUSED),
@@ -137,7 +137,7 @@ def test_the_status_of_the_peer_decides(ward: Ward, status: int, how: Ended, rea
         archive.status = status
         ward.tell(archive)
         _, outcome = ward.attempt()
-        assert (outcome.how, outcome.reason, outcome.is_destination_away) == (how, reason, False)
+        assert (outcome.how, outcome.reason, outcome.is_destination_away) == (how, reason, status == 0xA7FF)
 
 
 def test_a_peer_that_takes_no_reports_is_sent_nothing(ward: Ward) -> None:
@@ -198,8 +198,34 @@ def test_a_film_whose_original_is_gone_is_said_and_nothing_sent(ward: Ward) -> N
         assert archive.objects == {}
 
 
-def test_an_unknown_peer_of_the_settings_is_tried_again(ward: Ward) -> None:
+@pytest.mark.parametrize("then", ["nothing holds", "another answer"])
+def test_what_was_told_is_taken_back_also_where_the_original_was_purged(ward: Ward, then: str) -> None:
+    with Archive().running() as archive:
+        ward.tell(archive)
+        ward.attempt()
+        (report,) = of_kind(archive, REPORT)
+        for path in store_of(ward.settings, known=True).path("a" * 32).parent.iterdir():
+            path.unlink()
+        ward.site.change(
+            "UPDATE study SET patient_name = 'Döe^Jane', flags = '[\"MODEL_SUSPENDED\"]'"
+            if then == "nothing holds"
+            else "UPDATE study SET patient_name = 'Döe^Jane', revision = revision + 1"
+        )
+        ward.attempt()
+        (note,) = of_kind(archive, NOTE)
+        assert archive.kinds() == ["REJECTION_NOTE", "REPORT"]
+    (series,) = note.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert [item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence] == [report.SOPInstanceUID]
+    assert (note.PatientName, note.PatientID, note.StudyInstanceUID) == ("Döe^Jane", "4711", report.StudyInstanceUID)
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113037"
+    assert ward.states()[1:] == [
+        (2, "WITHDRAW", "DELIVERED", None) if then == "nothing holds" else (2, "REPORT", "FAILED", "ORIGINAL_MISSING")
+    ]
+
+
+def test_an_unknown_peer_of_the_settings_is_tried_again_once_for_all_deliveries(ward: Ward) -> None:
     archive = Archive()
     ward.tell(archive)
     ward.site.change("UPDATE destination SET address = 'NOBODY'")
-    assert ward.attempt()[1].reason is DeliveryReason.SETTINGS_WRONG
+    outcome = ward.attempt()[1]
+    assert (outcome.reason, outcome.is_destination_away) == (DeliveryReason.SETTINGS_WRONG, True)

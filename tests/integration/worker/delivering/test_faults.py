@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tests.support.archive import HEAT_MAP, REPORT, Archive
+from tests.support.running import role
 from tests.support.sites import new_site, new_stack
 from tests.support.studies import chest_film, push
 from tests.support.waiting import wait_until
@@ -106,6 +107,13 @@ def _state_of(stack: Running, ds: Dataset, name: str) -> str:
     return f"{rows_of(stack, ds, name)}\n{dict(answer)}\n{stack.text()[-4000:]}"
 
 
+def change(stack: Running, statement: str) -> None:
+    engine = create_engine(stack.site.database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
 def recorded(stack: Running, delivery_id: int) -> list[str]:
     (found,) = stack.site.query("SELECT objects FROM delivery WHERE id = :id", id=delivery_id)
     return sorted(item["sop_uid"] for item in json.loads(found["objects"]))
@@ -175,10 +183,7 @@ def test_a_peer_that_never_commits_is_asked_again_and_keeps_what_it_took(stack: 
         ds = sent(stack)
         row(stack, ds, name, "UNCONFIRMED")
         wait_until(lambda: archive.asked > 1, 60, "the archive to be asked again")
-        engine = create_engine(stack.site.database_url.replace("postgresql://", "postgresql+psycopg://"))
-        with engine.begin() as connection:
-            connection.execute(text("UPDATE delivery SET give_up_ms = 0 WHERE state IN ('UNCONFIRMED', 'CLAIMED')"))
-        engine.dispose()
+        change(stack, "UPDATE delivery SET give_up_ms = 0 WHERE state IN ('UNCONFIRMED', 'CLAIMED')")
         ended = row(stack, ds, name, "DELIVERED", reason="COMMITMENT_MISSING")
         check(stack, ds, name, archive, ended, "peer accepts, never commits")
         assert set(archive.stores.values()) == {1}
@@ -198,6 +203,24 @@ def test_a_sender_that_is_killed_in_mid_send_sends_the_same_again(stack: Running
         ended = row(stack, ds, name, "CONFIRMED")
         which = "first" if at == HEAT_MAP else "last"
         check(stack, ds, name, archive, ended, f"killed (SIGKILL) in mid-send, at the {which} object")
+        assert ended["attempts"] > 1
+
+
+def test_a_sender_that_is_killed_with_its_listener_is_followed_at_once_and_not_after_its_lease(stack: Running) -> None:
+    archive = Archive(commits="same")
+    archive.stalls_at = REPORT
+    archive.start()
+    with told(stack, archive, "--heat-map") as name:
+        ds = sent(stack)
+        assert archive.stalled.wait(100), stack.text()[-3000:]
+        # Longer than this test waits.
+        change(stack, "UPDATE delivery SET lease_until_ms = lease_until_ms + 3600000 WHERE state = 'CLAIMED'")
+        (listener,) = [each for each in stack.descendants() if role(each) == "listen"]
+        listener.kill()
+        archive.stalls_at = ""
+        archive.released.set()
+        ended = row(stack, ds, name, "CONFIRMED")
+        check(stack, ds, name, archive, ended, "the listener is killed (SIGKILL) in mid-send")
         assert ended["attempts"] > 1
 
 

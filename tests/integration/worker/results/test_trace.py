@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from dicom_io.create.wrap import wrap_picture
 from dicom_io.film.film import FILM_VERSION, Film
 from dicom_io.film.store import FilmStore
 from dicom_io.gate.rules import RULES
+from model.input_statistics import input_statistics
 from model.notice import NOTICE
 from worker.batches.ingest import ingest
 from worker.batches.rerun import RerunRequest, rerun
@@ -93,6 +94,11 @@ def test_a_trace_tells_everything_that_made_the_result(site: Traced) -> None:
     assert (told["result"]["outcome"], told["result"]["is_current"]) == ("OK", True)
     assert told["film"]["version"] == FILM_VERSION
     assert told["film"]["is_kept"]
+    measured = asdict(
+        input_statistics(FilmStore(site.settings.films).load(told["film"]["sha256"], FILM_VERSION).pixels)
+    )
+    assert told["film"]["look"] == pytest.approx(measured, rel=1e-6)
+    assert site.document(site.hand)["film"]["look"] is None
     assert told["object"]["is_unaltered"] is True
     assert [receipt["source"] for receipt in told["object"]["receipts"]] == [""]
     chain = told["grey_chain"]

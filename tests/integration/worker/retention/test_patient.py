@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
 
@@ -15,15 +16,19 @@ from dicom_io.inbox.spool import Spool
 from tests.support.database import BOTH, any_film, fresh_site, scored
 from tests.support.killed_purge import STEPS, killed
 from tests.support.objects import Made
-from tests.support.retention import Holding
+from tests.support.retention import REPORT, Holding
 from worker.db.audit.record import Actor
+from worker.db.delivery.claims import claim
 from worker.db.filing.merges import PatientName, merge_patients
+from worker.db.retention import files
 from worker.db.retention.commitments import commit_objects
 from worker.db.retention.people import find
 from worker.db.retention.rules import Kept
+from worker.db.retention.tables import delete_studies
 from worker.db.schema.states import ConflictEnd
 from worker.db.schema.study import Base
 from worker.db.schema.views import VIEW_NAMES
+from worker.delivering.planner import plan
 from worker.errors import UsageError
 from worker.fsck.run import fsck
 from worker.retention import erase as erasing
@@ -143,6 +148,44 @@ def test_nothing_of_a_person_is_left_in_any_table_view_or_file(holding):
     all_is_well(holding)
 
 
+def test_a_person_whose_answer_is_being_sent_is_erased_once_it_has_left_and_its_recipient_is_named(holding, tmp_path):
+    film(holding, "1.1", grey=1)
+    claimed = holding.sending(holding.tell())
+    report = erase(holding)
+    assert (report.studies, report.originals, report.recipients) == (0, 0, ["PACS"])
+    assert [(row["reason"], row["files_go"]) for each in report.stays for row in each.as_rows()] == [
+        ("UNDELIVERED", False)
+    ]
+    assert holding.sent(claimed)
+    export(holding, tmp_path / "person.json")
+    document = json.loads((tmp_path / "person.json").read_text(encoding="utf-8"))
+    (recipient,) = document["recipients"]
+    assert (recipient["name"], recipient["kind"], recipient["answers"]) == ("PACS", "C_STORE", 1)
+    assert [row["report_uid"] for row in document["tables"]["delivery"]] == [REPORT.sop_uid]
+    report = erase(holding)
+    assert (report.studies, report.recipients) == (1, ["PACS"])
+    assert holding.site.rows("SELECT id FROM delivery") == []
+    (event,) = holding.site.rows("SELECT detail FROM audit WHERE act = 'PATIENT_ERASED' ORDER BY event_id DESC LIMIT 1")
+    assert json.loads(event["detail"])["recipients"] == ["PACS"]
+
+
+def test_nothing_is_planned_or_claimed_for_a_person_who_is_being_erased(holding):
+    film(holding, "1.1", grey=1)
+    film(holding, "1.2", grey=2)
+    destination_id = holding.tell()
+    holding.site.change("UPDATE delivery SET give_up_ms = 1")
+    holding.site.change("UPDATE study SET revision = revision + 1")
+    with ThreadPoolExecutor(1) as pool:
+        with holding.site.sessions.begin() as session:
+            files.lock_studies(session, find(session, PATIENT).study_ids)
+            if holding.site.engine.dialect.name == "postgresql":
+                assert claim(holding.site.sessions, destination_id, "me", 60_000) is None
+            planned = pool.submit(plan, holding.site.sessions, destination_id, 60_000)
+            delete_studies(session, find(session, PATIENT).study_ids)
+        assert planned.result(60) is False
+    assert holding.site.rows("SELECT id FROM delivery") == []
+
+
 def test_rows_stay_until_their_floor_which_is_named_while_files_go(holding):
     keeping(holding, keep_years=10, keep_until_birthday=28)
     film(holding, "1.1", grey=1, study_date=date(2026, 1, 2))
@@ -257,7 +300,7 @@ def test_the_document_has_every_row_about_the_person_and_nothing_of_others(holdi
     assert "Zqother" not in text
     document = json.loads(text)
     assert document["document"] == "auscult-patient-export"
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert "Not a medical device" in document["notice"]
     assert "article 15" in document["law"]
     assert document["patient"]["names"] == [NAME]

@@ -20,6 +20,7 @@ from worker.db.answers.recompute import lock_study_of_image
 from worker.db.audit.record import Actor
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
+from worker.db.delivery.outcome import Ended
 from worker.db.retention import files, runs
 from worker.db.retention.commitments import commit_objects
 from worker.db.schema.states import PurgeKind
@@ -59,6 +60,34 @@ def rerun(holding) -> list[int]:
             keep_current=False,
         )
         return list(reruns.pending_ids(session, batch.batch_id, 100))
+
+
+@pytest.mark.parametrize("ends", ["well", "over its time"])
+def test_a_film_stays_while_its_answer_is_being_delivered(holding, ends):
+    holding.judged("1.1", "1.1.1", days=40)
+    limits = {"purge_originals_days": 10, "purge_films_days": 10}
+
+    def kept() -> set[str]:
+        looked = purging.outlook(holding.settings, holding.database, holding.policy(**limits))
+        assert purge(holding, **limits).originals == len(looked.go) // 2
+        return {item.reason for item in looked.kept}
+
+    destination_id = holding.tell()
+    assert kept() == {"UNDELIVERED"}
+    claimed = holding.sending(destination_id)
+    holding.site.change("UPDATE delivery SET give_up_ms = 1")
+    assert kept() == {"UNDELIVERED"}
+    holding.site.change("UPDATE delivery SET give_up_ms = not_before_ms + 86400000")
+    assert holding.sent(claimed, Ended.UNCONFIRMED)
+    # The archive may answer that it has lost it.
+    assert kept() == {"UNDELIVERED"}
+    assert (holding.originals, holding.film_files) == (1, 1)
+    if ends == "well":
+        holding.site.change("UPDATE delivery SET state = 'CONFIRMED', finished_at = delivered_at")
+    else:
+        holding.site.change("UPDATE delivery SET give_up_ms = 1")
+    assert kept() == set()
+    assert (holding.originals, holding.film_files) == (0, 0)
 
 
 def test_old_originals_and_films_go_by_their_own_ages_and_results_stay(holding):

@@ -10,11 +10,14 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.support.database import BOTH, fresh_site
+from worker.db.audit.record import Actor
+from worker.db.delivery import destinations
+from worker.db.delivery.destinations import NewDestination
 from worker.db.retention import conditions
 from worker.db.retention.files import clock, oldest
 from worker.db.retention.rules import FileFacts, FileRule, kept_because
-from worker.db.schema.states import HeldFile, StudyState
-from worker.db.schema.study import Commitment, Conflict, Image, Study, Task
+from worker.db.schema.states import DeliveryAction, DeliveryState, DestinationKind, HeldFile, StudyState
+from worker.db.schema.study import Commitment, Conflict, Delivery, Image, Study, Task
 
 pytestmark = pytest.mark.integration
 
@@ -31,12 +34,28 @@ def site(request, tmp_path):
     yield from fresh_site(request, tmp_path)
 
 
+def open_delivery(destination_id: int, study_id: int, now: datetime) -> Delivery:
+    return Delivery(
+        destination_id=destination_id,
+        study_id=study_id,
+        number=1,
+        action=DeliveryAction.REPORT,
+        says="",
+        state=DeliveryState.PENDING,
+        not_before_ms=0,
+        give_up_ms=2**60,
+        created_at=now,
+    )
+
+
 def populate(site, rng: random.Random, now: datetime) -> dict[int, FileFacts]:
     """Studies of one film in every state and age, some with work, conflicts or commitments; their facts by image."""
     entries = [site.receive(f"1.{number}", f"1.{number}.1") for number in range(STUDIES)]
     found: dict[int, FileFacts] = {}
     with site.sessions.begin() as session:
         in_conflict: set[int] = set()
+        new = NewDestination("PACS", DestinationKind.C_STORE, "ARCHIVE@127.0.0.1:104")
+        destination = destinations.add(session, new, Actor("ada"), "a test")
         for number, entry in enumerate(entries):
             state = rng.choice(list(StudyState) + [StudyState.FINAL] * 6)
             age = rng.randint(0, 60) * DAY
@@ -66,7 +85,12 @@ def populate(site, rng: random.Random, now: datetime) -> dict[int, FileFacts]:
                     )
                 )
                 in_conflict |= set() if is_over else {other, entry.study_id}
-            found[entry.image_id] = FileFacts(state, now - age, has_open_task=is_open, committed_until=until)
+            is_told = rng.random() < 0.2
+            if is_told:
+                session.add(open_delivery(destination, entry.study_id, now))
+            found[entry.image_id] = FileFacts(
+                state, now - age, has_open_task=is_open, is_undelivered=is_told, committed_until=until
+            )
     by_study = {entry.image_id: entry.study_id for entry in entries}
     return {
         image_id: FileFacts(
@@ -74,6 +98,7 @@ def populate(site, rng: random.Random, now: datetime) -> dict[int, FileFacts]:
             facts.last_rx_at,
             facts.has_open_task,
             by_study[image_id] in in_conflict,
+            is_undelivered=facts.is_undelivered,
             committed_until=facts.committed_until,
         )
         for image_id, facts in found.items()
