@@ -29,7 +29,7 @@ from worker.models.active import active_model, bundle_of, record_model
 from worker.models.openable import answer_questions
 from worker.presence import present
 from worker.queue.departed import ReleaseOptions, release_departed
-from worker.stores import store_of
+from worker.stores import is_store_known, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,9 +191,13 @@ class TaskWorker:
             name = active_model(settings, database) or settings.model
             return checks.model(lambda: record_model(database.sessions, bundle_of(settings, name)), name)
 
+        def is_new() -> bool:
+            # The listener makes them, which may start after this.
+            return not is_store_known(settings, database)
+
         return [
-            lambda: checks.disk(Probe.STORE_DISK, settings.store),
-            lambda: checks.disk(Probe.FILMS_DISK, settings.films),
+            lambda: checks.disk(Probe.STORE_DISK, settings.store, is_new=is_new),
+            lambda: checks.disk(Probe.FILMS_DISK, settings.films, is_new=is_new),
             seldom(open_model, MODEL_EVERY_S),
         ]
 
