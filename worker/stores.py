@@ -25,7 +25,7 @@ def open_store(settings: Settings, database: Database) -> Store:
 
     Raises dicom_io.errors.SpoolError where a folder cannot be made.
     """
-    known = _is_store_known(settings, database)
+    known = is_store_known(settings, database)
     prepare_root(settings.films, known=known)
     store = store_of(settings, known=known)
     for root in (settings.films, settings.store):
@@ -39,7 +39,7 @@ def store_of(settings: Settings, *, known: bool) -> Store:
     return Store(settings.store, known=known, may_be_lost=settings.store_dir is None)
 
 
-def _is_store_known(settings: Settings, database: Database) -> bool:
+def is_store_known(settings: Settings, database: Database) -> bool:
     """Whether the store held originals before."""
     with database.reads() as session:
         if not holdings.any_image(session):

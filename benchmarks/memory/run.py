@@ -35,9 +35,9 @@ Weights = dict[str, list[float]]
 
 HERE, QUICK = Path(__file__).resolve().parent, ROOT / "build" / "bench-memory"
 #: Workers are compared after so many films of each kind for each of them.
-FILMS, ASSOCIATIONS = 4, 8
-#: More than two heartbeats of a worker (`AUSCULT_HEARTBEAT_S`, 5 s by default).
-REST_S = 13.0
+FILMS, QUICK_FILMS, ASSOCIATIONS = 4, 1, 8
+#: More than two heartbeats of a worker (`AUSCULT_HEARTBEAT_S`).
+HEARTBEAT_S, QUICK_HEARTBEAT_S, REST = 5.0, 0.5, 2.6
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,13 +47,14 @@ def main(arguments: Sequence[str]) -> int:
         "--rounds", type=int, default=2, help="times that each number of workers is started (default 2)"
     )
     parser.add_argument("--workers", default="1,2,4", help="numbers of workers (default 1,2,4)")
-    parser.add_argument("--quick", action="store_true", help="one round with 2 workers, written to build/bench-memory")
+    parser.add_argument("--quick", action="store_true", help="one round with 2 workers and few films, written to build/bench-memory")
     parser.add_argument("--out", type=Path, help="folder for the JSON and the picture")
     told = parser.parse_args(arguments)
     rounds = 1 if told.quick else told.rounds
     numbers = [2] if told.quick else [int(number) for number in told.workers.split(",")]
     out = told.out or (QUICK if told.quick else HERE)
-    films = [Films(replace(kind, burst=FILMS), FILMS) for kind in KINDS]
+    count, heartbeat_s = (QUICK_FILMS, QUICK_HEARTBEAT_S) if told.quick else (FILMS, HEARTBEAT_S)
+    films = [Films(replace(kind, burst=count), count) for kind in KINDS]
     workers: dict[str, list[Weights]] = {str(number): [] for number in numbers}
     after_films: dict[str, list[Weights]] = {str(number): [] for number in numbers}
     own: dict[str, list[Weights]] = {str(number): [] for number in numbers}
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     }
     for turn in range(rounds):
         for number in numbers:
-            busy, (found, found_own), held = _measured(number, films)
+            busy, (found, found_own), held = _measured(number, films, heartbeat_s)
             after_films[str(number)].append(busy)
             workers[str(number)].append(found)
             own[str(number)].append(found_own)
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         "commit": commit(),
         "machine": machine(),
         "rounds": rounds,
-        "films": FILMS,
+        "films": count,
         "workers": workers,
         "own": own,
         "after_films": after_films,
@@ -92,21 +93,23 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measured(workers: int, films: Sequence[Films]) -> tuple[Weights, tuple[Weights, Weights], tuple[float, float]]:
+def _measured(
+    workers: int, films: Sequence[Films], heartbeat_s: float
+) -> tuple[Weights, tuple[Weights, Weights], tuple[float, float]]:
     """What the processes weigh after films, and at rest with what they have of their own; then MB of the listener.
 
     The listener before films are on their way, and with them.
     """
-    system = Auscult(workers)
+    system = Auscult(workers, AUSCULT_HEARTBEAT_S=str(heartbeat_s))
     system.start()
     try:
         for each in films:
-            count = FILMS * workers
+            count = each.kind.burst * workers
             line = Line(system.key, each.kind.key, senders=2, films=count)
             measure_burst(system, Burst(each.burst(count)), line, counts=False)
         idle(system)
         after_films, _ = _weights(system)
-        time.sleep(REST_S)
+        time.sleep(REST * heartbeat_s)
         return after_films, _weights(system), _with_films_on_their_way(system, films[0])
     finally:
         system.stop()

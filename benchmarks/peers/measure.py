@@ -66,8 +66,8 @@ def measure_burst(system: System, burst: Burst, line: Line, *, counts: bool) -> 
     os.sync()
     expected, used = system.rows() + line.films, cpu_s(system)
     began, sent = send(system.port, system.aet, like, parts)
-    ended = _wait(lambda: system.rows() >= expected, POLL_S, f"the rows of {system.title}")
-    _wait(system.is_settled, SETTLED_POLL_S, f"{system.title} to have done everything")
+    ended = _wait(system, lambda: system.rows() >= expected, POLL_S, "its rows")
+    _wait(system, system.is_settled, SETTLED_POLL_S, "what it has to do")
     if counts:
         line.wall_s.append(round(ended - began, 4))
         line.answered_s.append(round(max(one.answered for one in sent) - began, 4))
@@ -81,10 +81,10 @@ def latencies_ms(system: System, films: Films, count: int) -> dict[str, list[flo
         burst = Burst(films.burst(1))
         like = burst.films[0]
         parts = [burst.of(negotiated_pdu(system.port, system.aet, like), 1)]
-        _wait(system.is_settled, SETTLED_POLL_S, f"{system.title} to have done everything")
+        _wait(system, system.is_settled, SETTLED_POLL_S, "what it has to do")
         expected = system.rows() + 1
         _, (sent,) = send(system.port, system.aet, like, parts)
-        ended = _wait(lambda: system.rows() >= expected, FINE_POLL_S, f"the row of {system.title}")  # noqa: B023
+        ended = _wait(system, lambda: system.rows() >= expected, FINE_POLL_S, "its row")  # noqa: B023
         found["first"].append(round((ended - sent.first) * 1000, 2))
         found["last"].append(round((ended - sent.last) * 1000, 2))
     return found
@@ -92,8 +92,8 @@ def latencies_ms(system: System, films: Films, count: int) -> dict[str, list[flo
 
 def idle(system: System, rows: int = 0) -> None:
     """Wait until a system has at least so many rows and nothing left to do, and a moment longer."""
-    _wait(lambda: system.rows() >= rows, SETTLED_POLL_S, f"the rows of {system.title}")
-    _wait(system.is_settled, SETTLED_POLL_S, f"{system.title} to have done everything")
+    _wait(system, lambda: system.rows() >= rows, SETTLED_POLL_S, "its rows")
+    _wait(system, system.is_settled, SETTLED_POLL_S, "what it has to do")
     time.sleep(IDLE_S)
 
 
@@ -114,16 +114,16 @@ def network_ms(engine: Engine, size: int) -> float:
     return statistics.median(times)
 
 
-def wait_for(done: Callable[[], bool], what: str) -> float:
-    """Wait until something is done; the moment on the monotonic clock."""
-    return _wait(done, SETTLED_POLL_S / 5, what)
+def wait_for(system: System, done: Callable[[], bool], what: str) -> float:
+    """Wait until a system has done something; the moment on the monotonic clock."""
+    return _wait(system, done, SETTLED_POLL_S / 5, what)
 
 
-def _wait(done: Callable[[], bool], pause_s: float, what: str) -> float:
-    """Wait until something is done; the moment on the monotonic clock."""
+def _wait(system: System, done: Callable[[], bool], pause_s: float, what: str) -> float:
+    """Wait until a system has done something; the moment on the monotonic clock."""
     deadline = time.monotonic() + DONE_S
     while not done():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {DONE_S:g} s in vain for {what}")
+            raise TimeoutError(f"waited {DONE_S:g} s in vain for {system.title} and {what}; it said:\n{system.said()}")
         time.sleep(pause_s)
     return time.monotonic()

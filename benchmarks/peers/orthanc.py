@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psutil
 
 from benchmarks.peers.sender import MOST_PDU
-from benchmarks.peers.systems import MODEL, STOP_S, Tree, asked
+from benchmarks.peers.systems import MODEL, STOP_S, Tree, asked, end_of
 from model.serving.bundle import builtin_folder, find_bundle
 from tests.support.debian import orthanc_plugin
 from tests.support.orthanc import AET, Orthanc
@@ -155,6 +155,10 @@ class OrthancSystem(Tree):
     def logits(self) -> dict[str, float]:
         """The network's answers."""
         return dict(asked(self.database, "SELECT sop_uid, logit FROM result"))
+
+    def said(self) -> str:
+        """The end of its log."""
+        return end_of(self._folder / "orthanc.log")
 
 
 def fitting_plugin() -> Path:

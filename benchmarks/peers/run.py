@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 QUICK = ROOT / "build" / "bench-peers"
-SENDERS = (1, 4)
+SENDERS, QUICK_SENDERS = (1, 4), (2,)
 PROGRAMS, PACKAGES = ("Orthanc", "storescp"), ("orthanc", "dcmtk")
 
 
@@ -67,13 +67,13 @@ def main(arguments: Sequence[str]) -> int:
     if programs is None:
         say(f"{', '.join(PROGRAMS)}: neither on the PATH nor to be had from Debian's {', '.join(PACKAGES)}")
         return 2
-    kinds = [replace(kind, burst=4, obvious_burst=2) if told.quick else kind for kind in KINDS]
-    with tempfile.TemporaryDirectory(prefix="auscult-bench-") as scratch:
-        run = Run(programs, kinds, 1 if told.quick else told.rounds, Path(scratch))
+    kinds = [replace(kind, burst=2, obvious_burst=1) if told.quick else kind for kind in KINDS]
+    with tempfile.TemporaryDirectory(prefix="auscult-bench-") as scratch, ExitStack() as running:
+        run = Run(programs, kinds, Path(scratch), running, is_quick=told.quick)
         run.alone(1 if told.quick else told.films_alone)
         done = 0
         try:
-            for report in run.rounds(told.minutes * 60, warms=not told.quick):
+            for report in run.rounds(1 if told.quick else told.rounds, told.minutes * 60):
                 out.mkdir(parents=True, exist_ok=True)
                 (out / "peers.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
                 done = report["rounds"]
@@ -96,20 +96,25 @@ def _told(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="rounds that count (default 7)")
     parser.add_argument("--films-alone", type=int, default=7, help="films of each kind on an idle machine (default 7)")
     parser.add_argument("--minutes", type=float, default=14, help="begin no round that would end later (default 14)")
-    parser.add_argument("--quick", action="store_true", help="one short round of 4 films, written to build/bench-peers")
+    parser.add_argument("--quick", action="store_true", help="one short round of 2 films, written to build/bench-peers")
     parser.add_argument("--readme", action="store_true", help="only write README.md's table from the committed result")
     parser.add_argument("--out", type=Path, help="folder for the JSON and the picture")
     return parser.parse_args(arguments)
 
 
 class Run:
-    """One run: the systems, the films, and what was measured so far."""
+    """One run: the systems, the films, and what was measured so far. `running` ends the systems that are started.
 
-    def __init__(self, programs: Peers, kinds: Sequence[Kind], rounds: int, scratch: Path) -> None:
+    A quick one shows that everything works: no system is started twice, so that none is alone, and nothing warms up.
+    """
+
+    def __init__(
+        self, programs: Peers, kinds: Sequence[Kind], scratch: Path, running: ExitStack, *, is_quick: bool
+    ) -> None:
         # Before the first file is written, which is in the working tree.
         self._commit = commit()
         self._began = time.monotonic()
-        self._kinds, self._rounds = kinds, rounds
+        self._kinds, self._running, self._is_quick = kinds, running, is_quick
         plugin = fitting_plugin()
         orthancs = [OrthancSystem(variant, programs, plugin) for variant in (OBVIOUS, *TUNED, DURABLE, REDUCED)]
         self._systems: list[System] = [Auscult(), *orthancs]
@@ -134,42 +139,43 @@ class Run:
         for system in self._systems:
             if system.key in (DURABLE.key, REDUCED.key) or isinstance(system, Receiver):
                 continue
-            system.start()
-            try:
-                for films in self._films.values():
+            with ExitStack() as alone:
+                system.start()
+                alone.callback(system.stop)
+                for films in () if self._is_quick else self._films.values():
                     like = Line(system.key, films.kind.key, 2, 2)
                     measure_burst(system, Burst(films.burst(2)), like, counts=False)
                 found = {films.kind.key: latencies_ms(system, films, count) for films in self._films.values()}
                 self._alone[system.key] = {"latency_ms": found, **idle_memory(system)}
-            finally:
-                system.stop()
+                if self._is_quick:
+                    self._running.push(alone.pop_all())
             say(f"{system.title}: alone, {self._alone[system.key]['pss_mb']:.0f} MB")
 
-    def rounds(self, limit_s: float, *, warms: bool) -> Iterator[dict[str, Any]]:
+    def rounds(self, most: int, limit_s: float) -> Iterator[dict[str, Any]]:
         """Send bursts in turns; the report after each round that counts."""
-        with ExitStack() as stack:
-            for system in self._systems:
+        for system in self._systems:
+            if not system.processes():
                 system.start()
-                stack.callback(system.stop)
-            self._versions = self._asked_versions()
-            engine = open_engine(self._bundle, "litert")
-            if warms:
-                self._round(0, counts=False)
-            took, began = 0.0, time.monotonic()
-            for number in range(self._rounds):
-                if number and time.monotonic() - self._began + took > limit_s:
-                    say(f"{number} rounds: another would take longer than {limit_s / 60:.0f} minutes in all")
-                    break
-                self._network_ms.append(round(network_ms(engine, self._bundle.input_size), 3))
-                self._round(number, counts=True)
-                self._done, took = number + 1, (time.monotonic() - began) / (number + 1)
-                self._scores = self._differences()
-                say(f"round {self._done} of {self._rounds}, {time.monotonic() - self._began:.0f} s")
-                yield self.report()
+                self._running.callback(system.stop)
+        self._versions = self._asked_versions()
+        engine = open_engine(self._bundle, "litert")
+        if not self._is_quick:
+            self._round(0, counts=False)
+        took, began = 0.0, time.monotonic()
+        for number in range(most):
+            if number and time.monotonic() - self._began + took > limit_s:
+                say(f"{number} rounds: another would take longer than {limit_s / 60:.0f} minutes in all")
+                break
+            self._network_ms.append(round(network_ms(engine, self._bundle.input_size), 3))
+            self._round(number, counts=True)
+            self._done, took = number + 1, (time.monotonic() - began) / (number + 1)
+            self._scores = self._differences()
+            say(f"round {self._done} of {most}, {time.monotonic() - self._began:.0f} s")
+            yield self.report()
 
     def _round(self, number: int, *, counts: bool) -> None:
         for place, kind in enumerate(self._kinds):
-            for senders in SENDERS:
+            for senders in QUICK_SENDERS if self._is_quick else SENDERS:
                 burst = Burst(self._films[kind.key].burst(kind.burst if counts else senders * 2))
                 self._kind_of |= {film.sop_uid: kind.key for film in burst.films}
                 turn = (number + place) % len(self._systems)

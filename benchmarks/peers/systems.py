@@ -55,6 +55,9 @@ class System(Protocol):
     def logits(self) -> dict[str, float]:
         """The network's answer by SOP Instance UID."""
 
+    def said(self) -> str:
+        """The end of its log."""
+
 
 class Tree:
     """Processes below one, and what they have used."""
@@ -81,14 +84,15 @@ class Auscult(Tree):
     #: As delivered, but that studies are complete after a moment: else the work that follows falls into others' turns.
     settings: ClassVar = {"AUSCULT_QUIET_S": "0.5", "AUSCULT_PORT": "0", "PATH": "/usr/bin:/bin"}
 
-    def __init__(self, processes: int = 2) -> None:
+    def __init__(self, processes: int = 2, **settings: str) -> None:
         self._processes, self.port = processes, 0
+        self._settings = self.settings | settings
 
     def start(self) -> None:
         """Start it in a data folder of its own; returns when the listener has a port and each worker a heartbeat."""
         self._folder = Path(tempfile.mkdtemp(prefix="auscult-peer-", dir="/tmp"))
         self.database = self._folder / "home" / "auscult.db"
-        self.environment = {**self.settings, "AUSCULT_HOME": str(self._folder / "home")}
+        self.environment = {**self._settings, "AUSCULT_HOME": str(self._folder / "home")}
         command = [sys.executable, "-m", "worker.cli", "up", "--processes", str(self._processes)]
         with (self._folder / "up.log").open("wb") as log:
             self.root = subprocess.Popen(
@@ -97,8 +101,7 @@ class Auscult(Tree):
         deadline = time.monotonic() + START_S
         while not self._is_up():
             if self.root.poll() is not None or time.monotonic() > deadline:
-                text = (self._folder / "up.log").read_text(errors="replace")
-                raise RuntimeError(f"Auscult did not come up:\n{text[-2000:]}")
+                raise RuntimeError(f"Auscult did not come up:\n{self.said()}")
             time.sleep(0.1)
 
     def _is_up(self) -> bool:
@@ -126,6 +129,10 @@ class Auscult(Tree):
     def logits(self) -> dict[str, float]:
         """The network's answers; a film that was not judged has none."""
         return dict(asked(self.database, "SELECT sop_uid, logit FROM result_history WHERE logit IS NOT NULL"))
+
+    def said(self) -> str:
+        """The end of its log."""
+        return end_of(self._folder / "up.log")
 
 
 class Receiver(OwnServer):
@@ -179,6 +186,15 @@ class Receiver(OwnServer):
     def logits(self) -> dict[str, float]:
         """It judges nothing."""
         return {}
+
+    def said(self) -> str:
+        """The end of its log."""
+        return end_of(self._log)
+
+
+def end_of(log: Path) -> str:
+    """The last of what a program has written."""
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
 def cpu_s(system: System) -> float:

@@ -104,10 +104,10 @@ def _rerun(site: Auscult) -> tuple[float, float, int]:
     nothing, count = subprocess.DEVNULL, site.rows()
     used, began = cpu_s(site), time.monotonic()
     with subprocess.Popen(command, env=site.environment, stdin=nothing, stdout=nothing) as process:
-        ended = wait_for(lambda: site.rows() >= 2 * count, "the rows of the re-run")
+        ended = wait_for(site, lambda: site.rows() >= 2 * count, "the rows of the re-run")
         _, status, own = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    wait_for(site.is_settled, "every study to be final")
+    wait_for(site, site.is_settled, "every study to be final")
     return ended - began, cpu_s(site) - used + own.ru_utime + own.ru_stime, count

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,13 @@ HERE, QUICK = Path(__file__).resolve().parent, ROOT / "build" / "bench-start"
 FILMS = 5
 #: `auscult status` ends with 1 where something deserves a look.
 GOOD = (0, 1)
+READY_S = 60.0
+AUSCULT = str(Path(sys.executable).with_name("auscult"))
 TITLE = "CPU of a command / CPU of `python -c pass` (mark: at most)"
+
+
+class CommandFailed(RuntimeError):
+    """A command ended with an exit code that says that something is wrong; the message has what it printed."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     system.start()
     try:
         measure_burst(system, Burst(films.burst(FILMS)), Line(system.key, "small", 1, FILMS), counts=False)
+        _wait_until_well(system.environment)
         cpu_ms, wall_ms = _measured(rounds, system.environment)
     finally:
         system.stop()
@@ -64,11 +72,24 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _wait_until_well(environment: Mapping[str, str]) -> None:
+    """Wait until ``auscult status`` finds nothing that fails: a machine may still be busy with the films."""
+    deadline = time.monotonic() + READY_S
+    while True:
+        try:
+            _cost_ms([AUSCULT, "status"], environment)
+        except CommandFailed:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def _measured(rounds: int, environment: Mapping[str, str]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """CPU and wall milliseconds of each command, by round; the first round fills the caches and is not counted."""
-    auscult = str(Path(sys.executable).with_name("auscult"))
     commands = {NOTHING: [sys.executable, "-c", "pass"]}
-    commands |= {name: [auscult, *name.split()[1:]] for name in TARGETS}
+    commands |= {name: [AUSCULT, *name.split()[1:]] for name in TARGETS}
     cpu_ms: dict[str, list[float]] = {name: [] for name in commands}
     wall_ms: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(rounds + 1):
@@ -81,12 +102,19 @@ def _measured(rounds: int, environment: Mapping[str, str]) -> tuple[dict[str, li
 
 
 def _cost_ms(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
-    """CPU and wall milliseconds of a command and whatever it starts."""
+    """CPU and wall milliseconds of a command and whatever it starts; raises CommandFailed with what it said."""
     began = time.monotonic()
-    nothing = subprocess.DEVNULL
-    with subprocess.Popen(command, env=dict(environment), stdin=nothing, stdout=nothing, stderr=nothing) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        ) as process,
+    ):
         _, status, used = os.wait4(process.pid, 0)
+        wall_ms = (time.monotonic() - began) * 1000
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in GOOD:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    return (used.ru_utime + used.ru_stime) * 1000, (time.monotonic() - began) * 1000
+        if process.returncode not in GOOD:
+            said.seek(0)
+            text = said.read().decode(errors="replace")
+            raise CommandFailed(f"{' '.join(command)} ended with {process.returncode}:\n{text[-4000:]}")
+    return (used.ru_utime + used.ru_stime) * 1000, wall_ms

@@ -1,4 +1,4 @@
-"""A link between two programs of this machine that can go dead: packets vanish, and nobody is told (half-open TCP)."""
+"""A link between two programs of this machine: late, or dead, so that packets vanish and nobody is told (half-open TCP)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ _RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 class Link:
-    """Passes on what comes in at `port`, until it is cut."""
+    """Passes on what comes in at `port`, until it is cut; each connection so many seconds after it was made.
 
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
+    ``target``: an address of TCP, or the path of a unix socket.
+    """
+
+    def __init__(self, target: tuple[str, int] | str, late_s: float = 0.0) -> None:
+        self._target, self._late_s = target, late_s
+        self._over = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._ends: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -42,6 +46,7 @@ class Link:
         try:
             yield self
         finally:
+            self._over.set()
             # Wakes accept(), which closing alone does not.
             self._listening.shutdown(socket.SHUT_RDWR)
             self._listening.close()
@@ -57,11 +62,19 @@ class Link:
                 front, _ = self._listening.accept()
             except OSError:
                 return
-            behind = socket.create_connection(self._target)
             with self._lock:
-                self._ends += [front, behind]
-            for source, sink in ((front, behind), (behind, front)):
-                threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+                self._ends.append(front)
+            threading.Thread(target=self._join, args=(front,), daemon=True).start()
+
+    def _join(self, front: socket.socket) -> None:
+        if self._over.wait(self._late_s):
+            return
+        behind = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
+        behind.connect(self._target)
+        with self._lock:
+            self._ends.append(behind)
+        threading.Thread(target=_copy, args=(behind, front), daemon=True).start()
+        _copy(front, behind)
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

@@ -118,15 +118,18 @@ class Tab:
         assert value, f"waited {timeout_s:.0f} s for {what}; the page said {self.said[-8:]}"
         return value
 
-    def text(self) -> str:
-        """What a person can read on the page."""
+    def text(self, *words: str, timeout_s: float = TIMEOUT_S) -> str:
+        """What a person can read on the page, once all of these words are there."""
+        asked = f"{json.dumps(words)}.every(word => document.body.innerText.includes(word))"
+        try:
+            self.wait(asked, f"{words} on the page", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it shows {self.run('document.body.innerText')!r}") from error
         return str(self.run("document.body.innerText"))
 
-    def shown(self, path: Path | None = None) -> NDArray[np.uint8]:
-        """What the window shows: (rows, columns, 3); also written as a PNG where a path is given."""
+    def shown(self) -> NDArray[np.uint8]:
+        """What the window shows: (rows, columns, 3)."""
         data = base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"])
-        if path:
-            path.write_bytes(data)
         with Image.open(io.BytesIO(data)) as made:
             return np.asarray(made.convert("RGB"))
 

@@ -46,11 +46,16 @@ def worst(levels: Iterable[Level]) -> Level:
     return max(levels, key=order.index, default=Level.OK)
 
 
-def disk(probe: Probe, folder: Path) -> Finding:
-    """Free space (bytes) and inodes of the disk of a folder; failing where the folder is away."""
+def disk(probe: Probe, folder: Path, *, is_new: Callable[[], bool] = lambda: False) -> Finding:
+    """Free space (bytes) and inodes of the disk of a folder; failing where the folder is away.
+
+    ``is_new`` is asked where it is missing: a folder that is still to be made will be on the disk of the one around it.
+    """
     try:
         found = os.statvfs(folder)
-    except OSError:
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and is_new():
+            return disk(probe, folder.parent)
         return Finding(probe, Level.FAIL, None, f"{folder} is away: mount it, or check its permissions.")
     free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     levels = [_scarce(free, size, DISK_WARN, DISK_STOP)]

@@ -30,7 +30,7 @@ from worker.models.active import active_model, bundle_of, record_model
 from worker.models.openable import answer_questions
 from worker.presence import present
 from worker.queue.departed import ReleaseOptions, release_departed
-from worker.stores import store_of
+from worker.stores import is_store_known, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,6 +110,8 @@ class TaskWorker:
         self._tasks_done = self._tasks_before = 0
         self._is_lean = True
         self._current: int | None = None
+        #: The task that was begun last.
+        self._latest: int | None = None
         #: Whether a task ended by an exception, SystemExit for one: then it may still be claimed.
         self._is_interrupted = False
         host = socket.gethostname()
@@ -166,6 +168,7 @@ class TaskWorker:
             self._presence.at(task_id)
         self._tasks_done += not task_id
         self._current = task_id or None
+        self._latest = self._current or self._latest
 
     def stop(self) -> None:
         """Delete the row in ``worker``: a worker that ends in order does not count as a silent one."""
@@ -195,9 +198,13 @@ class TaskWorker:
             name = active_model(settings, database) or settings.model
             return checks.model(lambda: record_model(database.sessions, bundle_of(settings, name)), name)
 
+        def is_new() -> bool:
+            # The listener makes them, which may start after this.
+            return not is_store_known(settings, database)
+
         return [
-            lambda: checks.disk(Probe.STORE_DISK, settings.store),
-            lambda: checks.disk(Probe.FILMS_DISK, settings.films),
+            lambda: checks.disk(Probe.STORE_DISK, settings.store, is_new=is_new),
+            lambda: checks.disk(Probe.FILMS_DISK, settings.films, is_new=is_new),
             seldom(open_model, MODEL_EVERY_S),
         ]
 
@@ -209,7 +216,8 @@ class TaskWorker:
             kind=self._kind,
             model=self._classifiers.latest,
             engine=self._settings.engine,
-            task_id=self._current,
+            # Between two films it works: `status` would call it idle while films wait.
+            task_id=None if self._is_idle else self._latest,
             tasks_done=self._tasks_done,
         )
         heartbeat(self._database.sessions, row)
@@ -221,10 +229,15 @@ class TaskWorker:
 
     def _give_back_when_idle(self) -> None:
         """Give the buffers of the last films back where none was begun since the heartbeat before; the next may need them."""
-        is_idle = self._current is None and self._tasks_done == self._tasks_before
+        is_idle = self._is_idle
         if is_idle and not self._is_lean:
             give_back()
         self._is_lean, self._tasks_before = is_idle, self._tasks_done
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no film is in work and none was since the heartbeat before."""
+        return self._current is None and self._tasks_done == self._tasks_before
 
     def _answer(self) -> None:
         """Answer which bundles can be opened; where the store is away the question stays unanswered."""

@@ -73,9 +73,13 @@ def killed(films, tmp_path_factory) -> Path:
     """A run that was killed while its second member was in its third epoch, the first of the larger input."""
     run = tmp_path_factory.mktemp("runs") / "killed"
     command = [sys.executable, "-c", CHILD, str(films), str(run)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    log = run.with_suffix(".log")
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
         assert process.stdout is not None
-        assert process.stdout.readline() == "hanging\n"
+        assert process.stdout.readline() == "hanging\n", log.read_text(errors="replace")
         process.send_signal(signal.SIGKILL)
     return Path(run)
 

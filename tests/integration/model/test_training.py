@@ -73,7 +73,12 @@ def films(tmp_path_factory) -> Path:
 
 def start(films: Path, run: Path, hang_in_epoch: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, str(films), str(run), str(hang_in_epoch)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with log_of(run).open("ab") as said:
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True)
+
+
+def log_of(run: Path) -> Path:
+    return run.with_suffix(".log")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def trained(films, tmp_path_factory) -> Path:
 def test_a_run_that_is_killed_goes_on_after_its_last_whole_epoch(films, trained, tmp_path):
     killed = start(films, tmp_path / "killed", hang_in_epoch=3)
     assert killed.stdout is not None
-    assert killed.stdout.readline() == "hanging\n"
+    assert killed.stdout.readline() == "hanging\n", log_of(tmp_path / "killed").read_text(errors="replace")
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=30)
     before = read_state(tmp_path / "killed")
@@ -99,7 +104,7 @@ def test_a_run_that_is_killed_goes_on_after_its_last_whole_epoch(films, trained,
 
     again = start(films, tmp_path / "killed", hang_in_epoch=0)
     again.communicate(timeout=240)
-    assert again.returncode == 0
+    assert again.returncode == 0, log_of(tmp_path / "killed").read_text(errors="replace")
     after, unbroken = read_state(tmp_path / "killed"), read_state(trained)
     assert after is not None
     assert unbroken is not None

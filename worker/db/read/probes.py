@@ -105,6 +105,7 @@ class Work:
     waiting: int
     unheard: int
     live_workers: int
+    #: Without a film for a whole heartbeat, and running for as long as work that counts as unheard has been due.
     idle_workers: int
     failed_24h: int
     failed_studies: int
@@ -169,7 +170,9 @@ def work(session: Session, live_within_ms: int) -> Work:
         Task.not_before_ms <= clock - round(UNHEARD_AFTER.total_seconds() * 1000),
     )
     lives = and_(Worker.heartbeat_at >= moment - timedelta(milliseconds=live_within_ms), Worker.kind != LOCAL_KIND)
-    live, idle = session.execute(select(func.count(), func.count().filter(Worker.task_id.is_(None))).where(lives)).one()
+    # A worker that has just been started has not asked for work yet.
+    is_idle = and_(Worker.task_id.is_(None), Worker.started_at <= moment - UNHEARD_AFTER)
+    live, idle = session.execute(select(func.count(), func.count().filter(is_idle)).where(lives)).one()
     failed = _failed(session, moment - timedelta(days=1))
     suspended = select(func.count()).select_from(Suspension).where(Suspension.ended_at.is_(None))
     conflicts = select(func.count()).select_from(Conflict).where(Conflict.closed_at.is_(None))

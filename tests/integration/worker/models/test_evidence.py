@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ from model.serving.classifier import Score
 from model.serving.manifest import SEEN_FILE
 from model.serving.seen import digests_of, seen_in_training
 from tests.support.helpers_bundle import bundle_by_hand, drawn_film, second_bundle, shipped_bundle
-from tests.support.sites import new_site
 from worker.cli.command import app
 from worker.database import open_database
 from worker.db.tasks.shadow import ShadowComparison
@@ -166,17 +164,3 @@ def test_the_shipped_bundles_know_the_public_training_films(tmp_path: Path) -> N
     films = [(tmp_path / name, digest) for name in ("IM-0411-0001.jpeg", "NORMAL2-IM-1427-0001.jpeg")]
     for bundle in (shipped_bundle(), second_bundle(tmp_path)):
         assert seen_in_training(bundle.path, films) == 1, "one of training, one of validation"
-
-
-def test_status_names_what_is_away_though_both_only_keep_it_waiting() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        with new_site(
-            database_url=f"postgresql://u:hidden@127.0.0.1:{port}/site",
-            broker_url=f"redis://:hidden@127.0.0.1:{port}/0",
-        ) as site:
-            done = site.run("status", "--json", check=3)
-    assert '"database": "away"' in done.stdout
-    assert '"broker": "away"' in done.stdout
-    assert f"the PostgreSQL database site at 127.0.0.1:{port} has not answered within a second" in done.stdout
-    assert "hidden" not in done.stdout + done.stderr

@@ -64,6 +64,8 @@ def test_the_tables_tell_of_work_workers_and_failures(site):
     site.receive("1.3", "1.3.1")
     heartbeat(site.sessions, WorkerBeat("w1", "host", 1, "celery", "", "litert", None, 0))
     assert work(site).unheard == 0
+    assert (work(site).live_workers, work(site).idle_workers) == (1, 0), "it has just been started"
+    site.change("UPDATE worker SET started_at = '2026-01-01 00:00:00'")
     site.change("UPDATE task SET created_at = '2026-01-01 00:00:00' WHERE state = 'PENDING'")
     found = work(site)
     assert (found.waiting, found.unheard, found.live_workers, found.idle_workers) == (1, 1, 1, 1)
