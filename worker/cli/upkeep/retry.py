@@ -6,17 +6,16 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common.options import Who
+from worker.cli.common.options import Who, WhyGiven
 from worker.cli.common.output import complain, opened_once
 from worker.database import open_database
 from worker.db.audit.record import Actor
 from worker.db.schema.engine import in_transaction
-from worker.errors import UsageError
 
 
 def retry(
     study: Annotated[str, typer.Argument(help="Study Instance UID.", show_default=False)],
-    why: Annotated[str, typer.Option(help="Why, for the record.")],
+    why: WhyGiven,
     who: Who = None,
 ) -> None:
     """Try the failed films of a study again, after their cause is gone; the answer follows as for new films.
@@ -25,9 +24,6 @@ def retry(
     """
     from worker.db.tasks.retries import retry_study
 
-    if not why.strip():
-        msg = "--why is empty: give a reason, for the record"
-        raise UsageError(msg)
     database = open_database(opened_once())
     actor = Actor.user(who or "")
     made = in_transaction(database.sessions, lambda session: retry_study(session, study, actor, why))

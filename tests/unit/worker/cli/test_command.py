@@ -100,6 +100,15 @@ def test_json_and_csv_at_once_are_refused_before_any_work() -> None:
     assert isinstance(done.exception, UsageError)
 
 
+def test_a_reason_that_must_be_given_says_something() -> None:
+    asked = [name for name, verb in verbs().items() if any("--why" in one.opts and one.required for one in verb.params)]
+    assert {"conflict resolve", "model suspend", "patient merge", "retry"} <= set(asked)
+    for name in asked:
+        done = CliRunner().invoke(app, [*name.split(), "--why", " "])
+        assert isinstance(done.exception, UsageError), name
+        assert str(done.exception) == "--why is empty: give a reason, for the record", name
+
+
 EAST = timezone(timedelta(hours=2))
 ROW = {
     "study_uid": "1.2",
