@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -245,3 +246,32 @@ def test_what_a_shell_started_in_the_background_ignores_ctrl_c_as_before() -> No
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("auscult ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["sql", "describe", "--json"], ["sql", "describe", "worklist_v3", "--csv"]]
+)
+@pytest.mark.parametrize(
+    ("output", "said"), [("/dev/full", "No space left on device: a file, or the output"), (None, "")]
+)
+def test_an_answer_that_cannot_be_written_is_not_a_success(arguments: list[str], output: str | None, said: str) -> None:
+    script = f"import sys; sys.argv = ['auscult', *{arguments}]; from worker.cli import main; main()"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    if output is None:
+        # A pipe whose reader has gone, as behind `| head`.
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(output, os.O_WRONLY)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, f"auscult: {said}\n" if said else "")
