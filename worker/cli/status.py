@@ -81,7 +81,9 @@ def _findings(settings: Settings) -> tuple[dict[str, Any], list[ReportedFinding]
     database = open_database(settings) if settings.is_embedded else connect(settings)
     in_sql = partial(_in_sql, settings, database)
     questions: dict[str, Callable[[], Any]] = {
-        "broker": lambda: checks.broker(lambda: check_broker(settings.broker, ANSWER_S)),
+        "broker": lambda: checks.broker(
+            lambda: check_broker(settings.broker, ANSWER_S), is_embedded=not settings.broker_url
+        ),
         "port": partial(_own_port, settings),
     }
     if not settings.is_embedded:
