@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID
 
+from benchmarks.machine import machine, versions
 from dicom_io.create.phantom import demo_studies
 from dicom_io.film.film import FILM_VERSION, Film, film_of_dicom
 from dicom_io.film.png import read_png, write_png
@@ -83,8 +82,8 @@ def compare() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "rounds": ROUNDS,
         "film_version": FILM_VERSION,
-        "machine": f"{os.cpu_count()} CPUs, {processor()}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in ("numpy", "pillow", "imagecodecs", "pydicom", "keras")},
+        "machine": machine(),
+        "versions": versions("numpy", "pillow", "imagecodecs", "pydicom", "keras"),
         "rows": rows,
         "stored_film": stored,
     }
@@ -189,15 +188,6 @@ def _stored(film: Film, path: Path) -> dict[str, float]:
             times[name].append((time.process_time() - began) * 1000)
     medians = {name: round(statistics.median(values), 2) for name, values in times.items()}
     return {**medians, "kilobytes": round(path.stat().st_size / 1000, 1)}
-
-
-def processor() -> str:
-    """The name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _print(report: dict[str, Any]) -> None:

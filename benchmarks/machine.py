@@ -17,7 +17,12 @@ def machine() -> str:
     """Processors, memory, system and Python in a line."""
     memory = psutil.virtual_memory().total / (1 << 30)
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
-    return f"{os.cpu_count()} CPUs ({processor()}), {memory:.0f} GiB, {system}"
+    return f"{cores()} CPUs ({processor()}), {memory:.0f} GiB, {system}"
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def processor() -> str:

@@ -1,7 +1,7 @@
 """What one film costs each shipped bundle to score: input, network and scope, beside the network alone, in turns.
 
 The network alone is LiteRT's ``invoke`` with one thread, input and output where they are: what ``litert-benchmark`` times.
-That tool tells wall time only, so it is no measure on a busy machine, and it cannot run a network one of whose outputs
+That tool tells wall time only, so it measures nothing on a busy machine, and it cannot run a network one of whose outputs
 is another one (`auscult-2`). It runs networks by LiteRT's ``CompiledModel``, which takes the same CPU time.
 """
 

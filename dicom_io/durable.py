@@ -326,12 +326,18 @@ def write_whole(target: Path, chunks: Iterable[bytes | memoryview], tmp: Path | 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If it cannot be written; it names `target`.
     """
     through = target.with_name(f".{uuid4().hex}.part") if tmp is None else tmp / uuid4().hex
-    with durable_file(target, through, create_locked) as descriptor:
-        for chunk in chunks:
-            write_all(descriptor, chunk)
+    try:
+        with durable_file(target, through, create_locked) as descriptor:
+            for chunk in chunks:
+                write_all(descriptor, chunk)
+    except OSError as error:
+        # The system names no file of a descriptor, and the temporary name tells a person nothing.
+        if error.filename in (None, str(through), through):
+            error.filename = str(target)
+        raise
 
 
 def move_durably(source: Path, target: Path) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import tomllib
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -24,6 +24,7 @@ from dicom_io.network.tls import TlsFiles
 from worker.addresses import SyslogReceiver, broker_url, database_url, named_peers, socket_url, syslog_receiver
 from worker.environment import PREFIX, forget_foreign, own_variables, parts_of, tidy
 from worker.errors import SettingsError
+from worker.options.config_file import read_config
 from worker.options.delivery import DeliveryOptions
 from worker.options.drift import DriftOptions
 from worker.options.rejection import RejectionOptions
@@ -324,18 +325,7 @@ class _TomlFile(_Source):
 
     def __call__(self) -> dict[str, Any]:
         path = Path(self.current_state.get("home") or default_home()) / CONFIG_FILE
-        try:
-            # Editors on Windows begin a file with a byte order mark.
-            loaded = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except UnicodeDecodeError as error:
-            msg = f"{path} is not UTF-8 text: save it as UTF-8, which is what TOML is written in"
-            raise SettingsError(msg) from error
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            msg = f"{path} cannot be read as TOML ({type(error).__name__})"
-            raise SettingsError(msg) from error
-        return {name.lower().removeprefix(PREFIX.lower()): _tidied(value) for name, value in loaded.items()}
+        return {name.lower().removeprefix(PREFIX.lower()): _tidied(value) for name, value in read_config(path).items()}
 
 
 def port_file(settings: Settings) -> Path:
@@ -367,7 +357,7 @@ def load_settings(**overrides: Any) -> Settings:
     forget_foreign()
     unknown = sorted(name for name in own_variables() if name.removeprefix(PREFIX).lower() not in _known_names())
     if unknown:
-        msg = f"unknown setting {', '.join(unknown)}: see the documentation, page Settings"
+        msg = f"unknown setting {', '.join(map(_with_nearest, unknown))}: see the documentation, page Settings"
         raise SettingsError(msg)
     try:
         return Settings(**given)
@@ -377,6 +367,12 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _known_names() -> set[str]:
     return {*Settings.model_fields, *map(file_of, SECRETS), "test_data"}
+
+
+def _with_nearest(name: str) -> str:
+    """The name of an unknown setting, and the one that may be meant."""
+    near = get_close_matches(name.lower().removeprefix(PREFIX.lower()), _known_names(), 1)
+    return f"{name} (do you mean {PREFIX}{near[0].upper()}?)" if near else name
 
 
 def _tidied(value: object) -> object:
@@ -392,4 +388,6 @@ def _as_text(value: object) -> str:
 def _sentence(item: Any) -> str:
     text = str(item["msg"]).removeprefix("Value error, ")
     where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown setting {_with_nearest(where)} in {CONFIG_FILE}: see the documentation, page Settings"
     return f"setting {where}: {text}" if where else text

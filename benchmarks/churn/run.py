@@ -1,4 +1,4 @@
-"""``python3 dev.py bench churn``: updates within their page (HOT), dead rows, and indexes beside the same made anew.
+"""``python3 dev.py bench churn``: updates within their page (HOT), dead rows, and indexes beside the same rebuilt.
 
 Films are registered, claimed, ended and settled by the code that a site runs, some at once, with autovacuum on as PostgreSQL
 comes. Only the server's counters are read, so that a busy machine does no harm.

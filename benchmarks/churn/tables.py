@@ -28,5 +28,5 @@ def tables(report: dict[str, Any]) -> str:
     return (
         f"{report['date']}, commit {report['commit']}, {report['database']}, {report['tasks']:,} films, "
         f"{report['log_bytes_a_task']:,} bytes of write-ahead log a film\n\n"
-        f"{markdown(head, rows)}\n\n{markdown(['index', 'MB', 'MB, made anew'], indexes)}"
+        f"{markdown(head, rows)}\n\n{markdown(['index', 'MB', 'MB, rebuilt'], indexes)}"
     )

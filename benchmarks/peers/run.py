@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.durable import durable_library
-from benchmarks.machine import ROOT, commit, machine, versions
+from benchmarks.machine import ROOT, commit, cores, machine, versions
 from benchmarks.peers import readme
 from benchmarks.peers.films import KINDS, Films
 from benchmarks.peers.measure import (
@@ -36,7 +36,6 @@ from benchmarks.peers.orthanc import DURABLE, OBVIOUS, REDUCED, TUNED, OrthancSy
 from benchmarks.peers.picture import draw
 from benchmarks.peers.systems import MODEL, Auscult, Receiver
 from benchmarks.peers.tables import compared, tables
-from benchmarks.peers.verdict import cores
 from model.serving.bundle import builtin_folder, find_bundle
 from model.serving.engine import open_engine
 from model.statistics.sigmoid import sigmoid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -147,8 +146,3 @@ def spread(values: Sequence[float]) -> str:
 def short(value: float) -> str:
     """A number with two or three digits that say something."""
     return f"{value:.0f}" if value >= 30 else f"{value:.1f}" if value >= 3 else f"{value:.2f}"
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -6,9 +6,7 @@ First so many films are sent at once as show how many a second this machine judg
 from __future__ import annotations
 
 import argparse
-import platform
 import random
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -16,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import psycopg
 
+from benchmarks.machine import commit, machine
 from benchmarks.soak import report
 from benchmarks.soak.faults import strike
 from benchmarks.soak.plan import FAULTS_A_DAY, STUDIES_A_DAY, Plan
@@ -148,10 +146,8 @@ def _document(
         (doubled,) = connection.execute(report.DOUBLED).fetchone() or (0,)
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="minutes"),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        "machine": f"{psutil.cpu_count()} CPUs, {psutil.virtual_memory().total >> 30} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "commit": commit(),
+        "machine": machine(),
         "plan": {
             "studies": plan.studies,
             "minutes": plan.seconds / 60,

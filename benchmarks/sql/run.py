@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import make_url
 
+from benchmarks.machine import commit, machine
 from benchmarks.sql.load import fill
 from benchmarks.sql.picture import draw
 from benchmarks.sql.questions import questions
@@ -202,8 +200,8 @@ def _report(name: str, sites: Sequence[Asked], rounds: int) -> dict[str, Any]:
     return {
         "database": f"{'SQLite' if name == 'sqlite' else 'PostgreSQL'} {version}",
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _commit(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "commit": commit(),
+        "machine": machine(),
         "rounds": rounds,
         "sizes": [site.studies for site in sites],
         "target": TARGET,
@@ -221,11 +219,6 @@ def _ratio(sites: Sequence[Asked], name: str) -> float:
     """The median over the turns of the largest size's time over the smallest one's in the same turn."""
     pairs = zip(sites[0].wall_ms[name], sites[-1].wall_ms[name], strict=True)
     return statistics.median(last / first for first, last in pairs)
-
-
-def _commit() -> str:
-    asked = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def table(report: dict[str, Any]) -> str:

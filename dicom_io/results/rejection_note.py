@@ -96,7 +96,7 @@ def rejection_note(withdrawn: WithdrawnResult, source: SourceHeader, reason: Rej
         If `reason` does not reject.
     """
     if reason not in _TITLES:
-        msg = f"{reason.name} is no reason to reject"
+        msg = f"{reason.name} is not a title of a rejection"
         raise ValueError(msg)
     quiet_libraries()
     meaning, words = _TITLES[reason]

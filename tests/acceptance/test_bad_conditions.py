@@ -161,6 +161,8 @@ def test_a_data_folder_that_cannot_be_one_is_named(site: Site, inside: bool) -> 
         ("ingest {folder}/none", "no such file or folder"),
         ("classify {folder}/none", "no such file or folder"),
         ("show 1.2.3.4.5", "no study matches 1.2.3.4.5"),
+        ("assess 1.2.3.4.5", "no study matches 1.2.3.4.5"),
+        ("retry 1.2.3.4.5 --why again", "no study matches 1.2.3.4.5"),
         ("rerun", "--study"),
         ("rerun --state HAPPY", "HAPPY"),
         ("rerun --all --model nowhere-9", "nowhere-9"),

@@ -114,7 +114,7 @@ def _image(database: Database, study: str, sop_uid: str | None, side: int | None
         studies = sorted({row["study_uid"] for row in queries.study_detail(session, study)})
         images = judged_images(session, studies)
     if len(studies) > 1 and not sop_uid:
-        msg = f"{len(studies)} studies have the accession number {study}: give a Study Instance UID"
+        msg = f"{len(studies)} studies match {study}: give a Study Instance UID"
         raise UsageError(msg)
     chosen = [item for item in images if sop_uid in (None, item.image.sop_uid) and side in (None, item.side)]
     sides = sorted({item.side for item in chosen})

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 some failed, 2 wrong usage or settings. Data go to stdout,
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -118,21 +119,47 @@ def run() -> NoReturn:
     """Run the command line; every expected error ends with one line and an exit code."""
     quiet_tensorflow()
     try:
-        app()
-        sys.exit()
+        _call()
     except WorkerError as error:
         _end(str(error), error.exit_code)
     except (DicomIoError, ModelError) as error:
         _end(str(error), USAGE)
     except BrokenPipeError:
+        _drop_output()
         sys.exit(FAILED)
     except OSError as error:
-        _end(f"{error.strerror or type(error).__name__}: {error.filename or 'a file of the data folder'}", FAILED)
+        _drop_output()
+        _end(f"{error.strerror or type(error).__name__}: {error.filename or 'a file, or the output'}", FAILED)
     except Exception as error:
         if _is_database_away(error):
             _end("the database does not answer; check AUSCULT_DATABASE_URL and that the server runs", FAILED)
         logger.exception("internal error", extra={"action": "internal_error"})
         _end(f"internal error ({type(error).__name__}); the log lines above say where. Please report it.", FAILED)
+
+
+def _call() -> NoReturn:
+    """Run the verb and write out what it printed: an error of that at the end of the process would pass for a success."""
+    try:
+        app()
+    except SystemExit:
+        # How Typer ends.
+        _write_out()
+        raise
+    _write_out()
+    sys.exit()
+
+
+def _write_out() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Drop what cannot be written out: the interpreter would try again at its end, and print a traceback."""
+    try:
+        _write_out()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_database_away(error: Exception) -> bool:

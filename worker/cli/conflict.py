@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.common.audited import audit_shown
-from worker.cli.common.options import PAGE, AfterNumber, Limit
+from worker.cli.common.options import PAGE, AfterNumber, Limit, WhyGiven
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -95,16 +95,13 @@ def conflict_resolve(
             help="held: the first study is right; claim: the one that contradicts it; both; same: it is one patient."
         ),
     ],
-    why: Annotated[str, typer.Option(help="Why, for the record.")],
+    why: WhyGiven,
     who: Annotated[str | None, typer.Option(help="Who decides; default: your login name.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Decide a conflict. A later decision replaces it, except `same`, which is final."""
     if keep.upper() not in ("HELD", "CLAIM", "BOTH", "SAME"):
         msg = "--keep is one of held, claim, both, same"
-        raise UsageError(msg)
-    if not why.strip():
-        msg = "--why is empty: give a reason, for the record"
         raise UsageError(msg)
     database = open_database(opened_once())
 

@@ -14,7 +14,7 @@ from worker.cli.common.output import AsCsv, AsJson, console, opened_once, print_
 from worker.cli.common.wording import CONFLICT_COLUMNS, WITHDRAWAL_COLUMNS, answer_of
 from worker.database import open_database
 from worker.db.read import queries
-from worker.errors import UsageError
+from worker.db.read.naming import none_matches
 
 RESULT_COLUMNS = {
     "result_id": "Result",
@@ -58,10 +58,7 @@ def show(
     with database.reads() as session:
         found = queries.study_detail(session, study)
     if not found:
-        msg = (
-            f"no study matches {study}: give a Study Instance UID, an accession number or a Patient ID of the worklist"
-        )
-        raise UsageError(msg)
+        raise none_matches(study)
     results = [{"study_uid": detail["study_uid"], **result} for detail in found for result in detail["results"]]
     audit_shown(database, "show", found, as_json=as_json, as_csv=as_csv)
     print_answer(found, results, partial(show_studies, found), as_json=as_json, as_csv=as_csv)

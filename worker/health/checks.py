@@ -100,12 +100,16 @@ def accepting(*, is_well: bool) -> Finding:
     return Finding(Probe.LISTENER, Level.FAIL, None, "The listener takes no connections: restart it.")
 
 
-def broker(check: Callable[[], None]) -> Finding:
+def broker(check: Callable[[], None], *, is_embedded: bool = False) -> Finding:
     """Whether the broker accepts writes; ``check`` raises BrokerAway where it does not."""
     try:
         check()
     except BrokerAway:
-        sentence = "The broker does not answer, or takes nothing: start it, look at its memory and role, check AUSCULT_BROKER_URL."
+        sentence = (
+            "The broker of this data folder does not answer: start `auscult up`, which brings it; if that runs, see its log."
+            if is_embedded
+            else "The broker does not answer, or takes nothing: start it, look at its memory and role, check AUSCULT_BROKER_URL."
+        )
         return Finding(Probe.BROKER, Level.FAIL, None, sentence)
     return Finding(Probe.BROKER)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from worker.db.read import assessments, queries, report
-from worker.db.read.assessments import StudyKey
+from worker.db.read.naming import StudyKey, check_one
 from worker.errors import UsageError
 from worker.reports.period import Period, counted, period_page
 from worker.reports.study import StudyData, study_page
@@ -60,14 +60,5 @@ def page_of_period(database: Database, since: datetime, until: datetime | None =
 def only(found: list[Row], study: str, side: int | None) -> Row:
     """The one row of those that match a name; raises `UsageError` with what to say instead."""
     of_side = [row for row in found if side in (None, row["side"])]
-    if len(of_side) == 1:
-        return of_side[0]
-    if not of_side:
-        msg = (
-            f"no study matches {study}: give a Study Instance UID, an accession number or a Patient ID of the worklist"
-        )
-    elif len({row["study_uid"] for row in of_side}) == 1:
-        msg = f"{len(of_side)} patients have the study {study}: say --side, as the worklist numbers them"
-    else:
-        msg = f"{len(of_side)} studies match {study}: give a Study Instance UID"
-    raise UsageError(msg)
+    check_one([StudyKey(row["study_uid"], row["side"]) for row in of_side], study, side)
+    return of_side[0]

@@ -17,6 +17,7 @@ from dicom_io.results.report import make_report
 from dicom_io.results.source_header import UTF_8, read_source_header, source_header_of
 from model.errors import ModelError
 from worker.db.read.answers import answered_studies
+from worker.db.read.naming import StudyKey, check_one
 from worker.errors import UsageError
 from worker.results.study_result import study_result
 from worker.stores import store_of
@@ -112,14 +113,7 @@ def _heat_map(settings: Settings, database: Database, result: StudyResult, sourc
 def _answered(database: Database, request: ResultRequest) -> AnsweredStudy:
     with database.reads() as session:
         found = answered_studies(session, request.study, request.side)
-    if not found:
-        msg = f"no study matches {request.study}: give a Study Instance UID, an accession number or a Patient ID"
-        raise UsageError(msg)
-    if len(found) > 1:
-        of_one = len({study.study_uid for study in found}) == 1
-        how = "say --side, as the worklist numbers its patients" if of_one else "give a Study Instance UID"
-        msg = f"{len(found)} studies match {request.study}: {how}"
-        raise UsageError(msg)
+    check_one([StudyKey(study.study_uid, study.side) for study in found], request.study, request.side)
     return found[0]
 
 

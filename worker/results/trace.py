@@ -15,9 +15,9 @@ from dicom_io.gate.rules import Policy
 from model.notice import NOTICE
 from model.preprocess import PREPROCESS_VERSION
 from model.serving.manifest import read_manifest
+from worker.db.read.naming import none_matches
 from worker.db.read.trace import traced_results
 from worker.db.schema.revision import current_revision
-from worker.errors import UsageError
 from worker.judging.software import software
 from worker.results.again import Kept
 
@@ -76,11 +76,7 @@ def trace_study(settings: Settings, database: Database, request: TraceRequest) -
         studies, found = traced_results(session, request.study, request.side, every=request.every)
         schema = current_revision(session.connection())
     if not studies:
-        of_side = "" if request.side is None else f" with side {request.side}"
-        msg = (
-            f"no study matches {request.study}{of_side}: give a Study Instance UID, an accession number or a Patient ID"
-        )
-        raise UsageError(msg)
+        raise none_matches(request.study, request.side)
     kept, today = Kept(settings), _today(schema)
     documents = [_document(settings, kept, traced, today, again=request.again) for traced in found]
     return Trace(studies, documents)

@@ -15,6 +15,7 @@ from dicom_io.inbox.quarantine import Quarantine
 from worker.db.audit.codes import Act, EventOutcome
 from worker.db.audit.record import record
 from worker.db.retention import files, people, records, runs, texts
+from worker.db.retention.recipients import recipients
 from worker.db.retention.rules import Hold, Kept
 from worker.db.retention.scrub import overwrite_deleted
 from worker.db.schema.engine import in_transaction
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from worker.database import Database
     from worker.db.audit.record import Actor
     from worker.db.retention.people import Person
+    from worker.db.retention.recipients import Recipient
     from worker.db.retention.records import Record
     from worker.db.retention.rules import RecordRule
     from worker.retention.held_files import HeldFile
@@ -86,8 +88,8 @@ class ErasureOutlook:
     studies: list[Record]
     set_aside: list[HeldFile]
     stays: list[Stays]
-    #: The destinations that have answers about the person; what is there is theirs to delete.
-    recipients: list[str]
+    #: Other systems that may have results of the person.
+    told: list[Recipient]
 
     @property
     def is_empty(self) -> bool:
@@ -105,7 +107,7 @@ class ErasureOutlook:
             "studies": [{"study_uid": each.study_uid, "side": each.side} for each in self.studies],
             "quarantined": [each.key for each in self.set_aside],
             "stays": [row for each in self.stays for row in each.as_rows()],
-            "recipients": self.recipients,
+            "delivered_to": [each.as_dict() for each in self.told],
         }
 
 
@@ -128,8 +130,14 @@ def outlook(database: Database, request: Request) -> ErasureOutlook:
     with database.reads() as session:
         person = request.person(session)
         found = _records(session, person, request.rule, files.clock(session))
-        recipients = _recipients(session, person)
-    return _outlook(found, person, held_files(request.spools, person), recipients)
+        told = recipients(session, person.study_ids)
+    held = held_files(request.spools, person)
+    return ErasureOutlook(
+        [each for each in found if not each.holds],
+        [each for each in held if _may_go(each)],
+        _stays(found, person, held),
+        told,
+    )
 
 
 def _records(session: Session, person: Person, rule: RecordRule, now: datetime) -> list[Record]:
@@ -142,20 +150,13 @@ def _records(session: Session, person: Person, rule: RecordRule, now: datetime) 
     ]
 
 
-def _recipients(session: Session, person: Person) -> list[str]:
-    return sorted({row["name"] for row in people.recipients(session, person)})
-
-
-def _outlook(
-    found: Sequence[Record], person: Person, held: Sequence[HeldFile], recipients: list[str]
-) -> ErasureOutlook:
+def _stays(found: Sequence[Record], person: Person, held: Sequence[HeldFile]) -> list[Stays]:
     stays = [
         Stays("study", each.study_uid, each.holds, files_go=_files_go(each, person)) for each in found if each.holds
     ]
     stays += [Stays("object", uid, (Hold(Kept.BOUND),)) for uid in person.elsewhere_uids]
     stays += [Stays(each.place.lower(), each.key, (Hold(Kept.UNFINISHED),)) for each in held if not _may_go(each)]
-    going = [each for each in found if not each.holds]
-    return ErasureOutlook(going, [each for each in held if _may_go(each)], stays, recipients)
+    return stays
 
 
 def _may_go(each: HeldFile) -> bool:
@@ -178,8 +179,8 @@ class ErasureReport:
     #: Texts of other rows that named the person and were replaced.
     texts: int
     stays: list[Stays]
-    #: The destinations that have answers about the person.
-    recipients: list[str]
+    #: Other systems that may have results of the person: Auscult cannot erase those.
+    told: list[Recipient]
     #: Files that could not be removed; their studies stay until the command is run again.
     failed: int
     #: Whether the database file was written anew without the deleted rows; True on PostgreSQL.
@@ -202,7 +203,7 @@ class ErasureReport:
             "not_removed": self.failed,
             "database_overwritten": self.is_overwritten,
             "stays": [row for each in self.stays for row in each.as_rows()],
-            "recipients": self.recipients,
+            "delivered_to": [each.as_dict() for each in self.told],
         }
 
 
@@ -224,7 +225,7 @@ def erase(settings: Settings, database: Database, request: Request, *, actor: Ac
         found = runs.figures(session, purge_id)
     logger.info("a person's data erased", extra={"action": "erase", "purge": purge_id, "studies": done.studies})
     figures = (done.studies, found["n_originals"], found["n_films"], discarded, done.texts)
-    return ErasureReport(purge_id, *figures, done.stays, done.recipients, remover.failed, is_overwritten)
+    return ErasureReport(purge_id, *figures, done.stays, done.told, remover.failed, is_overwritten)
 
 
 def _files_of(database: Database, request: Request) -> list[HeldFile]:
@@ -257,7 +258,7 @@ class _Done:
     studies: int
     texts: int
     stays: list[Stays]
-    recipients: list[str]
+    told: list[Recipient]
 
 
 class _Run:
@@ -288,13 +289,14 @@ class _Run:
     def delete(self, of: _Files, session: Session) -> _Done:
         """Delete the rows that may go, replace texts that name the person, and record the erasure."""
         person, found = self._held(session)
+        # Before the rows of the deliveries go.
+        told = recipients(session, person.study_ids)
         named = texts.named(session, person)
-        recipients = _recipients(session, person)
         going = [each for each in found if not each.holds and not records.has_files(session, each.study_ids)]
         for each in going:
             records.delete_record(session, each, self._order)
         replaced = texts.replace(session, named)
-        stays = _outlook([each for each in found if each.holds], person, of.held, recipients).stays
+        stays = _stays(found, person, of.held)
         left = [each for each in found if not each.holds and each not in going]
         if not (stays or left):
             people.forget_merges(session, person)
@@ -313,14 +315,14 @@ class _Run:
                 "stays": len(stays),
                 # Without days, from which the birth date of a child could be computed.
                 "reasons": reasons,
-                "recipients": recipients,
+                "delivered_to": [each.destination for each in told],
                 "not_removed": of.failed,
                 "below_floor": self._order.below_floor,
                 "why": self._order.why,
             },
         )
         runs.renew(session, self._order.by.purge_id, n_records=len(going))
-        return _Done(len(going), replaced, stays, recipients)
+        return _Done(len(going), replaced, stays, told)
 
     def _held(self, session: Session) -> tuple[Person, list[Record]]:
         """The person and their records, under the locks of all their rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -163,6 +164,21 @@ def test_a_write_that_fails_leaves_the_file_before_and_no_other(error, tmp_path)
         write_whole(target, chunks())
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
     assert target.read_bytes() == b"before"
+
+
+def test_a_write_that_fails_names_the_file_that_was_asked_for(tmp_path):
+    target = tmp_path / "report.html"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="large") as failed:
+            write_whole(target, [b"more than ten bytes"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failed.value.filename == str(target)
+    with pytest.raises(FileNotFoundError) as failed:
+        write_whole(tmp_path / "nowhere" / "report.html", [b""])
+    assert failed.value.filename == str(tmp_path / "nowhere" / "report.html")
 
 
 def test_a_temporary_file_of_another_writer_is_left_alone(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from dicom_io.listener.options import ListenerOptions, ListenerOptionsInvalid
+from tests.support.permissions import permissions_hold
 from worker.addresses import broker_place, database_url, describe
 from worker.cli.demo import DEMO_MARK, demo_settings, query_example
 from worker.errors import SettingsError, WorkerError
@@ -105,7 +106,8 @@ def test_a_child_gets_the_settings_of_its_parent(monkeypatch: pytest.MonkeyPatch
         ("AUSCULT_ENGINE", "magic", "setting engine"),
         ("AUSCULT_ALLOWED_HOSTS", "not-an-address", "setting allowed_hosts"),
         ("AUSCULT_HOST", "0.0.0.0", "AUSCULT_ALLOWED_AETS"),
-        ("AUSCULT_PROT", "11112", "unknown setting AUSCULT_PROT"),
+        ("AUSCULT_PROT", "11112", "unknown setting AUSCULT_PROT (do you mean AUSCULT_PORT?)"),
+        ("AUSCULT_XYZZY", "11112", "unknown setting AUSCULT_XYZZY: see"),
         ("AUSCULT_QUIET_S", "-1", "setting quiet_s"),
         ("AUSCULT_TLS_CERT", "/etc/auscult/cert.pem", "AUSCULT_TLS_KEY"),
     ],
@@ -120,13 +122,34 @@ def test_a_wrong_setting_is_named_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["port = ", "prot = 1\n"])
-def test_a_wrong_file_is_named_in_one_line(text: str, home: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("port = ", "auscult.toml is not TOML at"),
+        ("port = 104\nae_title = geheim\n", "auscult.toml is not TOML at line 2, column 12: texts need quotes"),
+        ("prot = 1\n", "unknown setting prot (do you mean AUSCULT_PORT?) in auscult.toml: see the documentation"),
+    ],
+)
+def test_a_wrong_file_is_named_in_one_line(text: str, says: str, home: Path) -> None:
     (home / "auscult.toml").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "\n" not in str(caught.value)
-    assert "auscult.toml" in str(caught.value) or "prot" in str(caught.value)
+    assert says in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_the_data_folder_of_another_user_is_said_to_be_one(home: Path) -> None:
+    home.chmod(0o000)
+    try:
+        with permissions_hold(), pytest.raises(SettingsError) as caught:
+            load_settings()
+    finally:
+        home.chmod(0o700)
+    assert str(caught.value).startswith(
+        f"this account may not read the settings of the data folder, {home}/auscult.toml"
+    )
+    assert "run the command as the user that Auscult runs under" in str(caught.value)
 
 
 def test_another_address_may_be_listened_on_with_an_allow_list() -> None:

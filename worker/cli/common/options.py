@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.environment import login
+from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from worker.db.models.bundles import Order
+
+
+def given(why: str) -> str:
+    """Return a reason that says something; raises `UsageError` for an empty one."""
+    if not why.strip():
+        msg = "--why is empty: give a reason, for the record"
+        raise UsageError(msg)
+    return why
+
 
 Paths = Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)]
 PeerName = Annotated[
@@ -24,6 +34,8 @@ BundleName = Annotated[str, typer.Argument(help="Bundle, as name-version.", meta
 BundleOrFolder = Annotated[str, typer.Argument(help="Bundle: name-version, or the path of its folder.")]
 Who = Annotated[str | None, typer.Option(help="Who asks for it; default: your login name.")]
 Why = Annotated[str, typer.Option(help="Why, for the record.")]
+#: For acts that nobody does without a reason: it has no default.
+WhyGiven = Annotated[str, typer.Option("--why", help="Why, for the record.", callback=given)]
 PatientId = Annotated[str, typer.Argument(help="Patient ID (0010,0020), as the worklist shows it.", show_default=False)]
 Issuer = Annotated[
     str | None, typer.Option(help="Issuer of Patient ID (0010,0021); needed where several gave this ID.")

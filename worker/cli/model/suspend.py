@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common.options import MOMENTS, Who, order, utc
+from worker.cli.common.options import MOMENTS, Who, given, order, utc
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 #: Required, unlike for other verbs.
-Reason = Annotated[str, typer.Option("--why", "--reason", help="Why, for the record.")]
+Reason = Annotated[str, typer.Option("--why", "--reason", help="Why, for the record.", callback=given)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
 
 

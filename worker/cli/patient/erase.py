@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common.options import Issuer, PatientId, Who
+from worker.cli.common.options import Issuer, PatientId, Who, given
 from worker.cli.common.output import AsJson, Yes, complain, confirm, opened_once, print_facts, print_json, print_table
 from worker.database import open_database
 from worker.db.audit.record import Actor
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
+    from worker.db.retention.recipients import Recipient
     from worker.retention.erase import ErasureOutlook
 
+TOLD_COLUMNS = {"destination": "Told", "kind": "Kind", "address": "Address", "last_at": "Last", "studies": "Studies"}
 STAYS_COLUMNS = {"what": "What", "name": "UID or key", "reason": "Stays because", "until": "Until", "sentence": "Why"}
 
 
 def erase(
     patient_id: PatientId,
-    why: Annotated[str, typer.Option(help="Why, for the record; without the person's name or number.")],
+    why: Annotated[str, typer.Option(help="Why, for the record; without the person's name or number.", callback=given)],
     issuer: Issuer = None,
     below_floor: Annotated[
         bool, typer.Option("--below-floor", help="Erase rows before their floor of retention; goes on record.")
@@ -59,9 +61,9 @@ def erase(
     if as_json:
         print_json(report.as_dict())
     else:
-        print_facts((name, value) for name, value in report.as_dict().items() if name not in ("stays", "recipients"))
+        print_facts((name, value) for name, value in report.as_dict().items() if name not in ("stays", "delivered_to"))
         _print_stays([row for each in report.stays for row in each.as_rows()])
-        _tell_recipients(report.recipients)
+        _print_told(report.told)
     if not report.is_overwritten:
         complain("the database was busy, so its file may hold what was erased: run the command again later")
     if not report.is_complete:
@@ -69,9 +71,6 @@ def erase(
 
 
 def _check(why: str, patient_id: str) -> None:
-    if not why.strip():
-        msg = "--why is empty: give a reason, for the record"
-        raise UsageError(msg)
     if patient_id and patient_id in why:
         msg = "--why names the Patient ID: it stays on record, so give a reason without it"
         raise UsageError(msg)
@@ -92,18 +91,21 @@ def _print_outlook(outlook: ErasureOutlook, *, dry_run: bool, as_json: bool) -> 
         print_json({"dry_run": dry_run} | outlook.as_dict())
         return
     _print_stays([row for each in outlook.stays for row in each.as_rows()])
+    if dry_run or not outlook.takes_something:
+        _print_told(outlook.told)
     if dry_run:
-        _tell_recipients(outlook.recipients)
         complain(f"would erase {_going(outlook) or 'nothing'}; nothing was erased")
     elif not outlook.takes_something:
         complain("nothing may be erased now")
 
 
-def _tell_recipients(names: list[str]) -> None:
-    if names:
-        complain(f"answers about this person were delivered to {', '.join(names)}: have them deleted there")
-
-
 def _print_stays(rows: list[dict[str, object]]) -> None:
     if rows:
         print_table(rows, STAYS_COLUMNS)
+
+
+def _print_told(told: list[Recipient]) -> None:
+    """Name the systems that have results of the person: Auscult cannot erase what they hold."""
+    if told:
+        print_table([each.as_dict() for each in told], TOLD_COLUMNS)
+        complain("these systems were told results of this person: have them erase what they hold (GDPR, article 19)")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common.options import Who
+from worker.cli.common.options import Who, WhyGiven
 from worker.cli.common.output import complain, opened_once
 from worker.database import open_database
 from worker.db.audit.record import Actor
@@ -14,7 +14,6 @@ from worker.db.filing import merges
 from worker.db.filing.merges import PatientName
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.states import MergeKind
-from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -22,13 +21,12 @@ if TYPE_CHECKING:
 OldId = Annotated[str, typer.Argument(metavar="OLD_ID", help="Patient ID that is not used any more.")]
 NewId = Annotated[str, typer.Argument(metavar="NEW_ID", help="Patient ID that survives.")]
 Issuer = Annotated[str, typer.Option(help="Issuer of Patient ID; default: whatever the issuer.")]
-Reason = Annotated[str, typer.Option("--why", help="Why, for the record.")]
 
 
 def merge(
     old_id: OldId,
     new_id: NewId,
-    why: Reason,
+    why: WhyGiven,
     issuer: Issuer = "",
     new_issuer: Annotated[str | None, typer.Option(help="Issuer of the new ID, where it is another one.")] = None,
     rename: Annotated[
@@ -40,7 +38,6 @@ def merge(
 
     Either ID may be unknown yet. Conflicts between the two end; `auscult patient unmerge` takes it back.
     """
-    _check(why)
     settings = opened_once()
     old, new = PatientName(old_id, issuer), PatientName(new_id, issuer if new_issuer is None else new_issuer)
     kind = MergeKind.RENAME if rename else MergeKind.MERGE
@@ -56,9 +53,8 @@ def merge(
         complain(f"merge {done.number} was in force already: nothing is changed")
 
 
-def unmerge(old_id: OldId, why: Reason, issuer: Issuer = "", who: Who = None) -> None:
+def unmerge(old_id: OldId, why: WhyGiven, issuer: Issuer = "", who: Who = None) -> None:
     """End the merge of a Patient ID: its films are of their own patient again."""
-    _check(why)
     settings = opened_once()
     old, restores = PatientName(old_id, issuer), settings.rejected_again == "restore"
 
@@ -67,9 +63,3 @@ def unmerge(old_id: OldId, why: Reason, issuer: Issuer = "", who: Who = None) ->
 
     done = in_transaction(open_database(settings).sessions, work)
     complain(f"merge {done.number} is ended; it concerned {done.studies} studies on record")
-
-
-def _check(why: str) -> None:
-    if not why.strip():
-        msg = "--why is empty: give a reason, for the record"
-        raise UsageError(msg)

@@ -9,7 +9,8 @@ import typer
 from model.labels import Label
 from worker.cli.common.output import complain, opened_once
 from worker.database import open_database
-from worker.db.read.assessments import Verdict, assess_study, named_study
+from worker.db.read.assessments import Verdict, assess_study
+from worker.db.read.naming import named_study
 from worker.db.schema.engine import in_transaction
 from worker.environment import login
 from worker.errors import UsageError

@@ -10,7 +10,7 @@ from dicom_io.network.addresses import is_foreign_ae_title
 from dicom_io.results.result import FindingStatus
 from model.labels import Band
 from model.notice import NOTICE
-from worker.cli.common.options import Texts, Who, upper
+from worker.cli.common.options import Texts, Who, WhyGiven, upper
 from worker.cli.common.output import AsCsv, AsJson, complain, console, opened_once, print_answer, print_table
 from worker.cli.common.verbs import Verbs
 from worker.database import open_database
@@ -46,7 +46,6 @@ RULE_COLUMNS = {
     "n_failed": "Given up",
 }
 Name = Annotated[str, typer.Argument(help="What the site calls the destination.", show_default=False)]
-WhyGiven = Annotated[str, typer.Option(help="Why, for the record.")]
 
 
 @app.command("list")
@@ -123,7 +122,6 @@ def deliver_add(
     from worker.delivering.addresses import kind_of  # loads what calls peers
 
     settings = opened_once()
-    _check_why(why)
     if not name.strip() or len(name) > _LONGEST_NAME:
         msg = f"a destination's name has 1 to {_LONGEST_NAME} characters"
         raise UsageError(msg)
@@ -158,7 +156,6 @@ _LONGEST_NAME = 32
 @app.command("remove")
 def deliver_remove(name: Name, why: WhyGiven, who: Who = None) -> None:
     """Remove a destination: it is told nothing more, and what it was told stays there."""
-    _check_why(why)
     database, actor = open_database(opened_once()), Actor.user(who or "")
     in_transaction(database.sessions, lambda session: destinations.remove(session, name, actor, why))
     complain(f"{name} is told nothing more; what it has of Auscult's results stays there")
@@ -174,7 +171,6 @@ def deliver_retry(
     """Try deliveries again now that were given up, were not confirmed or wait for their next attempt."""
     from worker.delivering.timing import give_up_ms
 
-    _check_why(why)
     settings = opened_once()
     database, actor = open_database(settings), Actor.user(who or "")
     made = in_transaction(
@@ -184,12 +180,6 @@ def deliver_retry(
         ),
     )
     complain(f"{made} deliveries are tried again" if made else "no delivery failed or waits: nothing to try again")
-
-
-def _check_why(why: str) -> None:
-    if not why.strip():
-        msg = "--why is empty: give a reason, for the record"
-        raise UsageError(msg)
 
 
 def _among(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common.options import Who
+from worker.cli.common.options import Who, Why, WhyGiven
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -65,7 +65,7 @@ def quarantine_release(
     keys: Keys = None,
     everything: All = False,
     who: Who = None,
-    why: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    why: Why = "",
 ) -> None:
     """Put entries back into their spool, to be tried again once the cause is gone.
 
@@ -81,16 +81,13 @@ def quarantine_release(
 
 @app.command("discard")
 def quarantine_discard(
-    why: Annotated[str, typer.Option(help="Why, for the record.")],
+    why: WhyGiven,
     keys: Keys = None,
     everything: All = False,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
     """Delete entries for good. Their sender was told that Auscult has them: make sure that it still holds them."""
-    if not why.strip():
-        msg = "--why is empty: give a reason, for the record"
-        raise UsageError(msg)
     settings = opened_once()
     chosen = _chosen(settings, keys, everything=everything)
     if not chosen:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common.audited import audit_shown
-from worker.cli.common.options import Texts, Who, upper
+from worker.cli.common.options import Texts, Who, WhyGiven, upper
 from worker.cli.common.output import AsCsv, AsJson, Yes, complain, confirm, opened_once, print_answer, print_table
 from worker.cli.common.verbs import Verbs
 from worker.cli.common.wording import WITHDRAWAL_COLUMNS
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 app = Verbs(help="Films that were withdrawn by rejection notes.")
 
 Number = Annotated[int, typer.Argument(help="The note's number.", show_default=False)]
-Reason = Annotated[str, typer.Option("--why", help="Why, for the record.")]
 STATES = ("APPLIED", "PENDING", "CONFLICT", "RESTORED", "REVOKED", "EXPIRED")
 
 
@@ -57,9 +56,8 @@ def withdrawal_list(
 
 
 @app.command("revoke")
-def withdrawal_revoke(number: Number, why: Reason, who: Who = None, yes: Yes = False) -> None:
+def withdrawal_revoke(number: Number, why: WhyGiven, who: Who = None, yes: Yes = False) -> None:
     """Let a rejection note have no effect any more: the films that it names count again."""
-    _check(why)
     database = open_database(opened_once())
     confirm(f"the films that note {number} names would count again", yes=yes)
     actor = Actor.user(who or "")
@@ -68,9 +66,8 @@ def withdrawal_revoke(number: Number, why: Reason, who: Who = None, yes: Yes = F
 
 
 @app.command("accept")
-def withdrawal_accept(number: Number, why: Reason, who: Who = None, yes: Yes = False) -> None:
+def withdrawal_accept(number: Number, why: WhyGiven, who: Who = None, yes: Yes = False) -> None:
     """Follow a rejection note whose sender is not in AUSCULT_REJECTION_SOURCES."""
-    _check(why)
     settings = opened_once()
     database = open_database(settings)
     confirm(f"the films that note {number} names would not count any more", yes=yes)
@@ -79,12 +76,6 @@ def withdrawal_accept(number: Number, why: Reason, who: Who = None, yes: Yes = F
         database.sessions, lambda session: note_decisions.accept(session, number, actor, why, restores=restores)
     )
     complain(f"note {number} is followed")
-
-
-def _check(why: str) -> None:
-    if not why.strip():
-        msg = "--why is empty: give a reason, for the record"
-        raise UsageError(msg)
 
 
 def _studies(rows: list[Row]) -> list[Row]:

@@ -150,8 +150,8 @@ HEALTH = View(
     "health",
     "The last findings of each process about itself: one row for each process and probe",
     (
-        ViewColumn("source", Kind.TEXT, "the process", example="listener@host"),
-        ViewColumn("probe", Kind.TEXT, "what it checked", example="disk"),
+        ViewColumn("source", Kind.TEXT, "the process, its host and its process id", example="listener host:4711"),
+        ViewColumn("probe", Kind.TEXT, "what it checked", example="SPOOL_DISK"),
         ViewColumn("level", Kind.TEXT, "OK, WARN or FAIL", example="OK"),
         ViewColumn(
             "value",

@@ -118,7 +118,7 @@ WORKLIST_V3 = View(
         ViewColumn(
             "waiting_s",
             Kind.BIGINT,
-            "how long an unfinished study has waited",
+            "how long an unfinished study has waited since the first object of this revision came",
             unit="seconds",
             null="the study is finished",
             example="12",
@@ -126,8 +126,10 @@ WORKLIST_V3 = View(
         ViewColumn(
             "priority_rank",
             Kind.BIGINT,
-            "reading order: the smallest is read first. It orders the rows and does not number them",
-            example="11767348000000",
+            "reading order: the smallest is read first. It is the moment at which the row is due, and of a row that was read "
+            "100000000000000 more",
+            unit="milliseconds since 1970",
+            example="1767348900000",
         ),
         ViewColumn(
             "notice",

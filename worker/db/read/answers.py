@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from dicom_io.reasons import Outcome
 from worker.db.identity.withdrawals import is_withdrawn
+from worker.db.read.naming import is_meant
 from worker.db.schema.study import Image, Model, Result, Study
 
 if TYPE_CHECKING:
@@ -87,10 +88,7 @@ def answered_studies(session: Session, key: str, side: int | None = None) -> lis
     named = (
         select(Study, Model)
         .outerjoin(Model, Model.id == Study.model_id)
-        .where(
-            or_(*(column == key for column in (Study.study_uid, Study.accession_number, Study.patient_id))),
-            Study.merged_into_id.is_(None),
-        )
+        .where(is_meant(session, Study, key), Study.merged_into_id.is_(None))
         .order_by(Study.first_rx_at, Study.side)
     )
     if side is not None:

@@ -6,27 +6,20 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, insert, or_, select
+from sqlalchemy import and_, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from dicom_io.reasons import Outcome
 from model.labels import Label
-from worker.db.identity.aliases import surviving_id
+from worker.db.read.naming import StudyKey
 from worker.db.schema.study import Image, Result, Study
-from worker.db.schema.views import AGREEMENT, ASSESSMENTS, WORKLIST, Row
+from worker.db.schema.views import AGREEMENT, ASSESSMENTS, Row
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.orm import Session
-
-
-class StudyKey(NamedTuple):
-    """A row of the worklist."""
-
-    study_uid: str
-    side: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +32,6 @@ class Verdict:
     label: str | None = None
     blinded: bool = False
     airai_code: str | None = None
-
-
-def named_study(session: Session, name: str, side: int) -> StudyKey:
-    """The row of this Study Instance UID, accession number or Patient ID; raises `UsageError` unless there is exactly one.
-
-    A Patient ID that was merged into another one stands for that one.
-    """
-    keys = (WORKLIST.c.study_uid, WORKLIST.c.accession_number, WORKLIST.c.patient_id)
-    is_named = or_(*(column == name for column in keys), WORKLIST.c.patient_id == surviving_id(session, name))
-    named = and_(WORKLIST.c.side == side, is_named)
-    found = [StudyKey(*row) for row in session.execute(select(WORKLIST.c.study_uid, WORKLIST.c.side).where(named))]
-    if len(found) != 1:
-        msg = (
-            f"{len(found)} studies of the worklist have this Study Instance UID, accession number or Patient ID with side {side}: "
-            "name one by its Study Instance UID"
-        )
-        raise UsageError(msg)
-    return found[0]
 
 
 def assess_study(session: Session, key: StudyKey, verdict: Verdict) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ScalarSelect, func, or_, select
+from sqlalchemy import ScalarSelect, func, select
 
 from worker.db.filing import disputes, note_decisions
-from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
+from worker.db.read.naming import is_meant
 from worker.db.read.worklist import plain
 from worker.db.schema.sql import chunks
 from worker.db.schema.states import OPEN_STATES, StudyState, TaskState
@@ -30,10 +30,7 @@ def study_detail(session: Session, key: str) -> list[Row]:
 
     A Patient ID that was merged into another one stands for that one.
     """
-    keys = (WORKLIST.c.study_uid, WORKLIST.c.accession_number, WORKLIST.c.patient_id)
-    named = select(WORKLIST).where(
-        or_(*(column == key for column in keys), WORKLIST.c.patient_id == surviving_id(session, key))
-    )
+    named = select(WORKLIST).where(is_meant(session, WORKLIST.c, key))
     studies = plain(session.execute(named.order_by(WORKLIST.c.received_at, WORKLIST.c.side)).mappings())
     for study in studies:
         row = select(Study.id).where(Study.study_uid == study["study_uid"], Study.side == study["side"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from worker.db.read.assessments import StudyKey
+    from worker.db.read.naming import StudyKey
 
 #: Rows that are held at once of a period.
 _AT_ONCE = 1000

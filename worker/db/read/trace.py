@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from worker.db.answers.results import LOOK, in_doubt
-from worker.db.identity.aliases import surviving_id
 from worker.db.identity.withdrawals import is_withdrawn
 from worker.db.models.bundles import label_of
+from worker.db.read.naming import is_meant
 from worker.db.schema.site import WorkerProcess
 from worker.db.schema.sql import chunks
 from worker.db.schema.study import Batch, Image, Model, Receipt, Result, Study, Task
@@ -72,9 +72,7 @@ def traced_results(
     The key is a Study Instance UID, an accession number or a Patient ID; one that was merged stands for the other one.
     By default the results that count: the current ones of the versions that count. `every`: all there ever were.
     """
-    keys = (Study.study_uid, Study.accession_number, Study.patient_id)
-    is_named = or_(*(column == key for column in keys), Study.patient_id == surviving_id(session, key))
-    named = select(Study).where(is_named, Study.merged_into_id.is_(None))
+    named = select(Study).where(is_meant(session, Study, key), Study.merged_into_id.is_(None))
     if side is not None:
         named = named.where(Study.side == side)
     studies = list(session.scalars(named.order_by(Study.first_rx_at, Study.side)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -98,6 +99,15 @@ def test_the_version_is_told() -> None:
 def test_json_and_csv_at_once_are_refused_before_any_work() -> None:
     done = CliRunner().invoke(app, ["worklist", "--csv", "--json"])
     assert isinstance(done.exception, UsageError)
+
+
+def test_a_reason_that_must_be_given_says_something() -> None:
+    asked = [name for name, verb in verbs().items() if any("--why" in one.opts and one.required for one in verb.params)]
+    assert {"conflict resolve", "model suspend", "patient merge", "retry"} <= set(asked)
+    for name in asked:
+        done = CliRunner().invoke(app, [*name.split(), "--why", " "])
+        assert isinstance(done.exception, UsageError), name
+        assert str(done.exception) == "--why is empty: give a reason, for the record", name
 
 
 EAST = timezone(timedelta(hours=2))
@@ -236,3 +246,33 @@ def test_what_a_shell_started_in_the_background_ignores_ctrl_c_as_before() -> No
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("auscult ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["sql", "describe", "--json"], ["sql", "describe", "worklist_v3", "--csv"]]
+)
+@pytest.mark.parametrize(
+    ("output", "said"), [("/dev/full", "No space left on device: a file, or the output"), (None, "")]
+)
+def test_an_answer_that_cannot_be_written_is_not_a_success(arguments: list[str], output: str | None, said: str) -> None:
+    script = f"import sys; sys.argv = ['auscult', *{arguments}]; from worker.cli import main; main()"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    if output is None:
+        # A pipe whose reader has gone, as behind `| head`.
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(output, os.O_WRONLY)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, f"auscult: {said}\n" if said else "")

@@ -122,7 +122,11 @@ def test_a_loop_that_keeps_failing_is_named_with_its_error() -> None:
 
 
 def test_a_broker_that_is_not_there_fails(tmp_path: Path) -> None:
-    assert checks.broker(HintPublisher(f"redis+socket://{tmp_path}/none.sock").check).level is Level.FAIL
+    check = HintPublisher(f"redis+socket://{tmp_path}/none.sock").check
+    for is_embedded, advice in ((False, "AUSCULT_BROKER_URL"), (True, "start `auscult up`")):
+        found = checks.broker(check, is_embedded=is_embedded)
+        assert found.level is Level.FAIL
+        assert advice in found.sentence
 
 
 def test_a_model_that_does_not_open_fails_without_the_words_of_the_error() -> None:

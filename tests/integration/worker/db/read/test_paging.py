@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.database import BOTH, fresh_site
 from worker.db.filing.disputes import conflicts
-from worker.db.read.assessments import StudyKey, named_study
 from worker.db.read.corrections import corrections
 from worker.errors import UsageError
 
@@ -56,13 +55,3 @@ def test_corrections_of_the_same_moment_come_in_pages(site):
         assert paged(lambda after: corrections(session, after=after, limit=3), "correction_id") == whole
         with pytest.raises(UsageError, match="none has 99"):
             corrections(session, after=99)
-
-
-def test_a_study_is_named_by_its_patient_where_that_one_has_no_other(site):
-    site.receive("1.1", "1.1.1", patient_id="A")
-    site.receive("1.2", "1.2.1", patient_id="B")
-    with site.sessions() as session:
-        assert named_study(session, "A", 0) == StudyKey("1.1", 0)
-    site.receive("1.3", "1.3.1", patient_id="A")
-    with site.sessions() as session, pytest.raises(UsageError, match="2 studies"):
-        named_study(session, "A", 0)
