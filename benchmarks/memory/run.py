@@ -47,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
         "--rounds", type=int, default=2, help="times that each number of workers is started (default 2)"
     )
     parser.add_argument("--workers", default="1,2,4", help="numbers of workers (default 1,2,4)")
-    parser.add_argument("--quick", action="store_true", help="one round with 2 workers and few films, written to build/bench-memory")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round with 2 workers and few films, written to build/bench-memory"
+    )
     parser.add_argument("--out", type=Path, help="folder for the JSON and the picture")
     told = parser.parse_args(arguments)
     rounds = 1 if told.quick else told.rounds
