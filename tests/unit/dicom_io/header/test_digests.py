@@ -59,7 +59,7 @@ def test_pixels_are_hashed_alike_in_any_parts() -> None:
 
 
 @pytest.mark.parametrize("is_encapsulated", [False, True])
-def test_the_hash_of_before_covers_the_same_bytes(tmp_path: Path, is_encapsulated: bool) -> None:  # noqa: FBT001
+def test_the_hash_of_before_covers_the_same_bytes(tmp_path: Path, is_encapsulated: bool) -> None:
     ds = film()
     if is_encapsulated:
         ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.90")
