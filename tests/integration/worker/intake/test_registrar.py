@@ -109,7 +109,7 @@ def test_a_film_that_is_on_record_by_a_sha256_of_its_pixels_is_recognised(
     path = bench.spool.path(bench.put(made, tmp_path))
     by_sha256 = pixels_sha256(path)
     bench.registrar().turn()
-    assert bench.rows("SELECT pixel_sha256 FROM image")[0][0].startswith("blake3:")
+    assert str(bench.rows("SELECT pixel_sha256 FROM image")[0][0]).startswith("blake3:")
     with bench.database.sessions.begin() as session:
         # As the release before wrote it.
         session.execute(text("UPDATE image SET pixel_sha256 = :old"), {"old": by_sha256})
