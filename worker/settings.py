@@ -17,7 +17,6 @@ from urllib.parse import quote
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dicom_io.gate.judge import Policies
 from dicom_io.listener.options import ListenerOptions
 from dicom_io.network.addresses import is_loopback
 from dicom_io.network.tls import TlsFiles
@@ -27,6 +26,7 @@ from worker.errors import SettingsError
 from worker.options.config_file import read_config
 from worker.options.delivery import DeliveryOptions
 from worker.options.drift import DriftOptions
+from worker.options.gate import GateOptions
 from worker.options.rejection import RejectionOptions
 from worker.options.retention import RetentionOptions
 from worker.options.secret_files import SECRETS, file_of, secrets_of_files
@@ -66,7 +66,7 @@ def _option(name: str) -> Any:
     return Field(default=option.default, **option.metadata)
 
 
-class Settings(DriftOptions, RetentionOptions, RejectionOptions, DeliveryOptions):
+class Settings(DriftOptions, RetentionOptions, RejectionOptions, DeliveryOptions, GateOptions):
     """All settings with their defaults; the documentation quotes every ``description``."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -126,10 +126,6 @@ class Settings(DriftOptions, RetentionOptions, RejectionOptions, DeliveryOptions
     store_dir: Path | None = Field(
         default=None, description="folder of stored objects and films; default: the data folder"
     )
-    gate_policy: str = Field(
-        default="",
-        description="policies of the rules of the gate, comma separated: REASON=refuse, flag or accept",
-    )
     engine: Literal["litert", "keras"] = Field(default="litert", description="what computes the network")
     processes: int = Field(default=1, ge=1, le=256, description="worker processes of `auscult up`")
     log: Literal["debug", "info", "warning", "error"] = Field(default="info", description="log level")
@@ -173,17 +169,6 @@ class Settings(DriftOptions, RetentionOptions, RejectionOptions, DeliveryOptions
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         named_peers(value)
-        return value
-
-    @field_validator("gate_policy", mode="before")
-    @classmethod
-    def _policies(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            value = ",".join(f"{code}={word}" for code, word in value.items())
-        elif isinstance(value, str):
-            value = ",".join(parts_of(value))
-        if isinstance(value, str):
-            Policies.parse(value)
         return value
 
     @field_validator("home", "models_dir", "store_dir", "tls_cert", "tls_key", "tls_ca", "webhook_secrets")
@@ -274,11 +259,6 @@ class Settings(DriftOptions, RetentionOptions, RejectionOptions, DeliveryOptions
     def silent_after_ms(self) -> int:
         """The age in milliseconds from which a worker's last heartbeat no longer counts as a sign of life."""
         return round(self.heartbeat_s * MISSED_HEARTBEATS * 1000)
-
-    @property
-    def policies(self) -> Policies:
-        """The site's decisions about the rules of the gate."""
-        return Policies.parse(self.gate_policy)
 
     @property
     def spool(self) -> Path:

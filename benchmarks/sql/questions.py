@@ -16,7 +16,7 @@ from worker.db.batches import opening, reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.bulk import register_all
 from worker.db.identity.arrivals import Received
-from worker.db.read import probes, queries, worklist
+from worker.db.read import figures, probes, queries, worklist
 from worker.db.read.reading_order import Place
 from worker.db.schema.engine import read_session_factory, session_factory
 from worker.db.schema.study import Model
@@ -84,7 +84,7 @@ def _of_people(readers: sessionmaker[Session], middle: int) -> list[Question]:
         read("worklist, received today", received_today),
         read("one study in full (show)", lambda session: queries.study_detail(session, named)),
         read("queue_health", probes.queue_health),
-        read("figures of status", lambda session: probes.work(session, 60_000)),
+        read("figures of status", lambda session: figures.work(session, 60_000)),
         read("refused, newest 50", lambda session: queries.refused(session, limit=PAGE)),
         read("audit, newest 50", lambda session: events(session, Wanted(PAGE))),
         read("batches, newest 20", lambda session: queries.batches(session, 20)),

@@ -1,8 +1,8 @@
 """Engines: a bundle's network, run by LiteRT or by Keras.
 
 LiteRT serves on a CPU: it opens in 0.05 s, without TensorFlow in the process. Keras serves on a GPU, and LiteRT is
-compared with it. Open an engine in the process that uses it, never before a fork: TensorFlow that was used in the
-parent hangs in the child.
+compared with it. Open Keras in the process that uses it, never before a fork: TensorFlow that was used in the parent
+hangs in the child. LiteRT with one thread has no other one, so it may be opened before a fork, which then shares its weights.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dicom_io.reasons import Reason
+from worker.db.schema.states import LOCAL_KIND
 from worker.db.tasks.release import give_up
-from worker.db.tasks.workers import LOCAL_KIND, sign_off
+from worker.db.tasks.workers import sign_off
 from worker.judging.confined import Confined, Unanswered
 from worker.judging.take_size import MOST, TAKE_S
 from worker.presence import note_timeout, present, task_at_work

@@ -11,7 +11,7 @@ from worker.cli.common.options import Who, Why
 from worker.cli.common.output import AsCsv, AsJson, complain, opened_once, print_answer, print_table
 from worker.cli.common.verbs import Verbs
 from worker.database import open_database
-from worker.db.answers import inboxes
+from worker.db.answers import inboxes, listeners
 from worker.environment import login
 
 app = Verbs(help="Listeners and the objects they have still to register.")
@@ -31,8 +31,8 @@ def listener_list(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List every listener with its state: LIVE, CLOSED (ended normally), SILENT or RETIRED."""
     database = open_database(opened_once())
     with database.reads() as session:
-        rows = [asdict(row) for row in inboxes.inboxes(session)]
-    keys = [column.name for column in fields(inboxes.InboxRow)]
+        rows = [asdict(row) for row in listeners.listeners(session)]
+    keys = [column.name for column in fields(listeners.InboxRow)]
     print_answer(rows, rows, lambda: print_table(rows, COLUMNS), keys, as_json=as_json, as_csv=as_csv)
 
 

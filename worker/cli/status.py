@@ -15,9 +15,10 @@ from model.notice import NOTICE
 from worker.addresses import describe
 from worker.cli.common.output import AsCsv, AsJson, complain, opened_once, print_answer, print_table
 from worker.database import Database, connect, open_database, prepare_database
-from worker.db.answers import inboxes
-from worker.db.answers.inboxes import InboxRow
-from worker.db.read import probes
+from worker.db.answers import listeners
+from worker.db.answers.listeners import InboxRow
+from worker.db.answers.silence import LIVE, SILENT
+from worker.db.read import figures, probes
 from worker.db.read.probes import Finding, Probe, ReportedFinding
 from worker.db.schema.states import Level
 from worker.errors import DatabaseUnavailable, SettingsError
@@ -132,7 +133,7 @@ def _has_listener_here(told: Any) -> bool:
     """Whether the port of the data folder is on this machine: containers may share the folder and nothing else."""
     if isinstance(told, Exception):
         return False
-    return any(row.state == "LIVE" and row.host == socket.gethostname() for row in told[1])
+    return any(row.state == LIVE and row.host == socket.gethostname() for row in told[1])
 
 
 def _answered(answers: dict[str, Any], name: str, probe: Probe, silence: str) -> Finding:
@@ -146,14 +147,14 @@ def _answered(answers: dict[str, Any], name: str, probe: Probe, silence: str) ->
 
 def _in_sql(
     settings: Settings, database: Database
-) -> tuple[dict[str, Any], list[InboxRow], probes.Work, list[ReportedFinding], Finding]:
+) -> tuple[dict[str, Any], list[InboxRow], figures.Work, list[ReportedFinding], Finding]:
     prepare_database(settings, database)
     within_ms = settings.silent_after_ms
     with database.reads() as session:
-        work = probes.work(session, within_ms)
+        work = figures.work(session, within_ms)
         counts = {**probes.queue_health(session), "live_workers": work.live_workers}
         found = checks.database(is_writable=probes.is_writable(session))
-        return counts, inboxes.inboxes(session), work, probes.fresh(session), found
+        return counts, listeners.listeners(session), work, probes.fresh(session), found
 
 
 def _listeners(rows: list[InboxRow]) -> list[Finding]:
@@ -161,14 +162,14 @@ def _listeners(rows: list[InboxRow]) -> list[Finding]:
     here = socket.gethostname()
     found = []
     for row in rows:
-        is_gone = row.state == "LIVE" and row.host == here and not _is_running(row.pid)
-        if row.state == "SILENT" or is_gone:
+        is_gone = row.state == LIVE and row.host == here and not _is_running(row.pid)
+        if row.state == SILENT or is_gone:
             sentence = (
                 f"Listener {row.listener} on {row.host} is silent and may hold films: start it, or `auscult listener "
                 f"retire {row.listener}`."
             )
             found.append(Finding(Probe.LISTENER, Level.FAIL, row.waiting, sentence))
-        elif row.state == "LIVE":
+        elif row.state == LIVE:
             found.append(Finding(Probe.LISTENER, Level.OK, row.waiting))
     return found or [Finding(Probe.LISTENER, Level.WARN, None, _NO_LISTENER)]
 
@@ -185,7 +186,7 @@ def _without_findings(rows: list[InboxRow], others: list[ReportedFinding]) -> li
             f"Listener {row.listener} on {row.host} runs, but records no findings: its log says why.",
         )
         for row in rows
-        if row.state == "LIVE"
+        if row.state == LIVE
         and (now - row.started_at) > probes.STALE_AFTER
         and f"listener {row.host}:{row.pid}" not in recorded
     ]

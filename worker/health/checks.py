@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from model.errors import ModelError
-from worker.db.read.probes import COUNTED, Finding, Probe
+from worker.db.read.figures import COUNTED
+from worker.db.read.probes import Finding, Probe
 from worker.db.schema.states import Level
 from worker.errors import ModelMismatch
 from worker.queue.hints import BrokerAway
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from worker.db.read.probes import Work
+    from worker.db.read.figures import Work
 
 #: Free space and inodes: a warning below the first pair (share, absolute), failing below the second; the smaller counts.
 DISK_WARN, DISK_STOP = (0.10, 10 << 30), (0.02, 1 << 30)

@@ -15,8 +15,9 @@ from worker.allocator import drop_pages, give_back
 from worker.auditing.processes import ProcessTrail
 from worker.database import Database, connect
 from worker.db.read.probes import Probe
+from worker.db.schema.states import LOCAL_KIND
 from worker.db.tasks.claims import Claimant
-from worker.db.tasks.workers import LOCAL_KIND, ProcessRow, WorkerBeat, heartbeat, sign_off
+from worker.db.tasks.workers import ProcessRow, WorkerBeat, heartbeat, sign_off
 from worker.health import checks
 from worker.health.monitor import Monitor, seldom
 from worker.judging.buffers import keep_buffers

@@ -8,11 +8,11 @@ until it is back or retired.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select, update
 
+from worker.db.answers.silence import LIVE, is_silent, state_of
 from worker.db.audit.codes import Act
 from worker.db.audit.record import Actor, record
 from worker.db.schema.sql import fitted, insert_unless_there
@@ -21,16 +21,7 @@ from worker.db.schema.types import now_ms, now_utc
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy.orm import Session
-
-#: What `InboxRow.state` says of a listener that may have died.
-SILENT = "SILENT"
-#: A listener publishes every few seconds; one whose last heartbeat is older is silent.
-SILENT_AFTER = timedelta(seconds=30)
-#: A heartbeat further ahead of the clock was written before the clock was set back, and is ignored.
-_AHEAD = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,54 +122,6 @@ def watermarks(session: Session) -> Watermarks:
     return Watermarks(min(live, default=None), min(silent, default=None))
 
 
-def is_silent(heartbeat: datetime, moment: datetime) -> bool:
-    """Whether a heartbeat is too old, or ahead of the clock."""
-    return not -_AHEAD <= moment - heartbeat <= SILENT_AFTER
-
-
-@dataclass(frozen=True, slots=True)
-class InboxRow:
-    """The spool of a listener as commands show it."""
-
-    listener: int
-    host: str
-    pid: int
-    state: str
-    waiting: int
-    heartbeat_at: datetime
-    started_at: datetime
-    retired_by: str | None
-    retired_why: str | None
-
-
-def inboxes(session: Session) -> list[InboxRow]:
-    """All listeners that ever published, the oldest first."""
-    moment = session.execute(select(now_utc())).scalar_one()
-    rows = session.execute(select(Inbox).order_by(Inbox.id)).scalars()
-    return [
-        InboxRow(
-            row.id,
-            row.host,
-            row.pid,
-            _state(row, moment),
-            row.waiting,
-            row.heartbeat_at,
-            row.started_at,
-            row.retired_by,
-            row.retired_why,
-        )
-        for row in rows
-    ]
-
-
-def _state(row: Inbox, moment: datetime) -> str:
-    if row.retired_at is not None:
-        return "RETIRED"
-    if row.closed_at is not None:
-        return "CLOSED"
-    return SILENT if is_silent(row.heartbeat_at, moment) else "LIVE"
-
-
 def retire(session: Session, number: int, who: str, why: str) -> None:
     """Let a listener hold up no study any more; raises `UsageError` for a live or unknown one."""
     row = session.execute(select(Inbox).where(Inbox.id == number).with_for_update()).scalar_one_or_none()
@@ -186,7 +129,8 @@ def retire(session: Session, number: int, who: str, why: str) -> None:
         count = session.execute(select(func.count()).select_from(Inbox)).scalar_one()
         msg = f"no listener {number}: 'auscult listener list' shows the {count} that are known"
         raise UsageError(msg)
-    if _state(row, session.execute(select(now_utc())).scalar_one()) == "LIVE":
+    moment = session.execute(select(now_utc())).scalar_one()
+    if state_of(row.heartbeat_at, row.closed_at, row.retired_at, moment) == LIVE:
         msg = f"listener {number} on {row.host} is running: stop it first"
         raise UsageError(msg)
     row.retired_at = session.execute(select(now_utc())).scalar_one()

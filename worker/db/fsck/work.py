@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, func, or_, select, update
 
 from dicom_io.reasons import Outcome
-from worker.db.answers.inboxes import SILENT, inboxes
+from worker.db.answers.listeners import listeners
 from worker.db.answers.recompute import lock_study_of_image, recompute
+from worker.db.answers.silence import SILENT
 from worker.db.schema.states import OPEN_TASK_STATES, BatchKind, TaskState
 from worker.db.schema.study import Batch, Result, Task
 from worker.db.schema.types import now_utc
@@ -91,7 +92,7 @@ def long_open_batches(session: Session) -> list[int]:
 def long_silent_listeners(session: Session) -> list[int]:
     """Listeners that are neither closed nor retired and have been silent for long: they hold back NORMAL."""
     before = session.execute(select(now_utc())).scalar_one() - LONG_SILENT
-    return [row.listener for row in inboxes(session) if row.state == SILENT and row.heartbeat_at < before]
+    return [row.listener for row in listeners(session) if row.state == SILENT and row.heartbeat_at < before]
 
 
 def _is_open_rerun() -> ColumnElement[bool]:

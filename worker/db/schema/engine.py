@@ -110,6 +110,7 @@ def _sqlite_engine(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         msg = "an SQLite database in memory is lost with its process: name a file in AUSCULT_DATABASE_URL"
         raise UnsupportedDatabase(msg)
+    # The connection that was used last comes next: one that waits idle keeps its schema alone, and no pages of other work.
     engine = create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True, pool_use_lifo=True
     )

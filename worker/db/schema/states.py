@@ -266,4 +266,7 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "SUPERSEDED"
 
 
+#: `worker.kind` of a command that works on its own tasks.
+LOCAL_KIND = "local"
+
 OPEN_DELIVERY_STATES = (DeliveryState.PENDING, DeliveryState.CLAIMED, DeliveryState.UNCONFIRMED)

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, update
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.site import WorkerProcess
 from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.states import LOCAL_KIND
 from worker.db.schema.study import Task, Worker
 from worker.db.schema.types import now_utc
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session, sessionmaker
 
-#: `WorkerBeat.kind` of a command that works on its own tasks.
-LOCAL_KIND = "local"
 #: The row of a silent worker is deleted after this time.
 FORGET_AFTER = timedelta(days=1)
 

@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 from worker.batches.ingest import Ingester
 from worker.database import connect
 from worker.db.read import queries
-from worker.db.tasks.workers import LOCAL_KIND
+from worker.db.schema.states import LOCAL_KIND
 from worker.intake.filing import Filing, StudyClock
 from worker.judging import pipeline
 from worker.judging.task_worker import TaskWorker

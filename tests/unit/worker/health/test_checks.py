@@ -11,7 +11,8 @@ import pytest
 from dicom_io.errors import SpoolError
 from model.errors import BundleError
 from worker.db.read import probes
-from worker.db.read.probes import Finding, Probe, Work
+from worker.db.read.figures import Work
+from worker.db.read.probes import Finding, Probe
 from worker.db.schema.engine import make_engine, session_factory
 from worker.db.schema.migrate import migrate
 from worker.db.schema.states import Level

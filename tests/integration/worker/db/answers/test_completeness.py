@@ -11,6 +11,7 @@ from sqlalchemy import text
 from tests.support.database import BOTH, fresh_site, scored
 from worker.db.answers import inboxes
 from worker.db.answers.inboxes import Published
+from worker.db.answers.listeners import listeners
 from worker.db.answers.recompute import recompute_all
 from worker.db.filing import holdings
 from worker.db.tasks import queue
@@ -168,7 +169,7 @@ def test_a_retired_listener_holds_nothing_and_says_who_retired_it(site: Site) ->
     site.settle()
     assert shown(site) == ("FINAL", "NORMAL", None)
     with site.sessions.begin() as session:
-        (row,) = inboxes.inboxes(session)
+        (row,) = listeners(session)
     assert (row.state, row.retired_by, row.retired_why) == ("RETIRED", "ada", "sold")
     with pytest.raises(UsageError, match="no listener 99"), site.sessions.begin() as session:
         inboxes.retire(session, 99, "ada", "")

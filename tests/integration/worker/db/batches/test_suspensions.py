@@ -33,7 +33,7 @@ from worker.db.answers.results import Judgement
 from worker.db.batches import reruns, suspensions, withholding
 from worker.db.batches.suspensions import Affected, Resumed
 from worker.db.models import bundles
-from worker.db.read import probes
+from worker.db.read import figures
 from worker.db.schema.engine import in_transaction
 from worker.errors import UsageError
 
@@ -269,14 +269,14 @@ def test_a_suspension_is_shown_with_the_model_and_leaves_its_state(site: Site) -
     with site.sessions() as session:
         (standing,) = bundles.standings(session)
         assert suspensions.suspended_models(session) == ["test-1"]
-        assert probes.work(session, 1000).suspended_models == 1
+        assert figures.work(session, 1000).suspended_models == 1
     assert (standing.state.value, standing.who, standing.why) == ("ACTIVE", "test", "first")
     assert standing.suspended is not None
     assert (standing.suspended.who, standing.suspended.why) == (ADA.who, ADA.why)
     resume(site, RELEASED)
     with site.sessions() as session:
         assert bundles.standings(session)[0].suspended is None
-        assert probes.work(session, 1000).suspended_models == 0
+        assert figures.work(session, 1000).suspended_models == 0
 
 
 def test_every_normal_in_doubt_is_withheld_at_once_before_studies_are_answered_again(site: Site) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from dicom_io.reasons import Reason
 from tests.support.database import BOTH, fresh_site, refused, scored
 from worker.db.audit.record import Actor
-from worker.db.read import probes
+from worker.db.read import figures, probes
 from worker.db.read.probes import Finding, Probe
 from worker.db.schema.states import Level
 from worker.db.tasks.retries import retry_study
@@ -31,9 +35,9 @@ def told(site) -> list[tuple[str, str, Level]]:
         return [(found.source, found.probe, found.level) for found in probes.fresh(session)]
 
 
-def work(site) -> probes.Work:
+def work(site) -> figures.Work:
     with site.sessions() as session:
-        return probes.work(session, 10_000)
+        return figures.work(session, 10_000)
 
 
 def test_a_process_replaces_what_it_said_and_nobody_elses(site):
@@ -58,7 +62,7 @@ def test_what_nobody_says_any_more_counts_no_more_and_is_forgotten(site):
 
 
 def test_the_tables_tell_of_work_workers_and_failures(site):
-    assert work(site) == probes.Work(0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    assert work(site) == figures.Work(0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     site.finish(site.receive("1.1", "1.1.1").task_id, refused(Reason.WORKER_LOST))
     site.finish(site.receive("1.2", "1.2.1").task_id, scored(0.1))
     site.receive("1.3", "1.3.1")
@@ -89,3 +93,22 @@ def test_a_database_that_takes_nothing_is_noticed(site):
         site.engine.dispose()
         with site.sessions() as session:
             assert not probes.is_writable(session)
+
+
+def test_status_maps_no_table_and_asks_no_rule_of_the_gate(site, tmp_path):
+    """To map the tables takes a fifth of the time of such a command."""
+    script = (
+        "import atexit, sys\n"
+        "sys.argv = ['auscult', 'status', '--json']\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "from worker.cli import main\n"
+        "main()"
+    )
+    env = {**os.environ, "AUSCULT_HOME": str(tmp_path / "home"), "AUSCULT_DATABASE_URL": site.url}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, env=env
+    )
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert '"live_workers": 0' in done.stdout
+    assert "worker.db.read.figures" in loaded
+    assert not loaded & {"worker.db.schema.study", "worker.db.schema.site", "dicom_io.gate.rules", "pydicom", "kombu"}

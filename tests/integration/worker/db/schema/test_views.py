@@ -19,7 +19,7 @@ from tests.support.plans import statements, what_is_read
 from worker.db.batches import reruns
 from worker.db.batches.selection import Selector
 from worker.db.filing.registry import add_refusals
-from worker.db.read import probes, queries, worklist
+from worker.db.read import figures, probes, queries, worklist
 from worker.db.read.reading_order import Place
 from worker.db.schema.migrate import ROLES
 from worker.db.schema.views import VIEW_NAMES
@@ -305,8 +305,8 @@ def test_counts_of_what_only_grows_end_at_ten_thousand(site):
     copies_of_the_first_study(site, 10_001)
     assert site.value("SELECT count(*) FROM worklist WHERE ai_status = 'FAILED'") == 10_002
     with site.sessions() as session:
-        assert probes.queue_health(session)["failed_studies"] == probes.COUNTED == 10_000
-        assert probes.work(session, 1000).failed_studies == probes.COUNTED
+        assert probes.queue_health(session)["failed_studies"] == figures.COUNTED == 10_000
+        assert figures.work(session, 1000).failed_studies == figures.COUNTED
 
 
 def test_no_row_of_the_worklist_is_normal_unless_it_is_final(site):
