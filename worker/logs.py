@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LIBRARY_LEVELS = {
     "pydicom": logging.ERROR,
     "pynetdicom": logging.ERROR,
+    "highdicom": logging.ERROR,
     "PIL": logging.ERROR,
     "alembic": logging.ERROR,
     "kombu": logging.ERROR,

@@ -14,7 +14,7 @@ from worker.db.read.answers import study_row
 from worker.db.schema.states import DeliveryAction
 from worker.delivering.answer import says_of
 from worker.delivering.objects import MadeObjects, objects_of
-from worker.errors import SettingsError, UsageError
+from worker.errors import SettingsError, UsageError, WorkerError
 from worker.logs import error_class
 from worker.peers import caller_of, find_peer
 from worker.results.make import OriginalMissing
@@ -62,7 +62,11 @@ class CStoreSender:
             stored = self._send(claimed, made, peer, caller, record)
         except (PeerUnreachable, OSError) as error:
             return self._unreachable(claimed, error)
-        return _outcome(claimed, made, stored)
+        outcome = _outcome(claimed, made, stored)
+        if outcome.reason:
+            status = f"0x{stored.refusal:04X}" if stored.refusal is not None else ""
+            _warn(claimed, outcome.reason, status=status, not_accepted=stored.not_accepted)
+        return outcome
 
     def _make(self, claimed: ClaimedDelivery) -> MadeObjects | Outcome:
         """The objects, or how the attempt ends without them."""
@@ -105,9 +109,15 @@ class CStoreSender:
     def _failed(
         self, claimed: ClaimedDelivery, error: Exception, how: Ended, reason: DeliveryReason, *, is_away: bool = False
     ) -> Outcome:
-        facts = {"delivery": claimed.delivery_id, "destination": claimed.target.name, "cause": error_class(error)}
-        logger.warning("a delivery failed: %s", reason, extra={"action": "deliver_failed", **facts})
+        # Our own errors name a UID at most.
+        detail = str(error) if isinstance(error, PeerUnreachable | WorkerError) else ""
+        _warn(claimed, reason, cause=error_class(error), detail=detail)
         return Outcome(how, reason, is_destination_away=is_away)
+
+
+def _warn(claimed: ClaimedDelivery, reason: DeliveryReason, **facts: object) -> None:
+    named = {"action": "deliver_failed", "delivery": claimed.delivery_id, "destination": claimed.target.name}
+    logger.warning("a delivery failed: %s", reason, extra=named | facts)
 
 
 def _commitment(claimed: ClaimedDelivery, objects: tuple[SentObject, ...]) -> Commitment | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import socket
@@ -24,7 +25,7 @@ from worker.presence import DELIVERIES, departed
 from worker.settings import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from worker.database import Database
     from worker.settings import Settings
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 #: Destinations that are sent to at the same time; each takes a process of some 100 MB.
 MOST_AT_ONCE = 8
+#: A process that has sent for so long gives its place up where another destination waits for one.
+TURN_S = 30.0
 #: How long a process may finish its attempt when the listener ends.
 LEAVE_S = 5.0
 #: A process that ends with an error is started again after this pause, which doubles up to the second.
@@ -51,13 +54,16 @@ class Deliverer(Loop):
 
     name = "deliverer"
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, most_at_once: int = MOST_AT_ONCE) -> None:
         super().__init__(TICK_S)
+        self._most = most_at_once
         self._settings = settings
         self._database = database
         self._pauses = pauses_of(settings)
         self.confirmations = ConfirmationBook(settings.home / "confirmations", database.sessions)
         self._running: dict[int, _Running] = {}
+        #: When a process of each destination was last started (monotonic): whose is longest ago is the next.
+        self._started_at: dict[int, float] = {}
         #: When to start the process of a destination again, and how often it has failed in a row.
         self._later: dict[int, tuple[float, int]] = {}
 
@@ -99,15 +105,25 @@ class Deliverer(Loop):
 
     def _start_due(self) -> None:
         with self._database.reads() as session:
-            due = changes.with_work(session)
-        for destination_id, name in due:
-            not_before, _ = self._later.get(destination_id, (0.0, 0))
-            is_free = destination_id not in self._running and time.monotonic() >= not_before
-            if is_free and len(self._running) < MOST_AT_ONCE:
-                self._running[destination_id] = self._started(destination_id)
-                logger.info("a sender was started", extra={"action": "deliver_start", "destination": name})
+            due = dict(changes.with_work(session))
+        now = time.monotonic()
+        waiting = [number for number in due if number not in self._running and now >= self._not_before(number)]
+        waiting.sort(key=lambda number: self._started_at.get(number, -math.inf))
+        free = self._most - len(self._running)
+        for number in waiting[:free]:
+            self._started_at[number] = now
+            self._running[number] = self._start(number)
+            logger.info("a sender was started", extra={"action": "deliver_start", "destination": due[number]})
+        self._make_room(len(waiting[free:]), due, now)
 
-    def _started(self, destination_id: int) -> _Running:
+    def _make_room(self, places: int, due: Collection[int], now: float) -> None:
+        """Let so many processes end after the attempt that they make, where there are such."""
+        since = {number: self._started_at[number] for number in self._running}
+        for number in giving_way(since, due, now)[:places]:
+            self._running[number].process.terminate()
+            logger.info("a sender makes room", extra={"action": "deliver_turn", "destination_id": number})
+
+    def _start(self, destination_id: int) -> _Running:
         owner = f"{socket.gethostname()[:120]}:{secrets.token_hex(16)}"
         command = [sys.executable, "-m", "worker.delivering.process", str(destination_id), owner, str(os.getpid())]
         process = subprocess.Popen(
@@ -140,6 +156,9 @@ class Deliverer(Loop):
                 logger.warning("a sender ended with its listener", extra={"action": "deliver_lost", "rows": held})
             ended.forget()
 
+    def _not_before(self, destination_id: int) -> float:
+        return self._later.get(destination_id, (0.0, 0))[0]
+
     def _put_off(self, destination_id: int, *, failed: bool) -> None:
         """A process that ends before it claims anything is not started again at once."""
         if not failed:
@@ -149,3 +168,12 @@ class Deliverer(Loop):
         failures = self._later.get(destination_id, (0.0, 0))[1] + 1
         pause = min(FIRST_PAUSE_S * 2 ** min(failures - 1, 10), LONGEST_PAUSE_S)
         self._later[destination_id] = (time.monotonic() + pause, failures)
+
+
+def giving_way(since: Mapping[int, float], due: Collection[int], now: float) -> list[int]:
+    """The destinations whose processes end when others wait for a place: those without work first, then who sent longest.
+
+    `since`: when each process was started; `due`: the destinations with work.
+    """
+    idle_first = sorted(since, key=lambda number: (number in due, since[number]))
+    return [number for number in idle_first if number not in due or now - since[number] >= TURN_S]

@@ -26,21 +26,21 @@ LIMIT = 200
 def plan(sessions: sessionmaker[Session], destination_id: int, give_up_ms: int) -> bool:
     """Look at the next changes for one destination; True while there may be more."""
 
-    def work(session: Session) -> tuple[int, bool]:
+    def work(session: Session) -> tuple[str, int, bool]:
         destination = changes.locked(session, destination_id)
         if destination is None:
-            return 0, False
+            return "", 0, False
         found, last = changes.changed_since(session, destination, LIMIT)
         wanted = {one.study.id: (one, tell) for one in found if (tell := _next(session, destination, one))}
         there = changes.lock_studies(session, wanted)
         for one, tell in (wanted[study_id] for study_id in wanted if study_id in there):
             changes.tell(session, destination, one, tell.action, tell.says, give_up_ms)
         destination.seen_change = last
-        return len(there), len(found) >= LIMIT
+        return destination.name, len(there), len(found) >= LIMIT
 
-    made, is_more = in_transaction(sessions, work)
+    name, made, is_more = in_transaction(sessions, work)
     if made:
-        logger.info("deliveries to make", extra={"action": "deliver_plan", "rows": made})
+        logger.info("deliveries to make", extra={"action": "deliver_plan", "destination": name, "rows": made})
     return is_more
 
 

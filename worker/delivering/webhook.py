@@ -51,7 +51,7 @@ class WebhookSender:
             secrets = webhook_secrets(self._settings, claimed.target.name)
             context = trust(self._settings.tls_ca)
         except (ValueError, OSError, SettingsError) as error:
-            _note(claimed, error)
+            _warn(claimed, cause=error_class(error), detail=str(error))
             return Outcome(Ended.RETRY, DeliveryReason.SETTINGS_WRONG, is_destination_away=True)
         data = self._data(claimed)
         if data is None:
@@ -61,8 +61,10 @@ class WebhookSender:
         try:
             reply = post(to, body, signed_headers(claimed.uid, body, secrets), context)
         except WebhookAway as error:
-            _note(claimed, error)
+            _warn(claimed, cause=error_class(error), detail=str(error))
             return Outcome(Ended.RETRY, DeliveryReason.PEER_AWAY, is_destination_away=True)
+        if not reply.is_taken:
+            _warn(claimed, status=reply.status)
         return _outcome(reply)
 
     def _data(self, claimed: ClaimedDelivery) -> dict[str, Any] | None:
@@ -148,7 +150,7 @@ def _outcome(reply: Reply) -> Outcome:
     return Outcome(Ended.RETRY, DeliveryReason.TRY_LATER, is_away, reply.retry_after_s)
 
 
-def _note(claimed: ClaimedDelivery, error: Exception) -> None:
-    """The texts of these errors name no study and no secret."""
-    facts = {"action": "webhook", "delivery": claimed.delivery_id, "cause": error_class(error), "detail": str(error)}
-    logger.warning("a message was not delivered", extra=facts)
+def _warn(claimed: ClaimedDelivery, **facts: object) -> None:
+    """Log why a message was not taken; the texts of our errors name no study and no secret."""
+    named = {"action": "webhook", "delivery": claimed.delivery_id, "destination": claimed.target.name}
+    logger.warning("a message was not delivered", extra=named | facts)

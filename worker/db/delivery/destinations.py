@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from worker.db.audit.record import Actor
     from worker.db.schema.views import Row
 
+_LONGEST_ADDRESS = 512
+
 
 @dataclass(frozen=True, slots=True)
 class NewDestination:
@@ -40,9 +43,21 @@ class NewDestination:
     commitment: bool = True
     names_patient: bool = True
 
+    @property
+    def place(self) -> str:
+        """The address for the record, without path and query of a URL: receivers hide tokens there."""
+        scheme, separator, rest = self.address.partition("://")
+        return f"{scheme}{separator}{re.split('[/?]', rest, maxsplit=1)[0]}"
+
 
 def add(session: Session, new: NewDestination, actor: Actor, why: str, *, from_start: bool = False) -> int:
-    """Add a destination; it is told of changes from now on, or of all answers. Raises UsageError for a name in use."""
+    """Add a destination; it is told of changes from now on, or of all answers.
+
+    Raises UsageError for a name in use, and for an address that is too long.
+    """
+    if len(new.address) > _LONGEST_ADDRESS:
+        msg = f"the address of a destination has at most {_LONGEST_ADDRESS} characters"
+        raise UsageError(msg)
     if _in_use(session, new.name) is not None:
         msg = f"there is a destination {new.name}: remove it first, or choose another name"
         raise UsageError(msg)
@@ -66,11 +81,12 @@ def add(session: Session, new: NewDestination, actor: Actor, why: str, *, from_s
         "destination": new.name,
         "change": "added",
         "kind": new.kind.value,
-        "address": new.address,
+        "address": new.place,
         "findings": list(new.findings),
         "bands": list(new.bands),
         "callers": list(new.callers),
         "heat_map": new.heat_map,
+        "commitment": new.commitment,
         "names_patient": new.names_patient,
         "from_start": from_start,
         "why": why,
@@ -83,12 +99,15 @@ def remove(session: Session, name: str, actor: Actor, why: str) -> None:
     """Tell a destination nothing more; what is being sent ends as it ends. Raises UsageError for an unknown name."""
     destination_id = _in_use(session, name)
     if destination_id is None:
-        msg = f"there is no destination {name}; `auscult deliver rules` lists them"
-        raise UsageError(msg)
+        raise _unknown(name)
     table = table_of(Destination)
     session.execute(update(table).where(table.c.id == destination_id).values(ended_at=now_utc()))
     end_open(session, destination_id, None, DeliveryReason.DESTINATION_REMOVED)
     record(session, Act.DESTINATION_CHANGED, actor, detail={"destination": name, "change": "removed", "why": why})
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(f"there is no destination {name}; `auscult deliver rules` lists them")
 
 
 def _in_use(session: Session, name: str) -> int | None:
@@ -133,7 +152,8 @@ def deliveries(
 def retry(session: Session, actor: Actor, why: str, *, study: str = "", destination: str = "", give_up_ms: int) -> int:
     """Try again now: deliveries that were given up, or not confirmed, or wait for their next attempt; returns how many.
 
-    Only the last one of each study and destination: an earlier one says what does not hold any more.
+    Only the last one of each study and destination: an earlier one says what does not hold any more. Raises UsageError for
+    an unknown destination.
     """
     table = table_of(Delivery)
     later = table.alias()
@@ -151,6 +171,8 @@ def retry(session: Session, actor: Actor, why: str, *, study: str = "", destinat
         used = used.where(Destination.name == destination)
     # Nothing is planned for them meanwhile, so the last one stays the last.
     chosen = session.scalars(used.with_for_update()).all()
+    if destination and not chosen:
+        raise _unknown(destination)
     of_study = select(Study.id).where(Study.study_uid == study) if study else select(Study.id)
     is_unfinished = or_(
         table.c.state.in_((DeliveryState.FAILED, DeliveryState.PENDING, DeliveryState.UNCONFIRMED)),

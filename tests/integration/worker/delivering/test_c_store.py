@@ -85,6 +85,11 @@ def ward(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ward]:
         yield made
 
 
+def logged(caplog: pytest.LogCaptureFixture, fact: str) -> list[Any]:
+    """What our own lines of the log say of it."""
+    return [vars(each)[fact] for each in caplog.records if each.name.startswith("worker.") and fact in vars(each)]
+
+
 def of_kind(archive: Archive, kind: str) -> list[Dataset]:
     return [ds for ds in archive.objects.values() if str(ds.SOPClassUID) == kind]
 
@@ -132,18 +137,22 @@ def test_without_commitment_nobody_is_asked(ward: Ward) -> None:
         (0xB000, Ended.DELIVERED, None),
     ],
 )
-def test_the_status_of_the_peer_decides(ward: Ward, status: int, how: Ended, reason: DeliveryReason | None) -> None:
+def test_the_status_of_the_peer_decides_and_is_logged(
+    ward: Ward, caplog: pytest.LogCaptureFixture, status: int, how: Ended, reason: DeliveryReason | None
+) -> None:
     with Archive().running() as archive:
         archive.status = status
         ward.tell(archive)
         _, outcome = ward.attempt()
         assert (outcome.how, outcome.reason, outcome.is_destination_away) == (how, reason, status == 0xA7FF)
+    assert logged(caplog, "status") == ([f"0x{status:04X}"] if reason else [])
 
 
-def test_a_peer_that_takes_no_reports_is_sent_nothing(ward: Ward) -> None:
+def test_a_peer_that_takes_no_reports_is_sent_nothing(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
     with Archive(kinds=()).running() as archive:
         ward.tell(archive)
         assert ward.attempt()[1].reason is DeliveryReason.CLASS_NOT_ACCEPTED
+        assert logged(caplog, "not_accepted") == [[REPORT]]
         assert ward.site.value("SELECT begun_at FROM delivery") is None
 
 
@@ -221,6 +230,15 @@ def test_what_was_told_is_taken_back_also_where_the_original_was_purged(ward: Wa
     assert ward.states()[1:] == [
         (2, "WITHDRAW", "DELIVERED", None) if then == "nothing holds" else (2, "REPORT", "FAILED", "ORIGINAL_MISSING")
     ]
+
+
+def test_why_a_peer_is_away_is_in_the_log(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
+    with Archive().running() as archive:
+        ward.tell(archive)
+        ward.site.change(f"UPDATE destination SET address = 'dicom-tls://{archive.address}'")
+        assert ward.attempt()[1].reason is DeliveryReason.PEER_AWAY
+    (said,) = logged(caplog, "detail")
+    assert "AUSCULT_TLS_CERT" in said
 
 
 def test_an_unknown_peer_of_the_settings_is_tried_again_once_for_all_deliveries(ward: Ward) -> None:

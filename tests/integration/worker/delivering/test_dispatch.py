@@ -9,6 +9,7 @@ import pytest
 from dicom_io.client.commitment import CommitmentReport
 from tests.support.claimants import claimant, killed
 from tests.support.database import BOTH, Site, fresh_site, scored
+from tests.support.webhook import SECRET, WebhookReceiver
 from worker.database import Database
 from worker.db.audit.record import Actor
 from worker.db.delivery import destinations
@@ -31,6 +32,11 @@ HOUR_MS = 3_600_000
 OWNER = "here:0123"
 
 
+def answered(site: Site) -> None:
+    site.finish(site.receive().task_id, scored(0.9))
+    site.settle()
+
+
 class Ward:
     """A site with an answer that a sender holds, and the loop of the next listener."""
 
@@ -39,8 +45,7 @@ class Ward:
         self.settings = load_settings(home=home)
         database = Database(site.engine, site.sessions, read_session_factory(site.engine))
         self.deliverer = Deliverer(self.settings, database)
-        site.finish(site.receive().task_id, scored(0.9))
-        site.settle()
+        answered(site)
         new = NewDestination("PACS", DestinationKind.C_STORE, "ARCHIVE@127.0.0.1:104")
         with site.sessions.begin() as session:
             destination_id = destinations.add(session, new, Actor("ada"), "a test", from_start=True)
@@ -57,9 +62,13 @@ class Ward:
 
 
 @pytest.fixture(params=BOTH)
-def ward(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ward]:
-    for site in fresh_site(request, tmp_path):
-        yield Ward(site, tmp_path / "home")
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from fresh_site(request, tmp_path)
+
+
+@pytest.fixture
+def ward(site: Site, tmp_path: Path) -> Ward:
+    return Ward(site, tmp_path / "home")
 
 
 def test_the_claim_of_a_sender_that_ended_with_its_listener_does_not_wait_for_its_lease(ward: Ward) -> None:
@@ -94,3 +103,26 @@ def test_answers_that_nobody_waits_for_are_not_kept(ward: Ward) -> None:
     assert len(list(kept.iterdir())) == 1
     ward.deliverer.turn()
     assert list(kept.iterdir()) == []
+
+
+def test_more_destinations_than_places_take_turns(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secrets = tmp_path / "webhooks"
+    secrets.write_text(f"one {SECRET}\ntwo {SECRET}\n")
+    settings = load_settings(home=tmp_path / "home", database_url=site.url, webhook_secrets=secrets)
+    database = Database(site.engine, site.sessions, read_session_factory(site.engine))
+    answered(site)
+    caplog.set_level("INFO")
+    deliverer = Deliverer(settings, database, most_at_once=1)
+    with WebhookReceiver() as one, WebhookReceiver() as two:
+        for name, receiver in (("one", one), ("two", two)):
+            new = NewDestination(name, DestinationKind.WEBHOOK, receiver.url, commitment=False, names_patient=False)
+            with site.sessions.begin() as session:
+                destinations.add(session, new, Actor("ada"), "a test", from_start=True)
+        deliverer.start()
+        try:
+            one.wait_for(1)
+            two.wait_for(1)
+        finally:
+            deliverer.stop(30)
+    # The first one would have waited for further work.
+    assert "a sender makes room" in caplog.messages

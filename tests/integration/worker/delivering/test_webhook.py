@@ -121,6 +121,7 @@ def test_a_receiver_that_wants_no_more_waits_for_a_person(stack: Running) -> Non
         receiver.answers.append((410, {}))
         ds = sent(stack)
         assert row(stack, ds, "gone", "FAILED")["reason"] == "OBJECT_REFUSED"
+        assert '"status": 410' in stack.text()
         stack.site.run("deliver", "retry", "--to", "gone", "--why", "it is back")
         row(stack, ds, "gone", "DELIVERED")
     assert len(set(receiver.ids)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +281,26 @@ def test_a_removed_destination_is_told_nothing_more(site: Site) -> None:
         assert destinations.rules(session) == []
     assert destination(site) != one
     assert [tuple(row.values()) for row in site.rows("SELECT name, ended_at IS NULL AS used FROM destination")]
+
+
+def test_a_record_of_a_destination_has_no_path_where_a_token_may_be(site: Site) -> None:
+    new = NewDestination(
+        "hook", DestinationKind.WEBHOOK, "https://a.example:8443/T0/token?key=1", commitment=False, names_patient=False
+    )
+    with site.sessions.begin() as session:
+        destinations.add(session, new, ACTOR, "a test")
+    (event,) = site.rows("SELECT detail FROM audit WHERE act = 'DESTINATION_CHANGED'")
+    detail = json.loads(event["detail"])
+    assert (detail["address"], detail["commitment"]) == ("https://a.example:8443", False)
+    too_long = dataclasses.replace(new, name="long", address="https://a.example/" + "x" * 512)
+    with pytest.raises(UsageError, match="at most 512"), site.sessions.begin() as session:
+        destinations.add(session, too_long, ACTOR, "a test")
+
+
+def test_nothing_is_tried_again_for_an_unknown_destination(site: Site) -> None:
+    destination(site)
+    with pytest.raises(UsageError, match="no destination NOBODY"), site.sessions.begin() as session:
+        destinations.retry(session, ACTOR, "a test", destination="NOBODY", give_up_ms=GIVE_UP_MS)
 
 
 def test_a_claim_names_all_that_a_sender_needs(site: Site) -> None:
