@@ -46,7 +46,9 @@ def main(arguments: Sequence[str]) -> int:
         "--rounds", type=int, default=2, help="times that each number of workers is started (default 2)"
     )
     parser.add_argument("--workers", default="1,2,4", help="numbers of workers (default 1,2,4)")
-    parser.add_argument("--quick", action="store_true", help="one round with 2 workers and few films, written to build/bench-memory")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round with 2 workers and few films, written to build/bench-memory"
+    )
     parser.add_argument("--out", type=Path, help="folder for the JSON and the picture")
     told = parser.parse_args(arguments)
     rounds = 1 if told.quick else told.rounds
@@ -89,9 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measured(
-    workers: int, films: Sequence[Films], heartbeat_s: float
-) -> tuple[Weights, Weights, tuple[float, float]]:
+def _measured(workers: int, films: Sequence[Films], heartbeat_s: float) -> tuple[Weights, Weights, tuple[float, float]]:
     """What the processes weigh after films and at rest; then MB of the listener, before and with films on their way."""
     system = Auscult(workers, AUSCULT_HEARTBEAT_S=str(heartbeat_s))
     system.start()

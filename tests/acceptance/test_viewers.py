@@ -98,7 +98,9 @@ def wait_for_picture(tab: Tab, look: Callable[[], NDArray[np.uint8]], is_colour_
     try:
         wait_until(is_there, 60, "the picture")
     except AssertionError as error:
-        raise AssertionError(f"{error}; the viewer shows {seen}; the page says {tab.text()!r}, {tab.said[-8:]}") from error
+        raise AssertionError(
+            f"{error}; the viewer shows {seen}; the page says {tab.text()!r}, {tab.said[-8:]}"
+        ) from error
 
 
 def opened(tab: Tab, url: str, ds: Dataset, is_colour_right: Callable[[float], bool]) -> None:

@@ -120,9 +120,7 @@ def _findings(settings: Settings) -> tuple[dict[str, Any], list[ReportedFinding]
             *_without_findings(listeners, others),
         ]
     if answers["port"] is not None and _has_listener_here(told):
-        findings.append(
-            _answered(answers, "port", Probe.LISTENER_PORT, f"The listener of this machine {_SILENCE}.")
-        )
+        findings.append(_answered(answers, "port", Probe.LISTENER_PORT, f"The listener of this machine {_SILENCE}."))
     report["broker"] = "answers" if all(f.level is Level.OK for f in findings if f.probe is Probe.BROKER) else "away"
     own = [ReportedFinding(HERE, each.probe, each.level, each.value, each.sentence) for each in findings]
     return report, own + others

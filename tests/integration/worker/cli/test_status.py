@@ -24,7 +24,11 @@ def place(url: str) -> tuple[str, int] | str:
     if found.get_backend_name() == "postgresql":
         folder, port = found.query.get("host"), found.port or 5432
         return f"{folder}/.s.PGSQL.{port}" if folder else (found.host or LOCAL, port)
-    return url.removeprefix("redis+socket://") if "socket" in found.drivername else (found.host or LOCAL, found.port or 6379)
+    return (
+        url.removeprefix("redis+socket://")
+        if "socket" in found.drivername
+        else (found.host or LOCAL, found.port or 6379)
+    )
 
 
 def test_a_database_and_a_broker_that_are_late_are_not_away(request, redis_url, tmp_path):
