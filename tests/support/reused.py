@@ -63,6 +63,11 @@ class Reused:
         with closing(self._connected(template)) as connection:
             self._reset = self._statements(connection)
 
+    @property
+    def urls(self) -> list[str]:
+        """The databases that there are."""
+        return list(self._fingerprints)
+
     def take(self) -> str:
         """The URL of a database as the migrations leave it."""
         if self._free:
@@ -126,6 +131,6 @@ class Reused:
 
 def _told(connection: psycopg.Connection, question: str) -> str:
     """The one value of an answer."""
-    row = connection.execute(question).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(question).fetchone()
     assert row is not None
     return str(row[0])
