@@ -17,6 +17,7 @@ from dicom_io.film.film import Film
 from dicom_io.header.facts import Facts
 from model.labels import Band, Label
 from model.serving.classifier import Score
+from tests.support.reused import Reused
 from worker.db.answers.results import Judgement
 from worker.db.filing.bulk import register_all
 from worker.db.identity.arrivals import Received
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import pytest
 
     from dicom_io.reasons import Outcome, Reason
+    from tests.support.postgres import ExternalPostgres, PostgresServer
     from worker.db.filing.registry import Registration
     from worker.db.tasks.claims import Claim
     from worker.judging.pipeline import WorkerContext
@@ -225,6 +227,7 @@ def attempted(context: WorkerContext, task_id: int) -> Outcome | None:
 
 BOTH = ("sqlite", "postgresql")
 _TEMPLATES: dict[str, str] = {}
+_REUSED: list[Reused] = []
 
 
 def fresh_site(request: pytest.FixtureRequest, tmp_path: Path, kind: str | None = None) -> Iterator[Site]:
@@ -238,16 +241,26 @@ def fresh_site(request: pytest.FixtureRequest, tmp_path: Path, kind: str | None 
 
 @contextmanager
 def migrated_copy(request: pytest.FixtureRequest, kind: str, path: Path) -> Iterator[str]:
-    """A copy of a database that is migrated once in a session; `path` is where it goes on SQLite."""
+    """A database of the test's own as the migrations leave it; `path` is where it goes on SQLite.
+
+    The migrations run once in a session: SQLite's file is copied, PostgreSQL's databases are emptied and used again.
+    """
     if kind == "sqlite":
         shutil.copy(sqlite_template(request), path)
         yield f"sqlite:///{path}"
         return
-    server = request.getfixturevalue("postgres_server")
-    template = _TEMPLATES.get(kind) or _migrated(kind, server.create_database())
-    url = server.create_database(template)
-    yield url
-    server.drop_database(url)
+    databases = _reused(request.getfixturevalue("postgres_server"))
+    url = databases.take()
+    try:
+        yield url
+    finally:
+        databases.give_back(url)
+
+
+def _reused(server: PostgresServer | ExternalPostgres) -> Reused:
+    if not _REUSED:
+        _REUSED.append(Reused(server, _migrated("postgresql", server.create_database())))
+    return _REUSED[0]
 
 
 def sqlite_template(request: pytest.FixtureRequest) -> Path:

@@ -46,14 +46,14 @@ class Databases(ABC):
             # The files as they are, with their caches: by the write-ahead log, the default, it takes twice as long.
             statement += f' TEMPLATE "{sa.make_url(template).database if "://" in template else template}"'
             statement += " STRATEGY file_copy"
-        with psycopg.connect(_libpq(self.url()), autocommit=True) as connection:
+        with psycopg.connect(libpq(self.url()), autocommit=True) as connection:
             connection.execute(statement)
         return sa.make_url(self.url()).set(database=name).render_as_string(hide_password=False)
 
     def drop_database(self, url: str) -> None:
         """Drop a database, cutting its connections."""
         name = sa.make_url(url).database
-        with psycopg.connect(_libpq(self.url()), autocommit=True) as connection:
+        with psycopg.connect(libpq(self.url()), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
@@ -110,7 +110,7 @@ class PostgresServer(OwnServer, Databases):
 
     def _answers(self) -> bool:
         try:
-            psycopg.connect(_libpq(self.url()), connect_timeout=5).close()
+            psycopg.connect(libpq(self.url()), connect_timeout=5).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -192,6 +192,7 @@ def _readable_bin(binaries: Path, root: Path) -> Path:
     return root / "wheel" / binaries.relative_to(package.parent)
 
 
-def _libpq(url: str) -> str:
+def libpq(url: str) -> str:
+    """A URL of SQLAlchemy as psycopg takes it."""
     parsed = sa.make_url(url).set(drivername="postgresql")
     return parsed.render_as_string(hide_password=False)

@@ -9,10 +9,15 @@ import sys
 
 import pytest
 
+from tests.support.database import open_site, scored
 from tests.support.documents import ROOT
 from tests.support.launcher import launched
 from tests.support.long_files import long_files
+from tests.support.reused import Reused
 from tests.support.running import Site, command
+from worker.db.schema.engine import make_engine
+from worker.db.schema.migrate import migrate
+from worker.db.schema.study import Base
 
 
 def test_no_setting_of_the_developer_reaches_a_test():
@@ -85,3 +90,66 @@ def test_a_command_that_needs_another_environment_is_not_forked(tmp_path):
     environment = Site(tmp_path / "home").environment
     assert launched(["--version"], {**environment, "AUSCULT_LOG": "debug"}) is not None
     assert launched(["--version"], {**environment, "PYTHONPATH": str(tmp_path)}) is None
+
+
+@pytest.fixture
+def reused(postgres_server):
+    """The databases of one template, as the tests of the session have them, for a test alone."""
+    template = postgres_server.create_database()
+    engine = make_engine(template)
+    migrate(engine)
+    engine.dispose()
+    found = Reused(postgres_server, template)
+    yield found
+    for url in (template, *found.urls):
+        postgres_server.drop_database(url)
+
+
+def contents(url) -> dict[str, list[str]]:
+    """All rows of all tables, and where the sequences stand."""
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        names = [*Base.metadata.tables, "alembic_version"]
+        found = {name: sorted(map(str, connection.exec_driver_sql(f"SELECT * FROM {name}").all())) for name in names}
+        found["sequences"] = list(map(str, connection.exec_driver_sql("SELECT * FROM pg_sequences ORDER BY 2").all()))
+    engine.dispose()
+    return found
+
+
+@pytest.mark.integration
+def test_a_database_that_a_test_has_used_is_as_new_for_the_next_one(reused):
+    url = reused.take()
+    before = contents(url)
+    with open_site(url) as site:
+        site.finish(site.receive().task_id, scored(0.9))
+        site.change("DELETE FROM priority_rule")
+        assert contents(url) != before
+        # A connection that is left open, here with a transaction, is cut.
+        with site.engine.connect() as left:
+            left.exec_driver_sql("SELECT * FROM study")
+            reused.give_back(url)
+            left.invalidate()
+    assert reused.take() == url
+    assert contents(url) == before
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE other (id integer)",
+        "DROP VIEW worklist",
+        "COMMENT ON TABLE study IS 'other'",
+        "GRANT SELECT ON study TO PUBLIC",
+        "ANALYZE study",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$",
+    ],
+)
+def test_a_database_in_which_more_than_rows_was_changed_is_dropped(reused, statement):
+    url = reused.take()
+    with open_site(url) as site:
+        site.receive()
+        site.change(statement)
+    reused.give_back(url)
+    other = reused.take()
+    assert other != url

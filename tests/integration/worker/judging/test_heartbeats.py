@@ -27,7 +27,7 @@ def worker(site, tmp_path):
 
 
 def told(site) -> dict[str, int | None]:
-    (row,) = site.rows("SELECT task_id, tasks_done FROM worker")
+    row: dict[str, int | None] = site.rows("SELECT task_id, tasks_done FROM worker")[0]
     return row
 
 
