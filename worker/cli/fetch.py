@@ -6,14 +6,14 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any, Literal
 
 import typer
 
-from worker.cli.common.options import DAYS, PeerName, Texts, upper
+from worker.cli.common.options import DAY, PeerName, Texts, upper
 from worker.cli.common.output import AsCsv, AsJson, complain, opened_for_peers, print_answer, print_facts, print_table
 from worker.database import open_database
 
@@ -38,9 +38,9 @@ def fetch(
     accession: Annotated[Texts, typer.Option(help="Accession number; may be repeated.")] = None,
     patient_id: Annotated[Texts, typer.Option(help="Patient ID; may be repeated.")] = None,
     study_uid: Annotated[Texts, typer.Option(help="Study Instance UID; may be repeated.")] = None,
-    date_from: Annotated[datetime | None, typer.Option("--from", help="Study date from.", formats=DAYS)] = None,
+    date_from: Annotated[date | None, typer.Option("--from", help="Study date from.", **DAY)] = None,
     date_to: Annotated[
-        datetime | None, typer.Option("--to", help="Study date to, inclusive; default: today.", formats=DAYS)
+        date | None, typer.Option("--to", help="Study date to, inclusive; default: today.", **DAY)
     ] = None,
     modality: Annotated[Texts, typer.Option(help="Only studies with this modality; may be repeated.")] = None,
     listed: Annotated[
@@ -68,8 +68,8 @@ def fetch(
         study_uids=tuple(study_uid or ()),
         accession_numbers=tuple(accession or ()),
         patient_ids=tuple(patient_id or ()),
-        date_from=date_from.date() if date_from else None,
-        date_to=date_to.date() if date_to else None,
+        date_from=date_from,
+        date_to=date_to,
         modalities=upper(modality),
     )
     rows, bad = read_list(listed) if listed else ([], [])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common.options import DAYS, MOMENTS, ModelName, Texts, Who, Why, upper, utc
+from worker.cli.common.options import DAY, MOMENT, ModelName, Texts, Who, Why, upper
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -37,13 +37,13 @@ def rerun(
     sender: Annotated[Texts, typer.Option(help="Films that this AE title sent; may be repeated.")] = None,
     received_from: Annotated[
         datetime | None,
-        typer.Option(help="Received at or after this time (UTC unless it has a zone).", formats=MOMENTS),
+        typer.Option(help="Received at or after this time (UTC unless it has a zone).", **MOMENT),
     ] = None,
     received_to: Annotated[
-        datetime | None, typer.Option(help="Received before this time (UTC unless it has a zone).", formats=MOMENTS)
+        datetime | None, typer.Option(help="Received before this time (UTC unless it has a zone).", **MOMENT)
     ] = None,
-    study_date_from: Annotated[datetime | None, typer.Option(help="Study date from.", formats=DAYS)] = None,
-    study_date_to: Annotated[datetime | None, typer.Option(help="Study date to, inclusive.", formats=DAYS)] = None,
+    study_date_from: Annotated[date | None, typer.Option(help="Study date from.", **DAY)] = None,
+    study_date_to: Annotated[date | None, typer.Option(help="Study date to, inclusive.", **DAY)] = None,
     state: Annotated[Texts, typer.Option(help="State of the study, such as FINAL; may be repeated.")] = None,
     label: Annotated[Texts, typer.Option(help="Label of the study; may be repeated.")] = None,
     reason: Annotated[Texts, typer.Option(help="Films with this reason, such as TIMED_OUT; may be repeated.")] = None,
@@ -92,10 +92,10 @@ def rerun(
         accession_numbers=tuple(accession or ()),
         patient_ids=tuple(patient or ()),
         senders=tuple(sender or ()),
-        received_from=utc(received_from),
-        received_to=utc(received_to),
-        study_date_from=_date(study_date_from),
-        study_date_to=_date(study_date_to),
+        received_from=received_from,
+        received_to=received_to,
+        study_date_from=study_date_from,
+        study_date_to=study_date_to,
         states=upper(state),
         labels=upper(label),
         reasons=upper(reason),
@@ -177,7 +177,3 @@ def _print_report(report: RerunReport, *, as_json: bool, as_csv: bool) -> None:
 
     document = {**counts, "flipped": len(flips), "flips": flips, "notice": NOTICE}
     print_answer(document, flips, show, FLIP_KEYS, as_json=as_json, as_csv=as_csv)
-
-
-def _date(moment: datetime | None) -> date | None:
-    return moment.date() if moment else None

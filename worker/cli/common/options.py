@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,23 +48,30 @@ AfterNumber = Annotated[
 PAGE = 50
 #: Outcomes that make a command end with exit code 1.
 FAILURES = frozenset({"FAILED", "BAD_INPUT"})
-#: Moments, with a zone, as Auscult prints them, or without one.
-MOMENTS = [
-    "%Y-%m-%d",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S%z",
-    "%Y-%m-%dT%H:%M:%S.%f%z",
-    "%Y-%m-%d %H:%M:%S%z",
-]
-DAYS = ["%Y-%m-%d", "%Y%m%d"]
 
 
-def utc(moment: datetime | None) -> datetime | None:
-    """Return a moment of the command line with its zone: UTC unless another is given."""
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=UTC)
+def moment(text: str) -> datetime:
+    """Return a day or a moment as Auscult prints it (ISO 8601), with its zone: UTC unless another is given."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        msg = f"{text} is not a time: give a day or a moment such as 2026-01-31, 2026-01-31T08:00:00 or 2026-01-31T08:00:00+01:00"
+        raise typer.BadParameter(msg) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def day(text: str) -> date:
+    """Return a day, with hyphens or as in DICOM (DA)."""
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        msg = f"{text} is not a day: give one such as 2026-01-31 or 20260131"
+        raise typer.BadParameter(msg) from None
+
+
+#: Of options that take a moment or a day.
+MOMENT: Any = {"parser": moment, "metavar": "<time>"}
+DAY: Any = {"parser": day, "metavar": "<day>"}
 
 
 def upper(words: Texts) -> tuple[str, ...]:

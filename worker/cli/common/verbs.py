@@ -34,6 +34,12 @@ def _without_type(params: Any) -> Any:
 
 
 class _Verb(TyperCommand):
+    def __init__(self, name: str | None, **attributes: Any) -> None:
+        # Typer breaks all paragraphs but the first where the source does.
+        if help_text := attributes.get("help"):
+            attributes["help"] = "\n\n".join(" ".join(part.split()) for part in help_text.split("\n\n"))
+        super().__init__(name, **attributes)
+
     def get_params(self, ctx: Any) -> Any:
         """The parameters, of which flags have no type."""
         return _without_type(super().get_params(ctx))

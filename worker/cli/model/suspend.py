@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common.options import MOMENTS, Who, given, order, utc
+from worker.cli.common.options import MOMENT, Who, given, order
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -44,7 +44,7 @@ def suspend(
         typer.Option(
             help="Last good check (UTC unless it has a zone): answers since then are in doubt; default: the model's last "
             "activation, or the end of its last suspension.",
-            formats=MOMENTS,
+            **MOMENT,
         ),
     ] = None,
     who: Who = None,
@@ -65,12 +65,12 @@ def suspend(
     name = model or active_model(settings, database) or settings.model
     model_id = lifecycle.known_model(settings, database, name)
     with database.reads() as session:
-        outlook = before_suspending(session, model_id, utc(since))
+        outlook = before_suspending(session, model_id, since)
     if dry_run:
         _report({"model": name, "dry_run": True, **_known(outlook)}, as_json=as_json, as_csv=as_csv)
         return
     confirm(_question_of_suspension(name, outlook), yes=yes)
-    affected = lifecycle.suspend(settings, database, name, order(who, why), utc(since))
+    affected = lifecycle.suspend(settings, database, name, order(who, why), since)
     complain(f"{name} is suspended" + ("" if affected else " already"))
     if affected:
         _report({"model": name, "since": outlook.since, **asdict(affected)}, as_json=as_json, as_csv=as_csv)

@@ -13,7 +13,7 @@ import typer
 from dicom_io.durable import write_whole
 from model.notice import NOTICE
 from worker.cli.common.audited import audit_shown
-from worker.cli.common.options import MOMENTS, utc
+from worker.cli.common.options import MOMENT
 from worker.cli.common.output import AsCsv, AsJson, complain, console, opened_once, print_answer, print_table
 from worker.cli.common.verbs import Verbs
 from worker.database import open_database
@@ -69,9 +69,7 @@ def agreement_export(
     blinded: Annotated[
         bool, typer.Option("--blinded", help="Only labels that were given without sight of the answer.")
     ] = False,
-    since: Annotated[
-        datetime | None, typer.Option(help="Only verdicts from this time on, UTC.", formats=MOMENTS)
-    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only verdicts from this time on, UTC.", **MOMENT)] = None,
 ) -> None:
     """Write the readers' labels as a list of films that `auscult model evaluate` and `model calibrate` take.
 
@@ -81,7 +79,7 @@ def agreement_export(
     settings = opened_once()
     database = open_database(settings)
     with database.reads() as session:
-        found = labelled_films(session, disagreements=disagreements, blinded=blinded, since=utc(since))
+        found = labelled_films(session, disagreements=disagreements, blinded=blinded, since=since)
     store = store_of(settings, known=True)
     kept = [film for film in found.films if store.exists(film.store_key)]
     if not kept:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from model.drift.chart import draw_drift
 from model.drift.verdict import Verdict
 from model.notice import NOTICE
-from worker.cli.common.options import DAYS, ModelName
+from worker.cli.common.options import DAY, ModelName
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -56,10 +56,10 @@ def drift(
         str | None, typer.Option(help="Only devices with this text in manufacturer, model, station or AE title.")
     ] = None,
     since: Annotated[
-        datetime | None,
+        date | None,
         typer.Option(
             help="First day of the reference; default: the model's last good check, or AUSCULT_DRIFT_SINCE if later.",
-            formats=DAYS,
+            **DAY,
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="PNG file for a picture of the first device listed.")] = None,
@@ -77,7 +77,7 @@ def drift(
         msg = "no model is active: name one with --model"
         raise UsageError(msg)
     count_due(database)
-    found = check(settings, database, name, since.date() if since else None, device)
+    found = check(settings, database, name, since, device)
     if not found.devices:
         complain("no day with films is over since then" + (f" for a device with {device!r}" if device else ""))
     elif plot:

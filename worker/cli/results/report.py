@@ -11,7 +11,7 @@ import typer
 from model.notice import NOTICE
 from worker.cli.common.audited import audit_report
 from worker.cli.common.new_file import check_new
-from worker.cli.common.options import MOMENTS, utc
+from worker.cli.common.options import MOMENT
 from worker.cli.common.output import complain, opened_once
 from worker.database import open_database
 from worker.errors import UsageError
@@ -21,10 +21,10 @@ def report(
     out: Annotated[Path, typer.Option(help="File for the page, HTML; it must not exist yet.")],
     study: Annotated[str | None, typer.Argument(help="Study Instance UID, accession number or Patient ID.")] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Instead of a study: all that came from this time on, UTC.", formats=MOMENTS)
+        datetime | None, typer.Option(help="Instead of a study: all that came from this time on, UTC.", **MOMENT)
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="Only those that came before this time; default: now.", formats=MOMENTS)
+        datetime | None, typer.Option(help="Only those that came before this time; default: now.", **MOMENT)
     ] = None,
     side: Annotated[int | None, typer.Option(help="Which patient, where a study has several.", min=0)] = None,
     heat_map: Annotated[
@@ -49,12 +49,11 @@ def report(
 
     settings = opened_once()
     database = open_database(settings)
-    begin = utc(since)
     if study is not None:
         made = page_of_study(settings, database, study, side, with_map=heat_map)
     else:
-        assert begin is not None
-        made = page_of_period(database, begin, utc(until))
+        assert since is not None
+        made = page_of_period(database, since, until)
     audit_report(database, made.named)
     write_whole(out, [made.html.encode()])
     complain(f"written to {out}. {NOTICE}")

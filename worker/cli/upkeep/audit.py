@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common.options import MOMENTS, Texts, Who, Why, upper, utc
+from worker.cli.common.options import MOMENT, Texts, Who, Why, upper
 from worker.cli.common.output import (
     AsCsv,
     AsJson,
@@ -63,7 +63,7 @@ DESTINATION_COLUMNS = {
 @app.command("list")
 def audit_list(
     limit: Annotated[int, typer.Option(help="How many events, the newest first.", min=1)] = 50,
-    since: Annotated[datetime | None, typer.Option(help="Only events since then, UTC.", formats=MOMENTS)] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only events since then, UTC.", **MOMENT)] = None,
     study: Annotated[str | None, typer.Option(help="Only events that name this Study Instance UID.")] = None,
     patient: Annotated[str | None, typer.Option(help="Only events that name this Patient ID.")] = None,
     act: Annotated[Texts, typer.Option(help="Only these acts, such as MODEL_ACTIVATED; may be repeated.")] = None,
@@ -79,7 +79,7 @@ def audit_list(
     database = open_database(opened_once())
     with database.sessions.begin() as session:
         key = Patient.of(patient, "").key if patient else None
-        wanted = read.Wanted(limit=limit, since=utc(since), study_uid=study, patient_key=key, acts=acts, who=who)
+        wanted = read.Wanted(limit=limit, since=since, study_uid=study, patient_key=key, acts=acts, who=who)
         rows = read.events(session, wanted)
         told = {"events": len(rows), "acts": list(acts), "study": study or ""}
         record(session, Act.AUDIT_READ, Actor.user(), patient_key=key or "", detail=told)
@@ -185,7 +185,7 @@ def audit_forget(
 def audit_purge(
     before: Annotated[
         datetime | None,
-        typer.Option(help="Only events before then, UTC; default: all that the floor lets go.", formats=MOMENTS),
+        typer.Option(help="Only events before then, UTC; default: all that the floor lets go.", **MOMENT),
     ] = None,
     below_floor: Annotated[
         bool, typer.Option("--below-floor", help="With --before and --why: also events before their floor.")
@@ -205,7 +205,7 @@ def audit_purge(
     from worker.db.schema.engine import session_factory
 
     settings = opened_once()
-    cutoffs = _cutoffs(settings, utc(before), why, below_floor=below_floor)
+    cutoffs = _cutoffs(settings, before, why, below_floor=below_floor)
     database = open_database(settings)
     with database.reads() as session:
         due = count_due(session, cutoffs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common.audited import audit_shown
-from worker.cli.common.options import MOMENTS, PAGE, AfterNumber, Limit, Texts, utc
+from worker.cli.common.options import MOMENT, PAGE, AfterNumber, Limit, Texts
 from worker.cli.common.output import AsCsv, AsJson, complain, opened_once, print_answer, print_table
 from worker.cli.common.verbs import Verbs
 from worker.cli.common.wording import CORRECTION_COLUMNS
@@ -31,7 +31,7 @@ def group() -> None:
 def correction_list(
     study: Annotated[Texts, typer.Option(help="Study Instance UID; may be repeated.")] = None,
     patient: Annotated[Texts, typer.Option(help="Patient ID, the old or the new one; may be repeated.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.", formats=MOMENTS)] = None,
+    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.", **MOMENT)] = None,
     limit: Limit = PAGE,
     after: AfterNumber = None,
     as_json: AsJson = False,
@@ -44,7 +44,7 @@ def correction_list(
             session,
             study_uids=tuple(study or ()),
             patient_ids=tuple(patient or ()),
-            since=utc(since),
+            since=since,
             after=after,
             limit=limit,
         )

@@ -17,6 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 from worker.cli.command import app
+from worker.cli.common.options import moment
 from worker.cli.common.output import confirm, print_answer, print_csv, print_facts, print_table
 from worker.cli.worklist import WORKLIST_COLUMNS
 from worker.errors import UsageError
@@ -276,3 +277,40 @@ def test_an_answer_that_cannot_be_written_is_not_a_success(arguments: list[str],
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (1, f"auscult: {said}\n" if said else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T08:00:00", datetime(2026, 1, 31, 8, tzinfo=UTC)),
+        ("2026-01-31 08:00:00Z", datetime(2026, 1, 31, 8, tzinfo=UTC)),
+        ("2026-01-31T10:00:00.250+02:00", datetime(2026, 1, 31, 8, 0, 0, 250_000, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_taken_as_auscult_prints_it(text: str, meant: datetime) -> None:
+    assert moment(text) == meant
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["audit", "list", "--since", "31.01.2026"],
+            "31.01.2026 is not a time: give a day or a moment such as 2026-01-31",
+        ),
+        (["fetch", "PACS", "--from", "yesterday"], "yesterday is not a day: give one such as 2026-01-31 or 20260131"),
+    ],
+)
+def test_a_time_that_is_none_is_answered_with_one_that_is(arguments: list[str], says: str) -> None:
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert says in done.output
+    shown = CliRunner().invoke(app, [*arguments[:-2], "--help"], env={"COLUMNS": "100"}).output
+    assert "%Y" not in shown
+    assert "<time>" in shown or "<day>" in shown
+
+
+def test_the_paragraphs_of_a_help_are_wrapped_by_the_terminal_and_not_by_the_source() -> None:
+    shown = CliRunner().invoke(app, ["rerun", "--help"], env={"COLUMNS": "80"}).output
+    assert "added, unless --make-current is given and confirmed. --reason" in shown
