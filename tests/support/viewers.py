@@ -55,6 +55,10 @@ _CONFIGURATION = {
 }
 
 
+#: Else a tour for newcomers begins whenever the page has time for it, and its words lie over the picture.
+_NO_TOUR = "localStorage.setItem('shownTours', '[\"basicViewerTour\"]');"
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -72,7 +76,8 @@ class _Handler(_Quiet):
         if path.startswith((DICOM_WEB, "/wado")):
             self._pass_on()
         elif path == "/app-config.js":
-            self._answer(200, "text/javascript", f"window.config = {json.dumps(_CONFIGURATION)};".encode())
+            script = f"{_NO_TOUR} window.config = {json.dumps(_CONFIGURATION)};"
+            self._answer(200, "text/javascript", script.encode())
         else:
             # An address of the viewer's own is a page of its one file.
             if "." not in path.rpartition("/")[2]:
