@@ -131,9 +131,14 @@ def last_change(session: Session) -> int:
     return int(session.scalar(select(func.coalesce(func.max(CHANGES.c.change_id), 0))) or 0)
 
 
+# Built once: each listener asks every second.
+_DESTINATION = table_of(Destination).c
+_IN_USE = select(_DESTINATION.id).where(_DESTINATION.ended_at.is_(None)).limit(1)
+
+
 def in_use(session: Session) -> bool:
     """Whether results go anywhere."""
-    return session.scalar(select(Destination.id).where(Destination.ended_at.is_(None)).limit(1)) is not None
+    return session.scalar(_IN_USE) is not None
 
 
 def behind(session: Session) -> Sequence[int]:
