@@ -117,8 +117,9 @@ class Dispatcher(Loop):
             self._workers = max(1, live_workers(session, self._options.silent_after_ms))
             # A worker whose hint is lost waits for the next turn; one that takes a hint without work goes on at once.
             hints = count_due(session, self._workers) - waiting
+        for _ in range(hints):
+            self._publisher.publish()
         if hints > 0:
-            self._publisher.publish(hints)
             logger.info("hints sent", extra={"action": "hint", "count": hints})
 
     def repair(self) -> None:

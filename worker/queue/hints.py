@@ -47,22 +47,22 @@ class HintPublisher:
         self._guard(lambda connection: found.append(_waiting(connection)))
         return found[0]
 
-    def publish(self, count: int = 1) -> None:
-        """Send so many hints; raises BrokerAway."""
+    def publish(self) -> None:
+        """Send one hint; raises BrokerAway."""
+        message_id = str(uuid.uuid4())
+        headers = headers_of(message_id)
 
         def send(connection: Connection) -> None:
             producer = connection.Producer(serializer="json")
-            for _ in range(count):
-                message_id = str(uuid.uuid4())
-                producer.publish(
-                    BODY,
-                    routing_key=QUEUE,
-                    exchange="",
-                    headers=headers_of(message_id),
-                    correlation_id=message_id,
-                    delivery_mode=2,
-                    retry=False,
-                )
+            producer.publish(
+                BODY,
+                routing_key=QUEUE,
+                exchange="",
+                headers=headers,
+                correlation_id=message_id,
+                delivery_mode=2,
+                retry=False,
+            )
 
         self._guard(send)
 

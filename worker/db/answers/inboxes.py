@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from worker.db.answers.silence import LIVE, is_silent, state_of
 from worker.db.audit.codes import Act
 from worker.db.audit.record import Actor, record
-from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.sql import fitted, insert_unless_there, table_of
 from worker.db.schema.study import Inbox
 from worker.db.schema.types import now_ms, now_utc
 from worker.errors import UsageError
@@ -58,40 +58,40 @@ class Watermarks:
         return self.is_registered(moment_ms) and not self.is_silent(moment_ms)
 
 
+# Built once: a listener executes these every second or so.
+_INBOX = table_of(Inbox).c
+_CLOCK = select(now_ms())
+
+
+_PUBLISH = (
+    update(table_of(Inbox))
+    .where(_INBOX.uid == bindparam("of_uid"))
+    # The other columns are among the parameters.
+    .values(
+        started_at=case((_INBOX.pid == bindparam("of_pid"), _INBOX.started_at), else_=now_utc()),
+        heartbeat_at=now_utc(),
+        **dict.fromkeys(("closed_at", "retired_at", "retired_by", "retired_why")),
+    )
+    .returning(_INBOX.id)
+)
+
+
 def clock(session: Session) -> int:
     """The database's clock in ms since 1970."""
-    return session.execute(select(now_ms())).scalar_one()
+    return session.execute(_CLOCK).scalar_one()
 
 
 def publish(session: Session, published: Published) -> None:
     """Store how far a listener is; a closed or retired one becomes live by this."""
-    values: dict[str, Any] = {
-        "host": published.host,
-        "pid": published.pid,
-        "started_at": case((Inbox.pid == published.pid, Inbox.started_at), else_=now_utc()),
-        "heartbeat_at": now_utc(),
-        "waiting": published.waiting,
-        "closed_at": None,
-        "retired_at": None,
-        "retired_by": None,
-        "retired_why": None,
-    }
+    said: dict[str, Any] = {"host": published.host, "pid": published.pid, "waiting": published.waiting}
     if published.registered_until_ms is not None:
-        values["registered_until_ms"] = published.registered_until_ms
-    known = session.execute(
-        update(Inbox)
-        .where(Inbox.uid == published.uid)
-        .values(fitted(Inbox, values))
-        .returning(Inbox.id)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
+        said["registered_until_ms"] = published.registered_until_ms
+    said = fitted(Inbox, said)
+    which = {"of_uid": published.uid, "of_pid": published.pid}
+    known = session.execute(_PUBLISH, which | said).scalar_one_or_none()
     if known is None:
-        first = {
-            "uid": published.uid,
-            "started_at": now_utc(),
-            "registered_until_ms": published.registered_until_ms or 0,
-        }
-        insert_unless_there(session, Inbox, [values | first], "uid")
+        first = {"uid": published.uid, "registered_until_ms": 0, "started_at": now_utc(), "heartbeat_at": now_utc()}
+        insert_unless_there(session, Inbox, [first | said], "uid")
 
 
 def close(session: Session, uid: str) -> None:
@@ -105,8 +105,8 @@ def close(session: Session, uid: str) -> None:
 
 
 # Built once: each film executes it.
-_IN_SERVICE = select(Inbox.registered_until_ms, Inbox.heartbeat_at, now_utc(), now_ms()).where(
-    Inbox.closed_at.is_(None), Inbox.retired_at.is_(None)
+_IN_SERVICE = select(_INBOX.registered_until_ms, _INBOX.heartbeat_at, now_utc(), now_ms()).where(
+    _INBOX.closed_at.is_(None), _INBOX.retired_at.is_(None)
 )
 
 

@@ -25,7 +25,7 @@ from worker.db.identity.conflicts import has_conflict
 from worker.db.identity.rules import Patient
 from worker.db.identity.withdrawals import withdrawn_in
 from worker.db.models.bundles import hold_models
-from worker.db.schema.sql import chunks
+from worker.db.schema.sql import chunks, table_of
 from worker.db.schema.states import NoteEffect
 from worker.db.schema.study import Image, Receipt, Result, Study, Task, Withdrawal
 from worker.db.schema.types import now_ms, now_utc
@@ -47,7 +47,15 @@ _LOCK_STUDIES = (
     .with_for_update(key_share=True)
     .execution_options(populate_existing=True)
 )
-_STUDIES_OF_IMAGES = select(Image.study_id).where(Image.id.in_(bindparam("images", expanding=True))).distinct()
+_OF_IMAGES = table_of(Image).c.id.in_(bindparam("images", expanding=True))
+_STUDIES_OF_IMAGES = select(table_of(Image).c.study_id).where(_OF_IMAGES).distinct()
+_LOCK_STUDIES_OF_IMAGES = (
+    select(Study)
+    .where(Study.id.in_(select(table_of(Image).c.study_id).where(_OF_IMAGES)))
+    .order_by(Study.id)
+    .with_for_update(key_share=True, of=Study)
+    .execution_options(populate_existing=True)
+)
 
 
 def lock_study(session: Session, study_id: int) -> Study:
@@ -71,10 +79,10 @@ def lock_study_of_image(session: Session, image_id: int) -> Study:
 
 def lock_studies_of_images(session: Session, image_ids: Collection[int]) -> Sequence[Study]:
     """Take the locks of the studies that images belong to; an image may move until its study is locked."""
+    asked = {"images": list(image_ids)}
     while True:
-        study_ids = studies_of_images(session, image_ids)
-        studies = _lock_studies(session, study_ids)
-        if studies_of_images(session, image_ids) == study_ids:
+        studies = session.scalars(_LOCK_STUDIES_OF_IMAGES, asked).all()
+        if {study.id for study in studies} == studies_of_images(session, image_ids):
             return studies
 
 

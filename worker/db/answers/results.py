@@ -106,11 +106,12 @@ def was_seen(result: Any = Result) -> ColumnElement[bool]:
 
 
 # Built once: each film executes these.
-_CURRENT = select(Result.id, Result.image_id, Result.task_id, Result.outcome).where(
-    Result.image_id.in_(bindparam("images", expanding=True)), Result.is_current
+_RESULT, _IMAGE = table_of(Result).c, table_of(Image).c
+_CURRENT = select(_RESULT.id, _RESULT.image_id, _RESULT.task_id, _RESULT.outcome).where(
+    _RESULT.image_id.in_(bindparam("images", expanding=True)), _RESULT.is_current
 )
 _SUPERSEDE = (
-    update(table_of(Result)).where(Result.id.in_(bindparam("results", expanding=True))).values(is_current=False)
+    update(table_of(Result)).where(_RESULT.id.in_(bindparam("results", expanding=True))).values(is_current=False)
 )
 _JUDGED_BY = select(WorkerProcess.id).where(WorkerProcess.name == bindparam("owner")).scalar_subquery()
 _ADD_RESULT = insert(table_of(Result)).values(created_at=now_utc(), worker_process_id=_JUDGED_BY)
@@ -118,8 +119,8 @@ _ADD_RESULT = insert(table_of(Result)).values(created_at=now_utc(), worker_proce
 _KEEP_FILM = (
     update(table_of(Image))
     .where(
-        Image.id == bindparam("of_image"),
-        or_(Image.film_version.is_(None), Image.film_version <= bindparam("version")),
+        _IMAGE.id == bindparam("of_image"),
+        or_(_IMAGE.film_version.is_(None), _IMAGE.film_version <= bindparam("version")),
     )
     .values(
         film_key=bindparam("digest"),

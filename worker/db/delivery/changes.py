@@ -137,10 +137,19 @@ def last_change(session: Session) -> int:
     return int(session.scalar(select(func.coalesce(func.max(CHANGES.c.change_id), 0))) or 0)
 
 
+# Built once: each listener asks every second.
+_DESTINATION = table_of(Destination).c
+_IN_USE = select(
+    or_(
+        select(_DESTINATION.id).where(_DESTINATION.ended_at.is_(None)).exists(),
+        select(Delivery.id).where(IS_OPEN).exists(),
+    )
+)
+
+
 def in_use(session: Session) -> bool:
     """Whether results go anywhere, or an attempt is open whose destination was removed meanwhile."""
-    used = select(Destination.id).where(Destination.ended_at.is_(None)).exists()
-    return bool(session.scalar(select(or_(used, select(Delivery.id).where(IS_OPEN).exists()))))
+    return bool(session.scalar(_IN_USE))
 
 
 def behind(session: Session) -> Sequence[int]:

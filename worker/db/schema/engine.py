@@ -166,42 +166,54 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     begin = options.get("sqlite_begin", _TO_WRITE)
-    if begin == _TO_WRITE:
-        _set_synchronous(connection, options.get("sqlite_synchronous", "FULL"))
-        _wait_to_write(connection)
-    else:
-        connection.exec_driver_sql(begin)
+    if begin != _TO_WRITE:
+        _execute(connection, begin)
+        return
+    _set_synchronous(connection, options.get("sqlite_synchronous", "FULL"))
+    _wait_to_write(connection)
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    """Execute without what SQLAlchemy adds to each statement; one that fails does so once more, by the way that has words for it."""
+    try:
+        _raw(connection).execute(statement)
+    except sqlite3.Error:
+        connection.exec_driver_sql(statement)
 
 
 def _set_synchronous(connection: Connection, wanted: str) -> None:
     """Set how the next commit is synced, which SQLite takes between two transactions alone."""
     if connection.info.get("synchronous", "FULL") != wanted:
-        connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+        _execute(connection, f"PRAGMA synchronous = {wanted}")
         connection.info["synchronous"] = wanted
 
 
 def _wait_to_write(connection: Connection) -> None:
     """Begin a transaction with the write lock, as soon as no other one has it."""
-    raw: Any = connection.connection.driver_connection
+    raw = _raw(connection)
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     raw.execute("PRAGMA busy_timeout = 0")
     try:
-        while (code := _begin_code(raw)) == sqlite3.SQLITE_BUSY and time.monotonic() < deadline:
+        while _is_locked(raw) and time.monotonic() < deadline:
             time.sleep(_AGAIN_S)
-        if code != sqlite3.SQLITE_OK:
-            # It fails once more, by the way that has words for it.
-            connection.exec_driver_sql(_TO_WRITE)
+        if not raw.in_transaction:
+            _execute(connection, _TO_WRITE)
     finally:
         raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
 
-def _begin_code(raw: sqlite3.Connection) -> int:
-    """Try to begin once; the primary code of SQLite's answer."""
+def _is_locked(raw: sqlite3.Connection) -> bool:
+    """Try to begin; True where another one has the lock, False where it has begun or anything else is the matter."""
     try:
         raw.execute(_TO_WRITE)
     except sqlite3.Error as error:
-        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    return sqlite3.SQLITE_OK
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    return False
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw: Any = connection.connection.driver_connection
+    return raw  # type: ignore[no-any-return]
 
 
 def _guard(

@@ -110,7 +110,8 @@ def is_claimable() -> ColumnElement[bool]:
     """SQL: whether a task waits and is due, or is held by a lease that has run out."""
     from worker.db.schema.study import Task  # what only reads views does not load the tables
 
+    task = table_of(Task).c
     return or_(
-        and_(Task.state == TaskState.PENDING, Task.not_before_ms <= now_ms()),
-        and_(Task.state == TaskState.CLAIMED, Task.lease_until_ms < now_ms()),
+        and_(task.state == TaskState.PENDING, task.not_before_ms <= now_ms()),
+        and_(task.state == TaskState.CLAIMED, task.lease_until_ms < now_ms()),
     )

@@ -14,7 +14,7 @@ from sqlalchemy import Integer, bindparam, select, tuple_, union_all, update
 
 from dicom_io.header.facts import GateFacts
 from dicom_io.reasons import Outcome
-from worker.db.answers.recompute import lock_studies_of_images, recompute_all, studies_of_images
+from worker.db.answers.recompute import lock_studies_of_images, recompute_locked, studies_of_images
 from worker.db.answers.results import Judgement, TaskReference, failed, record_all
 from worker.db.identity.versions import GATE_COLUMNS
 from worker.db.schema.engine import in_transaction
@@ -27,6 +27,7 @@ from worker.db.tasks.due import is_due
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from sqlalchemy import Row
     from sqlalchemy.orm import Session, sessionmaker
 
     from worker.db.tasks.due import Lane
@@ -66,53 +67,61 @@ class Claim:
     keep_current: bool
 
 
-# Built once: each film executes these.
+# Built once: each film executes these. Of the tables' columns: those of the entities make the ORM look through the whole
+# statement at each execution.
+_TASK, _IMAGE, _BATCH = table_of(Task).c, table_of(Image).c, table_of(Batch).c
 _CLAIM: dict[str, Any] = {
     "state": TaskState.CLAIMED,
-    "attempts": Task.attempts + 1,
+    "attempts": _TASK.attempts + 1,
     "lease_owner": bindparam("owner"),
-    "lease_token": Task.lease_token + 1,
+    "lease_token": _TASK.lease_token + 1,
     "lease_until_ms": now_ms() + bindparam("lease"),
     "claimed_at_ms": now_ms(),
 }
-_IS_LEFT = Task.attempts < bindparam("attempts_allowed")
+_IS_LEFT = _TASK.attempts < bindparam("attempts_allowed")
 _CLAIM_NAMED = (
     update(table_of(Task))
-    .where(Task.id.in_(bindparam("tasks", expanding=True)), _IS_LEFT, is_claimable())
+    .where(_TASK.id.in_(bindparam("tasks", expanding=True)), _IS_LEFT, is_claimable())
     .values(_CLAIM)
-    .returning(table_of(Task).c.id)
+    .returning(_TASK.id)
 )
+# What is used of them alone: to make whole entities takes longer than the claim.
 _CLAIMED = (
-    select(Task, Image, Study.study_uid, Model.name, Model.version, Batch.keep_current)
-    .join(Image, Image.id == Task.image_id)
-    .join(Study, Study.id == Image.study_id)
-    .join(Model, Model.id == Task.model_id)
-    .outerjoin(Batch, Batch.id == Task.batch_id)
-    .where(Task.id.in_(bindparam("tasks", expanding=True)))
-    .order_by(Task.priority, Task.id)
+    select(
+        *(_TASK.id.label("task_id"), _TASK.lease_token, _TASK.attempts, _TASK.kind, _TASK.model_id, _TASK.batch_id),
+        *(_IMAGE.id, _IMAGE.study_id, _IMAGE.sop_uid, _IMAGE.store_key, _IMAGE.film_key, _IMAGE.film_version),
+        *(_IMAGE.original_purged_at, _IMAGE.film_purged_at, *(_IMAGE[column] for column in GATE_COLUMNS)),
+        *(table_of(Study).c.study_uid, table_of(Model).c.name, table_of(Model).c.version, _BATCH.keep_current),
+    )
+    .join_from(table_of(Task), table_of(Image), _IMAGE.id == _TASK.image_id)
+    .join(table_of(Study), table_of(Study).c.id == _IMAGE.study_id)
+    .join(table_of(Model), table_of(Model).c.id == _TASK.model_id)
+    .outerjoin(table_of(Batch), _BATCH.id == _TASK.batch_id)
+    .where(_TASK.id.in_(bindparam("tasks", expanding=True)))
+    .order_by(_TASK.priority, _TASK.id)
 )
 
 
 @functools.cache
 def _claim_due(lane: Lane) -> Any:
     """Claim so many of the most urgent tasks of a lane, and so many of its oldest ones; those in other hands are left out."""
-    due = select(Task.id).where(is_due(lane), _IS_LEFT)
+    due = select(_TASK.id).where(is_due(lane), _IS_LEFT)
     urgent = (
-        due.order_by(Task.priority, Task.id)
+        due.order_by(_TASK.priority, _TASK.id)
         # Written into the statement: a plan for any number would read all tasks that wait.
         .limit(bindparam("urgent", type_=Integer, literal_execute=True))
         .with_for_update(skip_locked=True)
         .cte("urgent")
     )
     oldest = (
-        due.where(Task.id.not_in(select(urgent.c.id)))
-        .order_by(Task.id)
+        due.where(_TASK.id.not_in(select(urgent.c.id)))
+        .order_by(_TASK.id)
         .limit(bindparam("oldest", type_=Integer, literal_execute=True))
         .with_for_update(skip_locked=True)
         .cte("oldest")
     )
     chosen = union_all(select(urgent.c.id), select(oldest.c.id))
-    return update(table_of(Task)).where(Task.id.in_(chosen)).values(_CLAIM).returning(table_of(Task).c.id)
+    return update(table_of(Task)).where(_TASK.id.in_(chosen)).values(_CLAIM).returning(_TASK.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,23 +175,23 @@ def _claims(session: Session, task_ids: Collection[int], owner: str) -> list[Cla
     rows = session.execute(_CLAIMED, {"tasks": list(task_ids)}).all()
     return [
         Claim(
-            task.id,
-            task.lease_token,
+            row.task_id,
+            row.lease_token,
             owner,
-            task.attempts,
-            task.kind,
-            image_facts(image, study_uid),
-            task.model_id,
-            f"{name}-{version}",
-            task.batch_id,
-            bool(keep_current),
+            row.attempts,
+            row.kind,
+            image_facts(row, row.study_uid),
+            row.model_id,
+            f"{row.name}-{row.version}",
+            row.batch_id,
+            bool(row.keep_current),
         )
-        for task, image, study_uid, name, version, keep_current in rows
+        for row in rows
     ]
 
 
-def image_facts(image: Image, study_uid: str) -> ImageFacts:
-    """The facts of an image that are needed to judge it."""
+def image_facts(image: Image | Row[*tuple[Any, ...]], study_uid: str) -> ImageFacts:
+    """The facts of an image that are needed to judge it, of its entity or of a row with its columns."""
     return ImageFacts(
         image.id,
         image.study_id,
@@ -198,9 +207,8 @@ def image_facts(image: Image, study_uid: str) -> ImageFacts:
 
 def _changing(**values: Any) -> Any:
     """A statement that changes the rows of tasks whose claims still hold them, and gives their ids."""
-    is_held = tuple_(Task.id, Task.lease_token).in_(bindparam("held", expanding=True))
-    task = table_of(Task)
-    return update(task).where(is_held, Task.state == TaskState.CLAIMED).values(values).returning(task.c.id)
+    is_held = tuple_(_TASK.id, _TASK.lease_token).in_(bindparam("held", expanding=True))
+    return update(table_of(Task)).where(is_held, _TASK.state == TaskState.CLAIMED).values(values).returning(_TASK.id)
 
 
 def _change(session: Session, statement: Any, held: Iterable[Claim], **parameters: object) -> set[int]:
@@ -212,10 +220,10 @@ _ERROR: dict[str, Any] = {"error_class": bindparam("of_class"), "error_code": bi
 _LATER = {"state": TaskState.PENDING, "not_before_ms": now_ms() + bindparam("pause"), **_NO_LEASE, **_ERROR}
 _RENEW = _changing(lease_until_ms=now_ms() + bindparam("lease"))
 _END = _changing(state=bindparam("end"), finished_at=now_utc(), **_NO_LEASE)
-_NOTE_ERROR = update(table_of(Task)).where(Task.id.in_(bindparam("tasks", expanding=True))).values(_ERROR)
+_NOTE_ERROR = update(table_of(Task)).where(_TASK.id.in_(bindparam("tasks", expanding=True))).values(_ERROR)
 _RETRY = _changing(**_LATER)
-_PUT_BACK = _changing(**_LATER, attempts=Task.attempts - 1)
-_LEAVE = _changing(state=TaskState.PENDING, attempts=Task.attempts - 1, **_NO_LEASE)
+_PUT_BACK = _changing(**_LATER, attempts=_TASK.attempts - 1)
+_LEAVE = _changing(state=TaskState.PENDING, attempts=_TASK.attempts - 1, **_NO_LEASE)
 
 
 def renew(sessions: sessionmaker[Session], held: Sequence[Claim], lease_ms: int) -> set[int]:
@@ -228,8 +236,8 @@ def finish(sessions: sessionmaker[Session], judged: Sequence[tuple[Claim, Judgem
 
     def work(session: Session) -> set[int]:
         # So that two films that finish together see each other's results.
-        lock_studies_of_images(session, {claim.image.image_id for claim, _ in judged})
-        return _end(session, judged)
+        studies = lock_studies_of_images(session, {claim.image.image_id for claim, _ in judged})
+        return _end(session, judged, studies)
 
     return in_transaction(sessions, work)
 
@@ -247,10 +255,10 @@ def retry_later(
     error = _error(error_class, error_code)
 
     def work(session: Session) -> bool:
-        lock_studies_of_images(session, {claim.image.image_id})
+        studies = lock_studies_of_images(session, {claim.image.image_id})
         if claim.attempts < max_attempts:
             return bool(_change(session, _RETRY, [claim], pause=backoff_ms, **error))
-        ended = _end(session, [(claim, failed(error_code))])
+        ended = _end(session, [(claim, failed(error_code))], studies)
         if ended:
             session.execute(_NOTE_ERROR, {"tasks": list(ended), **error})
         return bool(ended)
@@ -282,8 +290,8 @@ def held_by(session: Session, owner: str) -> list[Claim]:
     return _claims(session, session.scalars(held).all(), owner)
 
 
-def _end(session: Session, judged: Sequence[tuple[Claim, Judgement]]) -> set[int]:
-    """End the tasks that are still held; the caller has locked their studies."""
+def _end(session: Session, judged: Sequence[tuple[Claim, Judgement]], studies: Sequence[Study]) -> set[int]:
+    """End the tasks that are still held; `studies`: theirs, which the caller has locked."""
     ended: set[int] = set()
     for state in (TaskState.DONE, TaskState.FAILED):
         some = [claim for claim, judgement in judged if _end_of(judgement) is state]
@@ -295,7 +303,9 @@ def _end(session: Session, judged: Sequence[tuple[Claim, Judgement]]) -> set[int
     # A result that never counts changes no answer: one of a shadow, or of a re-run that keeps current results.
     counting = {claim.image.image_id for claim, _ in found if not claim.keep_current}
     if counting:
-        recompute_all(session, studies_of_images(session, counting))
+        changed = None if len(counting) == len(judged) else studies_of_images(session, counting)
+        # To record results has held the models.
+        recompute_locked(session, [study for study in studies if changed is None or study.id in changed])
     return ended
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, select
 
-from worker.db.schema.sql import IS_OPEN, is_claimable
+from worker.db.schema.sql import IS_OPEN, is_claimable, table_of
 from worker.db.schema.states import BatchKind
 from worker.db.schema.study import Batch, Task
 
@@ -25,23 +25,26 @@ class Lane(Enum):
 
 def is_due(lane: Lane) -> ColumnElement[bool]:
     """SQL: whether a task of a lane waits and may be claimed, or is held by a lease that has run out."""
+    batch_id, batch = table_of(Task).c.batch_id, table_of(Batch).c
     if lane is Lane.LIVE:
-        return and_(IS_OPEN, Task.batch_id.is_(None), is_claimable())
-    of_kind = Task.batch_id.in_(select(Batch.id).where(Batch.kind == lane.value))
-    return and_(IS_OPEN, Task.batch_id.is_not(None), of_kind, is_claimable())
+        return and_(IS_OPEN, batch_id.is_(None), is_claimable())
+    of_kind = batch_id.in_(select(batch.id).where(batch.kind == lane.value))
+    return and_(IS_OPEN, batch_id.is_not(None), of_kind, is_claimable())
 
 
-_DUE = select(Task.id).where(IS_OPEN, is_claimable()).limit(bindparam("most"))
+# Of the table's columns: those of the entity make the ORM look through the whole statement at each execution.
+_ID = table_of(Task).c.id
+_DUE = select(_ID).where(IS_OPEN, is_claimable()).limit(bindparam("most"))
 _COUNT = select(func.count()).select_from(_DUE.subquery())
 _BY_LANE = select(
     *(
         select(func.count())
-        .select_from(select(Task.id).where(is_due(lane)).limit(bindparam("most")).subquery())
+        .select_from(select(_ID).where(is_due(lane)).limit(bindparam("most")).subquery())
         .scalar_subquery()
         for lane in Lane
     )
 )
-_IS_LIVE_DUE = select(Task.id).where(is_due(Lane.LIVE)).limit(1)
+_IS_LIVE_DUE = select(_ID).where(is_due(Lane.LIVE)).limit(1)
 
 
 def count_due(session: Session, most: int) -> int:

@@ -247,5 +247,6 @@ def _close_forgotten() -> Any:
     is_open = select(Task.id).where(*is_open_in(Batch.id)).exists()
     is_recent = select(Task.id).where(Task.batch_id == Batch.id, Task.finished_at > long_ago).exists()
     in_use = case((is_open, True), else_=is_recent)
-    is_rerun = and_(Batch.kind == BatchKind.RERUN, Batch.closed_at.is_(None), Batch.opening_after_id.is_(None))
-    return update(table_of(Batch)).where(is_rerun, Batch.created_at < long_ago, ~in_use).values(CLOSED)
+    batch = table_of(Batch).c
+    is_rerun = and_(batch.kind == BatchKind.RERUN, batch.closed_at.is_(None), batch.opening_after_id.is_(None))
+    return update(table_of(Batch)).where(is_rerun, batch.created_at < long_ago, ~in_use).values(CLOSED)

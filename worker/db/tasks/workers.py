@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from worker.db.schema.engine import in_transaction
 from worker.db.schema.site import WorkerProcess
-from worker.db.schema.sql import fitted, insert_unless_there
+from worker.db.schema.sql import fitted, insert_unless_there, table_of
 from worker.db.schema.states import LOCAL_KIND
 from worker.db.schema.study import Task, Worker
 from worker.db.schema.types import now_utc
@@ -72,24 +72,30 @@ class ProcessRow:
         self._is_there = True
 
 
+# Built once: each worker executes it every few seconds, with the columns among its parameters.
+_WORKER = table_of(Worker).c
+_BEAT = (
+    update(table_of(Worker))
+    .where(_WORKER.name == bindparam("of_name"))
+    .values(heartbeat_at=now_utc())
+    .returning(_WORKER.id)
+)
+
+
 def heartbeat(sessions: sessionmaker[Session], beat: WorkerBeat) -> None:
     """Write that a worker is alive; the first heartbeat adds its row."""
-    values = fitted(Worker, asdict(beat)) | {"heartbeat_at": now_utc()}
+    values = fitted(Worker, asdict(beat))
 
     def work(session: Session) -> None:
-        # The row refers to tasks; one whose study was erased meanwhile must not make the heartbeat fail.
-        values["task_id"] = session.execute(select(Task.id).where(Task.id == beat.task_id)).scalar_one_or_none()
-        known = session.execute(
-            update(Worker)
-            .where(Worker.name == values["name"])
-            .values(values)
-            .returning(Worker.id)
-            .execution_options(synchronize_session=False)
-        ).scalar_one_or_none()
+        if beat.task_id is not None:
+            # The row refers to tasks; one whose study was erased meanwhile must not make the heartbeat fail.
+            values["task_id"] = session.execute(select(Task.id).where(Task.id == beat.task_id)).scalar_one_or_none()
+        known = session.execute(_BEAT, {"of_name": values["name"], **values}).scalar_one_or_none()
         if known is None:
             oldest = session.execute(select(now_utc())).scalar_one() - FORGET_AFTER
             session.execute(delete(Worker).where(Worker.heartbeat_at < oldest))
-            insert_unless_there(session, Worker, [values | {"started_at": now_utc()}], "name")
+            now = {"started_at": now_utc(), "heartbeat_at": now_utc()}
+            insert_unless_there(session, Worker, [values | now], "name")
 
     in_transaction(sessions, work, is_synced=False)
 
@@ -104,7 +110,7 @@ def sign_off(sessions: sessionmaker[Session], name: str) -> None:
 
 
 # Built once: each turn of a dispatcher that finds work executes it.
-_SEEN = select(Worker.name, Worker.heartbeat_at, now_utc()).where(Worker.kind != LOCAL_KIND)
+_SEEN = select(_WORKER.name, _WORKER.heartbeat_at, now_utc()).where(_WORKER.kind != LOCAL_KIND)
 
 
 def live_workers(session: Session, within_ms: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +19,8 @@ from dicom_io.reasons import Reason
 from tests.support.objects import Made
 from worker.database import Database, connect
 from worker.db.read.queries import settle
+from worker.db.schema.engine import in_transaction
+from worker.intake import registrar as registrar_module
 from worker.intake.filing import AT_ONCE, Filing, StudyClock
 from worker.intake.registrar import Registrar
 from worker.models.active import ensure_active_model
@@ -226,6 +229,40 @@ def test_a_listener_that_cannot_register_anything_says_all_the_same_that_it_may_
     again = bench.registrar()
     again.beat()
     assert bench.rows("SELECT registered_until_ms FROM inbox WHERE closed_at IS NULL") == until
+
+
+def test_the_first_publication_is_synced_and_the_others_only_say_how_far_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut an inbox that was closed must not be closed still, while the spool holds what was acknowledged."""
+    seen: list[bool] = []
+
+    def noted(sessions: Any, work: Any, *, is_synced: bool = True) -> Any:
+        seen.append(is_synced)
+        return in_transaction(sessions, work, is_synced=is_synced)
+
+    monkeypatch.setattr(registrar_module, "in_transaction", noted)
+    registrar = bench.registrar()
+    registrar.beat()
+    registrar.turn()
+    registrar._publish_s = 0.0
+    registrar.turn()
+    registrar.turn()
+    assert seen == [True, True, False, False]
+
+
+def test_a_listener_that_has_just_published_does_not_say_again_that_it_lives(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registrar = bench.registrar()
+    registrar.turn()
+    before = bench.rows("SELECT heartbeat_at FROM inbox")
+    registrar.beat()
+    assert bench.rows("SELECT heartbeat_at FROM inbox") == before
+    later = time.monotonic() + registrar_module.PUBLISH_S[1]
+    monkeypatch.setattr("worker.intake.registrar.time.monotonic", lambda: later)
+    registrar.beat()
+    assert bench.rows("SELECT heartbeat_at FROM inbox") > before
 
 
 def test_an_ingested_file_is_not_said_to_come_from_the_sender_it_names(bench: Bench, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from tests.support.database import BOTH, fresh_site, scored
 from worker.db.models import bundles as models
 from worker.db.models.bundles import Order
-from worker.db.tasks import shadow
+from worker.db.tasks import queue, shadow
 from worker.db.tasks.workers import WorkerBeat, heartbeat
 from worker.queue import dispatcher as queue_dispatcher
 from worker.queue.dispatcher import Dispatcher, DispatchOptions
@@ -166,15 +166,21 @@ def test_what_is_seldom_needed_is_looked_for_at_the_first_turn_and_then_seldom(
     site: Site, publisher: HintPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(queue_dispatcher.time, "monotonic", lambda: now)
+    monkeypatch.setattr("worker.queue.dispatcher.time.monotonic", lambda: now)
     asked: list[str] = []
-    real = queue_dispatcher.queue.rewind
-    monkeypatch.setattr(queue_dispatcher.queue, "rewind", lambda *each: asked.append("rewind") or real(*each))
-    settle = queue_dispatcher.queue.settle_studies
-    monkeypatch.setattr(queue_dispatcher.queue, "settle_studies", lambda *each: asked.append("settle") or settle(*each))
+
+    def noted(name: str, real: Callable[..., int]) -> Callable[..., int]:
+        def step(*arguments: object) -> int:
+            asked.append(name)
+            return real(*arguments)
+
+        return step
+
+    for name, real in (("rewind", queue.rewind), ("settle_studies", queue.settle_studies)):
+        monkeypatch.setattr(queue, name, noted(name, real))
     dispatcher = Dispatcher(site.sessions, publisher, replace(OPTIONS, tick_s=2.0))
     for _ in range(11):
         dispatcher.turn()
         now += 2.0
-    assert asked.count("settle") == 11
+    assert asked.count("settle_studies") == 11
     assert asked.count("rewind") == 3

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dicom_io import durable
 from dicom_io.errors import SpoolFull
-from dicom_io.film import store as film_store
 from dicom_io.film.film import Film
 from dicom_io.film.store import FilmStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def drawn(number: int) -> list[Film]:
@@ -26,14 +23,14 @@ def drawn(number: int) -> list[Film]:
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders of films, and those above them, that are synced from now on."""
-    real, seen = film_store.fsync_folder, []
+    real, seen = durable.fsync_folder, list[Path]()
 
     def fsync_folder(folder: Path) -> None:
         seen.append(folder)
         real(folder)
 
-    monkeypatch.setattr("dicom_io.durable.fsync_folder", fsync_folder)
-    monkeypatch.setattr(film_store, "fsync_folder", fsync_folder)
+    for module in ("dicom_io.durable", "dicom_io.film.store"):
+        monkeypatch.setattr(f"{module}.fsync_folder", fsync_folder)
     return seen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,6 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.database import BOTH, fresh_site
-from worker.db.schema import engine as engine_module
 from worker.db.schema.engine import in_transaction, make_engine, read_session_factory, session_factory
 from worker.db.schema.study import Study
 from worker.db.schema.types import now_ms, now_utc
@@ -75,7 +75,7 @@ def test_a_transaction_that_is_not_synced_is_seen_by_others(site):
 def test_a_writer_of_sqlite_goes_on_as_soon_as_the_lock_is_free(site, monkeypatch):
     """SQLite's own pauses grow to a tenth of a second; ours are equal, so that the longest waiter is not the last."""
     pauses: list[float] = []
-    real = engine_module.time.sleep
+    real = time.sleep
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
@@ -85,7 +85,7 @@ def test_a_writer_of_sqlite_goes_on_as_soon_as_the_lock_is_free(site, monkeypatc
 
     holder = sqlite3.connect(site.engine.url.database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(engine_module.time, "sleep", sleep)
+    monkeypatch.setattr("worker.db.schema.engine.time.sleep", sleep)
     with site.sessions.begin() as session:
         assert session.execute(text("PRAGMA busy_timeout")).scalar_one() == 30_000
     holder.close()
