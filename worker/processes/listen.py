@@ -92,6 +92,7 @@ class ListenerProcess:
 
     def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: FBT001 - ListenerEvents
         """An association ended; its studies' quiet time runs from their last object."""
+        self._registrar.association_closed()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; errors that a person has to fix are raised at the start only."""
