@@ -90,7 +90,7 @@ class ListenerProcess:
         """An object is safe on disk: the registrar files it."""
         self._registrar.arrived(key)
 
-    def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: FBT001 - ListenerEvents
+    def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: ARG002, FBT001 - ListenerEvents
         """An association ended; its studies' quiet time runs from their last object."""
         self._registrar.association_closed()
 
