@@ -45,6 +45,9 @@ class Loop(ABC):
     def turn(self) -> bool:
         """Do what is due; True when there may be more at once."""
 
+    def rest(self) -> None:  # noqa: B027 - most loops need none
+        """Wait after the loop was woken, before its next turn; a loop that is ended must not wait long."""
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -91,6 +94,7 @@ class Loop(ABC):
             self._well()
             if not again:
                 self._wake.wait(self._tick_s)
+                self.rest()
                 self._wake.clear()
 
     @property

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -45,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 TAKE = 200
 IDLE_S = 1.0
+#: Where objects come one after the other, the next turn begins so long after the one before, in seconds: those that come meanwhile
+#: share its transaction. The first one of a quiet time does not wait.
+GATHER_S = 0.2
 #: Shortest and longest time between two publications of a listener without news, in seconds.
 PUBLISH_S = (1.0, 5.0)
 #: Part of the quiet time after which studies of open associations are pushed again; a burst has many turns in it, and each
@@ -104,6 +108,9 @@ class Registrar(Loop):
         self._in_a_row = 0
         #: Whether the last turn that found entries ended before its last one.
         self._is_cut_short = False
+        #: Until when the next turn may wait for more to come, and whether there is no reason to.
+        self._gathers_until = -math.inf
+        self._hurry = threading.Event()
         #: Entries that can be neither read nor set aside; like those in quarantine they hold up no study.
         self._left_out: set[str] = set()
 
@@ -129,12 +136,30 @@ class Registrar(Loop):
         self._arrivals.note(key)
         self.wake()
 
+    def association_closed(self) -> None:
+        """An association has ended; when no other is open, nothing more comes that could share a turn."""
+        if self._open is not None and not self._open.open_studies():
+            self._hurry.set()
+
+    def rest(self) -> None:
+        """Let what arrives shortly after a turn share the next one."""
+        self._hurry.wait(max(0.0, self._gathers_until - self._clock()))
+        self._hurry.clear()
+
+    def end(self) -> None:
+        """Begin no other turn."""
+        super().end()
+        self._hurry.set()
+
     def turn(self) -> bool:
         """File up to 200 objects; the database is asked first, so that nothing changes while it is away."""
         if self._filing is None:
             self._filing = self._make_filing()
         self._push_open()
+        began = self._clock()
         keys = self._due(self._listed())
+        if keys:
+            self._gathers_until = began + GATHER_S
         # Refusals come last: objects matter more.
         self.each(partial(self._file_all, self._filing, keys), self._book_refusals)
         return len(keys) == TAKE

@@ -90,8 +90,9 @@ class ListenerProcess:
         """An object is safe on disk: the registrar files it."""
         self._registrar.arrived(key)
 
-    def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: FBT001 - ListenerEvents
+    def on_association_closed(self, association: int, clean: bool) -> None:  # noqa: ARG002, FBT001 - ListenerEvents
         """An association ended; its studies' quiet time runs from their last object."""
+        self._registrar.association_closed()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; errors that a person has to fix are raised at the start only."""

@@ -13,6 +13,7 @@ from dicom_io.inbox.spool import Spool
 from dicom_io.inbox.store import Store
 from tests.support.database import BOTH, Site, fresh_site
 from tests.support.objects import Made
+from tests.support.waiting import wait_until
 from worker.batches.ingest import Ingester
 from worker.intake.filing import AT_ONCE, Filing, StudyClock
 from worker.intake.registrar import Registrar
@@ -169,6 +170,56 @@ def test_the_studies_of_an_open_association_are_pushed_in_parts_of_the_quiet_tim
         return inbox.site.study(made.study_uid).ready_at_ms > 0
 
     assert [pushes_at(moment) for moment in (0.1, 0.49, 0.51, 0.6, 1.02)] == [False, False, True, False, True]
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registrar that gathers for longer than a test may take."""
+    monkeypatch.setattr("worker.intake.registrar.GATHER_S", 3600.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_first_object_is_filed_at_once_and_what_follows_it_in_one_transaction(inbox: Inbox) -> None:
+    spool, registrar = inbox.spool, inbox.registrar(inbox.spool)
+    registrar.watch(OpenAssociation(), quiet_ms=60_000)
+    groups: list[int] = []
+
+    def filed(count: int) -> bool:
+        return len(inbox.images()) == count
+
+    def begin() -> None:
+        for made in (Made(), *(Made() for _ in range(3))):
+            registrar.arrived(spool.put_file(made.write(inbox.folder / "made.dcm")))
+            if not groups:
+                wait_until(lambda: filed(1), what="the first object")
+                groups.append(1)
+        # The sender has released its association: nothing more comes.
+        registrar.association_closed()
+        wait_until(lambda: filed(4), what="the others")
+
+    registrar.start()
+    try:
+        assert transactions(inbox.site, begin) == [1, 3]
+    finally:
+        registrar.stop(30)
+    assert not registrar.is_alive
+
+
+@pytest.mark.usefixtures("patient")
+def test_it_gathers_as_long_as_another_association_is_open_and_ends_without_delay(inbox: Inbox) -> None:
+    registrar = inbox.registrar()
+    inbox.put(Made())
+    registrar.turn()
+    registrar.watch(OpenAssociation("1.2.3"), quiet_ms=60_000)
+    registrar.association_closed()
+    assert not registrar._hurry.is_set()
+    registrar.watch(OpenAssociation(), quiet_ms=60_000)
+    registrar.association_closed()
+    registrar.rest()
+    assert not registrar._hurry.is_set()
+    # Nothing came since: a turn without objects is followed by none that waits, and so is the end.
+    registrar.end()
+    registrar.rest()
 
 
 class CountingStore(Store):
