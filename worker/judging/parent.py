@@ -49,7 +49,7 @@ def open_for_forks(settings: Settings, model: str | None) -> Classifier | None:
     try:
         bundle = bundle_of(settings, model)
         opened = Classifier(bundle, open_engine(bundle, settings.engine))
-    except ModelError:
+    except (ModelError, OSError):
         return None
     drop_pages(bundle.litert_path)
     # The garbage collector writes to what it visits, and a page that is written to is no longer shared.
