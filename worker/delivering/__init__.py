@@ -9,7 +9,8 @@ The way of a delivery:
    is anything new. Only a FINAL answer that is judged and not in doubt is told; when none holds any more, what was told is
    taken back.
 2. `dispatch`, in the listener: a destination with due rows gets a process of its own (`process`), which claims one row after
-   the other, and ends when there is none. So a destination that hangs holds back nobody, and the listener loads neither
+   the other, and ends when there is none. One that ends unseen, as with its listener, is known by its file (`worker.presence`),
+   and its claim put back. So a destination that hangs holds back nobody, and the listener loads neither
    highdicom nor a network.
 3. `sender`, `kinds`, `c_store`: the kind of the destination says who sends. Each attempt has a lease with a fencing token and a hard time limit.
 4. `confirmations`, in the listener: answers to requests for storage commitment that come later, over associations of theirs.

@@ -26,7 +26,7 @@ from dicom_io.network.addresses import is_loopback
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 #: Of a whole exchange, from the connection to the status line.
@@ -151,7 +151,13 @@ def trust(authorities: Path | None) -> ssl.SSLContext:
 
 
 def post(
-    to: Endpoint, body: bytes, headers: Mapping[str, str], context: ssl.SSLContext, deadline_s: float = DEADLINE_S
+    to: Endpoint,
+    body: bytes,
+    headers: Mapping[str, str],
+    context: ssl.SSLContext,
+    deadline_s: float = DEADLINE_S,
+    *,
+    before: Callable[[], None] = lambda: None,
 ) -> Reply:
     """Send one message.
 
@@ -168,6 +174,9 @@ def post(
     deadline_s : float
         Seconds for everything after the host's name is looked up. A receiver that sends its answer a byte at a time
         does not stretch it.
+    before : callable, optional
+        Called once the receiver is reached and its certificate accepted, before the message leaves; where it raises,
+        nothing is sent.
 
     Returns
     -------
@@ -184,6 +193,7 @@ def post(
         with socket.create_connection((to.host, to.port), deadline_s) as plain, _hung_up_after(plain, deadline_s):
             connection = _over(plain, to, context)
             with contextlib.closing(connection):
+                before()
                 connection.request("POST", to.target, body, sent)
                 response = connection.getresponse()
                 return Reply(response.status, _pause(response.getheader("retry-after")))

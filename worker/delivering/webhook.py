@@ -57,9 +57,8 @@ class WebhookSender:
         if data is None:
             return Outcome(Ended.SUPERSEDED, DeliveryReason.ANSWER_CHANGED)
         body = message(claimed, data)
-        record()
         try:
-            reply = post(to, body, signed_headers(claimed.uid, body, secrets), context)
+            reply = post(to, body, signed_headers(claimed.uid, body, secrets), context, before=record)
         except WebhookAway as error:
             _warn(claimed, cause=error_class(error), detail=str(error))
             return Outcome(Ended.RETRY, DeliveryReason.PEER_AWAY, is_destination_away=True)

@@ -26,15 +26,22 @@ from worker.delivering.signed_post import (
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from pathlib import Path
 
 BODY = b'{"type":"result","data":{"study_id":7}}'
 OTHER = base64.b64encode(bytes(range(1, 33))).decode()
 
 
-def send(url: str, context: ssl.SSLContext | None = None, deadline_s: float = 10.0, secret: str = SECRET) -> Reply:
+def send(
+    url: str,
+    context: ssl.SSLContext | None = None,
+    deadline_s: float = 10.0,
+    secret: str = SECRET,
+    before: Callable[[], None] = lambda: None,
+) -> Reply:
     headers = signed_headers("result-7-1", BODY, secrets_of(secret))
-    return post(endpoint(url), BODY, headers, context or trust(None), deadline_s)
+    return post(endpoint(url), BODY, headers, context or trust(None), deadline_s, before=before)
 
 
 def test_a_receiver_with_the_library_of_the_specification_takes_a_message() -> None:
@@ -119,6 +126,18 @@ def test_over_tls_the_authority_and_the_name_of_the_host_are_checked(tmp_path: P
             send(receiver.url)
     with WebhookReceiver(other_name) as receiver, pytest.raises(WebhookAway, match="certificate is not accepted"):
         send(receiver.url, trust(other_name.authorities))
+
+
+def test_a_message_counts_as_begun_once_its_receiver_is_reached_and_known(tmp_path: Path) -> None:
+    ours = Site(tmp_path / "site").files("hook", "127.0.0.1")
+    begun: list[int] = []
+    with WebhookReceiver(ours) as receiver:
+        with pytest.raises(WebhookAway):
+            send(receiver.url, before=lambda: begun.append(-1))
+        send(receiver.url, trust(ours.authorities), before=lambda: begun.append(len(receiver.messages)))
+    with pytest.raises(WebhookAway):
+        send(receiver.url, trust(ours.authorities), before=lambda: begun.append(-1))
+    assert begun == [0]
 
 
 def test_a_receiver_that_answers_a_byte_at_a_time_is_hung_up() -> None:
