@@ -81,19 +81,14 @@ def add(session: Session, new: NewDestination, actor: Actor, why: str, *, from_s
 
 def remove(session: Session, name: str, actor: Actor, why: str) -> None:
     """Tell a destination nothing more; what is being sent ends as it ends. Raises UsageError for an unknown name."""
-    destination_id = _known(session, name)
-    table = table_of(Destination)
-    session.execute(update(table).where(table.c.id == destination_id).values(ended_at=now_utc()))
-    end_open(session, destination_id, None, DeliveryReason.DESTINATION_REMOVED)
-    record(session, Act.DESTINATION_CHANGED, actor, detail={"destination": name, "change": "removed", "why": why})
-
-
-def _known(session: Session, name: str) -> int:
     destination_id = _in_use(session, name)
     if destination_id is None:
         msg = f"there is no destination {name}; `auscult deliver rules` lists them"
         raise UsageError(msg)
-    return destination_id
+    table = table_of(Destination)
+    session.execute(update(table).where(table.c.id == destination_id).values(ended_at=now_utc()))
+    end_open(session, destination_id, None, DeliveryReason.DESTINATION_REMOVED)
+    record(session, Act.DESTINATION_CHANGED, actor, detail={"destination": name, "change": "removed", "why": why})
 
 
 def _in_use(session: Session, name: str) -> int | None:
@@ -138,8 +133,7 @@ def deliveries(
 def retry(session: Session, actor: Actor, why: str, *, study: str = "", destination: str = "", give_up_ms: int) -> int:
     """Try again now: deliveries that were given up, or not confirmed, or wait for their next attempt; returns how many.
 
-    Only the last one of each study and destination: an earlier one says what does not hold any more. Raises UsageError for a
-    destination of an unknown name.
+    Only the last one of each study and destination: an earlier one says what does not hold any more.
     """
     table = table_of(Delivery)
     later = table.alias()
@@ -154,7 +148,7 @@ def retry(session: Session, actor: Actor, why: str, *, study: str = "", destinat
     )
     used = select(Destination.id).where(Destination.ended_at.is_(None))
     if destination:
-        used = used.where(Destination.id == _known(session, destination))
+        used = used.where(Destination.name == destination)
     of_study = select(Study.id).where(Study.study_uid == study) if study else select(Study.id)
     is_unfinished = or_(
         table.c.state.in_((DeliveryState.FAILED, DeliveryState.PENDING, DeliveryState.UNCONFIRMED)),

@@ -291,9 +291,3 @@ def test_a_claim_names_all_that_a_sender_needs(site: Site) -> None:
     assert (mine.target.name, mine.target.heat_map, mine.target.commitment) == ("PACS", True, True)
     assert mine.uid == dataclasses.replace(mine, token=7, owner="another").uid
     assert mine.transaction_uid != dataclasses.replace(mine, owner="another").transaction_uid
-
-
-def test_deliveries_to_a_destination_of_an_unknown_name_are_not_nothing_to_try_again(site: Site) -> None:
-    destination(site)
-    with site.sessions.begin() as session, pytest.raises(UsageError, match="there is no destination PASC"):
-        destinations.retry(session, ACTOR, "a test", destination="PASC", give_up_ms=GIVE_UP_MS)
