@@ -356,3 +356,8 @@ _DEFINITIONS: dict[Reason, _Definition] = {
     ),
     **{reason: _Definition(None, 0, sentence) for reason, sentence in _REFUSALS.items()},
 }
+
+
+def sentence_of(code: str) -> str:
+    """Return what a reason code means and what to do about it; also for a code on record that this release does not know."""
+    return Reason(code).sentence if code in Reason.__members__ else "This release does not know the code."

@@ -199,7 +199,7 @@ def test_a_file_is_replaced_by_force_alone_and_a_command_names_a_study_or_a_peri
     out = tmp_path / "page.html"
     out.write_text("kept", encoding="utf-8")
     before = len(exported(site))
-    assert "exists" in site.run("report", "ILL", "--out", out, check=2).stderr
+    assert "or replace it by --force" in site.run("report", "ILL", "--out", out, check=2).stderr
     assert out.read_text(encoding="utf-8") == "kept"
     for wrong in ((), ("ILL", "--since", "2026-01-01"), ("ILL", "--until", "2026-01-01"), ("--until", "2026-01-01")):
         site.run("report", *wrong, "--out", tmp_path / "new.html", check=2)

@@ -10,7 +10,7 @@ from model.notice import NOTICE
 from worker.cli.common.explain import Explain, HowExplained, write_explained
 from worker.cli.common.options import FAILURES, EngineName, ModelName, Paths
 from worker.cli.common.output import AsCsv, AsJson, complain, console, opened_once, print_answer, print_table
-from worker.cli.common.wording import warn_suspended
+from worker.cli.common.wording import explain_codes, warn_suspended
 from worker.errors import UsageError
 
 FILE_COLUMNS = {
@@ -56,6 +56,7 @@ def classify(
 
     def show() -> None:
         print_table(rows, FILE_COLUMNS)
+        explain_codes(code for row in rows for code in (row["reason"], *row["flags"]))
         console().print(NOTICE)
 
     print_answer(rows, rows, show, as_json=as_json, as_csv=as_csv)

@@ -18,6 +18,7 @@ from worker.cli.common.output import (
     print_facts,
     print_table,
 )
+from worker.cli.common.wording import explain_codes
 from worker.database import open_database
 from worker.db.read import queries
 
@@ -68,7 +69,9 @@ def ingest(
 
 def _show_intake(summary: dict[str, Any]) -> None:
     print_facts((name, summary[name]) for name in ("registered", "duplicates", "studies"))
-    print_table(summary["outcomes"], OUTCOME_COLUMNS)
+    if summary["outcomes"]:
+        print_table(summary["outcomes"], OUTCOME_COLUMNS)
+    explain_codes(row["reason"] for row in summary["outcomes"])
     for item in summary["turned_away"]:
         complain(f"{item['path']}: {item['reason']}, {item['sentence']}")
     console().print(NOTICE)

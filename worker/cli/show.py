@@ -11,7 +11,7 @@ import typer
 from worker.cli.common.audited import audit_picture, audit_shown
 from worker.cli.common.explain import Explain, HowExplained, write_explained
 from worker.cli.common.output import AsCsv, AsJson, console, opened_once, print_answer, print_facts, print_table
-from worker.cli.common.wording import CONFLICT_COLUMNS, WITHDRAWAL_COLUMNS, answer_of
+from worker.cli.common.wording import CONFLICT_COLUMNS, WITHDRAWAL_COLUMNS, answer_of, explain_codes
 from worker.database import open_database
 from worker.db.read import queries
 from worker.db.read.naming import none_matches
@@ -77,6 +77,7 @@ def show_studies(found: list[dict[str, Any]]) -> None:
     """Print each study and its films: every value of the result that counts, and a table of all results."""
     for detail in found:
         print_facts((name, value) for name, value in detail.items() if name not in _LISTED)
+        explain_codes([detail["reason"], *detail["flags"]])
         for sop_uid in dict.fromkeys(result["sop_uid"] for result in detail["results"]):
             results = [result for result in detail["results"] if result["sop_uid"] == sop_uid]
             console().print()

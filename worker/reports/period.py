@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from dicom_io.reasons import sentence_of
 from model.reports.svg import tag
 from worker.db.schema.states import StudyState
 from worker.reports.charts import histogram, share_bar
 from worker.reports.page import page, section, table, uid
-from worker.reports.words import NOTHING, device, duration, moment, sentence_of, share
+from worker.reports.words import NOTHING, device, duration, moment, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from dicom_io.reasons import sentence_of
 from model.errors import BundleError
 from model.reports.svg import tag, void
 from worker.db.schema.states import StudyState
@@ -23,7 +24,6 @@ from worker.reports.words import (
     headline,
     moment,
     score,
-    sentence_of,
 )
 from worker.results.contours import COLOURS, WIDTHS_PX
 from worker.results.finding import SILENCING

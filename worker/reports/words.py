@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from dicom_io.reasons import Reason
 from dicom_io.results.result import as_written
 from worker.db.schema.states import StudyState
 
@@ -84,11 +83,6 @@ def answer(row: Mapping[str, Any]) -> str:
     if row["label"]:
         return f"{row['label']} {score(row['probability'])}"
     return str(row["reason"] or row.get("outcome") or NOTHING)
-
-
-def sentence_of(code: str) -> str:
-    """What a reason code means and what to do; the code itself where this release does not know it."""
-    return Reason(code).sentence if code in Reason.__members__ else "This release does not know the code."
 
 
 def moment(value: datetime | None) -> str:

@@ -15,7 +15,6 @@ from dicom_io.inbox.quarantine import Quarantine
 from worker.db.audit.codes import Act, EventOutcome
 from worker.db.audit.record import record
 from worker.db.retention import files, people, records, runs, texts
-from worker.db.retention.recipients import recipients
 from worker.db.retention.rules import Hold, Kept
 from worker.db.retention.scrub import overwrite_deleted
 from worker.db.schema.engine import in_transaction
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from worker.database import Database
     from worker.db.audit.record import Actor
     from worker.db.retention.people import Person
-    from worker.db.retention.recipients import Recipient
     from worker.db.retention.records import Record
     from worker.db.retention.rules import RecordRule
     from worker.retention.held_files import HeldFile
@@ -88,8 +86,6 @@ class ErasureOutlook:
     studies: list[Record]
     set_aside: list[HeldFile]
     stays: list[Stays]
-    #: Other systems that may have results of the person.
-    told: list[Recipient]
 
     @property
     def is_empty(self) -> bool:
@@ -107,7 +103,6 @@ class ErasureOutlook:
             "studies": [{"study_uid": each.study_uid, "side": each.side} for each in self.studies],
             "quarantined": [each.key for each in self.set_aside],
             "stays": [row for each in self.stays for row in each.as_rows()],
-            "delivered_to": [each.as_dict() for each in self.told],
         }
 
 
@@ -130,14 +125,7 @@ def outlook(database: Database, request: Request) -> ErasureOutlook:
     with database.reads() as session:
         person = request.person(session)
         found = _records(session, person, request.rule, files.clock(session))
-        told = recipients(session, person.study_ids)
-    held = held_files(request.spools, person)
-    return ErasureOutlook(
-        [each for each in found if not each.holds],
-        [each for each in held if _may_go(each)],
-        _stays(found, person, held),
-        told,
-    )
+    return _outlook(found, person, held_files(request.spools, person))
 
 
 def _records(session: Session, person: Person, rule: RecordRule, now: datetime) -> list[Record]:
@@ -150,13 +138,13 @@ def _records(session: Session, person: Person, rule: RecordRule, now: datetime) 
     ]
 
 
-def _stays(found: Sequence[Record], person: Person, held: Sequence[HeldFile]) -> list[Stays]:
+def _outlook(found: Sequence[Record], person: Person, held: Sequence[HeldFile]) -> ErasureOutlook:
     stays = [
         Stays("study", each.study_uid, each.holds, files_go=_files_go(each, person)) for each in found if each.holds
     ]
     stays += [Stays("object", uid, (Hold(Kept.BOUND),)) for uid in person.elsewhere_uids]
     stays += [Stays(each.place.lower(), each.key, (Hold(Kept.UNFINISHED),)) for each in held if not _may_go(each)]
-    return stays
+    return ErasureOutlook([each for each in found if not each.holds], [each for each in held if _may_go(each)], stays)
 
 
 def _may_go(each: HeldFile) -> bool:
@@ -179,8 +167,6 @@ class ErasureReport:
     #: Texts of other rows that named the person and were replaced.
     texts: int
     stays: list[Stays]
-    #: Other systems that may have results of the person: Auscult cannot erase those.
-    told: list[Recipient]
     #: Files that could not be removed; their studies stay until the command is run again.
     failed: int
     #: Whether the database file was written anew without the deleted rows; True on PostgreSQL.
@@ -203,7 +189,6 @@ class ErasureReport:
             "not_removed": self.failed,
             "database_overwritten": self.is_overwritten,
             "stays": [row for each in self.stays for row in each.as_rows()],
-            "delivered_to": [each.as_dict() for each in self.told],
         }
 
 
@@ -225,7 +210,7 @@ def erase(settings: Settings, database: Database, request: Request, *, actor: Ac
         found = runs.figures(session, purge_id)
     logger.info("a person's data erased", extra={"action": "erase", "purge": purge_id, "studies": done.studies})
     figures = (done.studies, found["n_originals"], found["n_films"], discarded, done.texts)
-    return ErasureReport(purge_id, *figures, done.stays, done.told, remover.failed, is_overwritten)
+    return ErasureReport(purge_id, *figures, done.stays, remover.failed, is_overwritten)
 
 
 def _files_of(database: Database, request: Request) -> list[HeldFile]:
@@ -258,7 +243,6 @@ class _Done:
     studies: int
     texts: int
     stays: list[Stays]
-    told: list[Recipient]
 
 
 class _Run:
@@ -289,14 +273,12 @@ class _Run:
     def delete(self, of: _Files, session: Session) -> _Done:
         """Delete the rows that may go, replace texts that name the person, and record the erasure."""
         person, found = self._held(session)
-        # Before the rows of the deliveries go.
-        told = recipients(session, person.study_ids)
         named = texts.named(session, person)
         going = [each for each in found if not each.holds and not records.has_files(session, each.study_ids)]
         for each in going:
             records.delete_record(session, each, self._order)
         replaced = texts.replace(session, named)
-        stays = _stays(found, person, of.held)
+        stays = _outlook([each for each in found if each.holds], person, of.held).stays
         left = [each for each in found if not each.holds and each not in going]
         if not (stays or left):
             people.forget_merges(session, person)
@@ -315,14 +297,13 @@ class _Run:
                 "stays": len(stays),
                 # Without days, from which the birth date of a child could be computed.
                 "reasons": reasons,
-                "delivered_to": [each.destination for each in told],
                 "not_removed": of.failed,
                 "below_floor": self._order.below_floor,
                 "why": self._order.why,
             },
         )
         runs.renew(session, self._order.by.purge_id, n_records=len(going))
-        return _Done(len(going), replaced, stays, told)
+        return _Done(len(going), replaced, stays)
 
     def _held(self, session: Session) -> tuple[Person, list[Record]]:
         """The person and their records, under the locks of all their rows."""

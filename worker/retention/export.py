@@ -15,7 +15,6 @@ from model.notice import NOTICE
 from worker.db.audit.codes import Act
 from worker.db.audit.record import record
 from worker.db.retention import files, people, records
-from worker.db.retention.recipients import recipients
 from worker.db.schema.engine import in_transaction
 from worker.errors import UsageError
 from worker.retention.held_files import held_files
@@ -40,7 +39,6 @@ LAW = (
     "Regulation (EU) 2016/679 (GDPR), article 15 (right of access by the data subject) "
     "and article 20 (right to data portability)"
 )
-RECIPIENTS = "Auscult sent results to the systems in delivered_to, and to no other; who read them by SQL is known to the database alone."
 #: Name of the document in a ZIP.
 JSON_NAME = "patient.json"
 
@@ -137,8 +135,7 @@ def _read(
             }
             for each in records.records(session, person.study_ids, request.rule, now)
         ],
-        "recipients": RECIPIENTS,
-        "delivered_to": [each.as_dict() for each in recipients(session, person.study_ids)],
+        "recipients": "Auscult delivers answers to no other system; who read them by SQL is known to the database alone.",
         "tables": tables,
         "columns": people.explained([name for name, rows in tables.items() if rows]),
         "quarantined_or_waiting": [each.as_dict() for each in held],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dicom_io.errors import DicomIoError, FilmError, NotDicom
-from dicom_io.reasons import Outcome, Reason
+from dicom_io.reasons import Outcome, Reason, sentence_of
 
 GATE = {
     *("NOT_A_RADIOGRAPH", "NOT_CHEST", "LATERAL_VIEW", "AGE_OUT_OF_RANGE", "FOR_PROCESSING", "MULTI_FRAME"),
@@ -67,3 +67,8 @@ def test_a_film_error_says_the_sentence_of_its_reason() -> None:
 def test_an_error_without_words_says_its_docstring() -> None:
     assert str(NotDicom()) == "The file is neither a DICOM file nor a bare DICOM data set."
     assert isinstance(NotDicom(), DicomIoError)
+
+
+def test_a_code_of_another_release_has_a_sentence_too() -> None:
+    assert sentence_of("NEVER_HEARD_OF") == "This release does not know the code."
+    assert sentence_of("LATERAL_VIEW") == Reason.LATERAL_VIEW.sentence

@@ -17,6 +17,7 @@ from dicom_io.pixels.syntaxes import CODINGS
 from dicom_io.reasons import Reason
 from docs.hooks import DOCUMENTS, REFERENCE, verbs
 from tests.support.documents import CONSOLE, ROOT, blocks, pages
+from worker.db.audit.codes import Act
 from worker.db.contract.views import VIEWS
 from worker.db.schema.states import ModelState, StudyState
 from worker.environment import PREFIX
@@ -114,6 +115,11 @@ def test_every_reason_is_in_the_conformance_statement_with_its_outcome(reason: R
         assert reason in text
     else:
         assert f"| {reason} | {reason.outcome} |" in text
+
+
+@pytest.mark.parametrize("act", Act)
+def test_every_act_that_is_audited_is_on_the_page_of_the_audit_trail(act: Act) -> None:
+    assert f"`{act}`" in (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 
 
 def test_the_gates_table_is_that_of_the_conformance_statement() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dicom_io.reasons import sentence_of
 from model.notice import NOTICE
 from worker.cli.common.output import complain, console, print_table
 from worker.database import Database
@@ -62,6 +63,12 @@ def answer_of(row: Mapping[str, Any]) -> str:
     if row["label"]:
         return f"{row['label']} {row['probability']:.3f}"
     return str(row["reason"] or row.get("outcome") or "-")
+
+
+def explain_codes(codes: Iterable[str | None]) -> None:
+    """Say on stderr what each of these reason codes and flags means and what to do, once each."""
+    for code in dict.fromkeys(filter(None, codes)):
+        complain(f"{code}: {sentence_of(code)}")
 
 
 def results_of_batch(keep_current: bool) -> str:

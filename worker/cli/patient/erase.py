@@ -13,10 +13,8 @@ from worker.db.audit.record import Actor
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
-    from worker.db.retention.recipients import Recipient
     from worker.retention.erase import ErasureOutlook
 
-TOLD_COLUMNS = {"destination": "Told", "kind": "Kind", "address": "Address", "last_at": "Last", "studies": "Studies"}
 STAYS_COLUMNS = {"what": "What", "name": "UID or key", "reason": "Stays because", "until": "Until", "sentence": "Why"}
 
 
@@ -61,9 +59,8 @@ def erase(
     if as_json:
         print_json(report.as_dict())
     else:
-        print_facts((name, value) for name, value in report.as_dict().items() if name not in ("stays", "delivered_to"))
+        print_facts((name, value) for name, value in report.as_dict().items() if name != "stays")
         _print_stays([row for each in report.stays for row in each.as_rows()])
-        _print_told(report.told)
     if not report.is_overwritten:
         complain("the database was busy, so its file may hold what was erased: run the command again later")
     if not report.is_complete:
@@ -91,8 +88,6 @@ def _print_outlook(outlook: ErasureOutlook, *, dry_run: bool, as_json: bool) -> 
         print_json({"dry_run": dry_run} | outlook.as_dict())
         return
     _print_stays([row for each in outlook.stays for row in each.as_rows()])
-    if dry_run or not outlook.takes_something:
-        _print_told(outlook.told)
     if dry_run:
         complain(f"would erase {_going(outlook) or 'nothing'}; nothing was erased")
     elif not outlook.takes_something:
@@ -102,10 +97,3 @@ def _print_outlook(outlook: ErasureOutlook, *, dry_run: bool, as_json: bool) -> 
 def _print_stays(rows: list[dict[str, object]]) -> None:
     if rows:
         print_table(rows, STAYS_COLUMNS)
-
-
-def _print_told(told: list[Recipient]) -> None:
-    """Name the systems that have results of the person: Auscult cannot erase what they hold."""
-    if told:
-        print_table([each.as_dict() for each in told], TOLD_COLUMNS)
-        complain("these systems were told results of this person: have them erase what they hold (GDPR, article 19)")

@@ -18,7 +18,7 @@ from worker.errors import UsageError
 
 
 def report(
-    out: Annotated[Path, typer.Option(help="File for the page, HTML; it must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="File for the page, HTML; one that exists is replaced with --force only.")],
     study: Annotated[str | None, typer.Argument(help="Study Instance UID, accession number or Patient ID.")] = None,
     since: Annotated[
         datetime | None, typer.Option(help="Instead of a study: all that came from this time on, UTC.", **MOMENT)

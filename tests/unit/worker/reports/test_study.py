@@ -14,7 +14,7 @@ from worker.db.schema.views import WORKLIST
 from worker.errors import UsageError
 from worker.reports.make import only
 from worker.reports.study import MOST_PICTURES, MOST_ROWS, StudyData, study_page
-from worker.reports.words import duration, sentence_of
+from worker.reports.words import duration
 
 AT = datetime(2026, 11, 29, 10, 0, 0, tzinfo=UTC)
 UNUSED: Any = None
@@ -144,10 +144,6 @@ def test_one_study_is_asked_for() -> None:
         only(other, "A1", None)
     with pytest.raises(UsageError, match="no study matches"):
         only(same, "1.2.3", 2)
-
-
-def test_a_code_of_another_release_is_no_error() -> None:
-    assert sentence_of("NEVER_HEARD_OF") == "This release does not know the code."
 
 
 @pytest.mark.parametrize(
