@@ -86,6 +86,8 @@ class ErasureOutlook:
     studies: list[Record]
     set_aside: list[HeldFile]
     stays: list[Stays]
+    #: The destinations that have answers about the person; what is there is theirs to delete.
+    recipients: list[str]
 
     @property
     def is_empty(self) -> bool:
@@ -103,6 +105,7 @@ class ErasureOutlook:
             "studies": [{"study_uid": each.study_uid, "side": each.side} for each in self.studies],
             "quarantined": [each.key for each in self.set_aside],
             "stays": [row for each in self.stays for row in each.as_rows()],
+            "recipients": self.recipients,
         }
 
 
@@ -125,7 +128,8 @@ def outlook(database: Database, request: Request) -> ErasureOutlook:
     with database.reads() as session:
         person = request.person(session)
         found = _records(session, person, request.rule, files.clock(session))
-    return _outlook(found, person, held_files(request.spools, person))
+        recipients = _recipients(session, person)
+    return _outlook(found, person, held_files(request.spools, person), recipients)
 
 
 def _records(session: Session, person: Person, rule: RecordRule, now: datetime) -> list[Record]:
@@ -138,13 +142,20 @@ def _records(session: Session, person: Person, rule: RecordRule, now: datetime) 
     ]
 
 
-def _outlook(found: Sequence[Record], person: Person, held: Sequence[HeldFile]) -> ErasureOutlook:
+def _recipients(session: Session, person: Person) -> list[str]:
+    return sorted({row["name"] for row in people.recipients(session, person)})
+
+
+def _outlook(
+    found: Sequence[Record], person: Person, held: Sequence[HeldFile], recipients: list[str]
+) -> ErasureOutlook:
     stays = [
         Stays("study", each.study_uid, each.holds, files_go=_files_go(each, person)) for each in found if each.holds
     ]
     stays += [Stays("object", uid, (Hold(Kept.BOUND),)) for uid in person.elsewhere_uids]
     stays += [Stays(each.place.lower(), each.key, (Hold(Kept.UNFINISHED),)) for each in held if not _may_go(each)]
-    return ErasureOutlook([each for each in found if not each.holds], [each for each in held if _may_go(each)], stays)
+    going = [each for each in found if not each.holds]
+    return ErasureOutlook(going, [each for each in held if _may_go(each)], stays, recipients)
 
 
 def _may_go(each: HeldFile) -> bool:
@@ -167,6 +178,8 @@ class ErasureReport:
     #: Texts of other rows that named the person and were replaced.
     texts: int
     stays: list[Stays]
+    #: The destinations that have answers about the person.
+    recipients: list[str]
     #: Files that could not be removed; their studies stay until the command is run again.
     failed: int
     #: Whether the database file was written anew without the deleted rows; True on PostgreSQL.
@@ -189,6 +202,7 @@ class ErasureReport:
             "not_removed": self.failed,
             "database_overwritten": self.is_overwritten,
             "stays": [row for each in self.stays for row in each.as_rows()],
+            "recipients": self.recipients,
         }
 
 
@@ -210,7 +224,7 @@ def erase(settings: Settings, database: Database, request: Request, *, actor: Ac
         found = runs.figures(session, purge_id)
     logger.info("a person's data erased", extra={"action": "erase", "purge": purge_id, "studies": done.studies})
     figures = (done.studies, found["n_originals"], found["n_films"], discarded, done.texts)
-    return ErasureReport(purge_id, *figures, done.stays, remover.failed, is_overwritten)
+    return ErasureReport(purge_id, *figures, done.stays, done.recipients, remover.failed, is_overwritten)
 
 
 def _files_of(database: Database, request: Request) -> list[HeldFile]:
@@ -243,6 +257,7 @@ class _Done:
     studies: int
     texts: int
     stays: list[Stays]
+    recipients: list[str]
 
 
 class _Run:
@@ -274,11 +289,12 @@ class _Run:
         """Delete the rows that may go, replace texts that name the person, and record the erasure."""
         person, found = self._held(session)
         named = texts.named(session, person)
+        recipients = _recipients(session, person)
         going = [each for each in found if not each.holds and not records.has_files(session, each.study_ids)]
         for each in going:
             records.delete_record(session, each, self._order)
         replaced = texts.replace(session, named)
-        stays = _outlook([each for each in found if each.holds], person, of.held).stays
+        stays = _outlook([each for each in found if each.holds], person, of.held, recipients).stays
         left = [each for each in found if not each.holds and each not in going]
         if not (stays or left):
             people.forget_merges(session, person)
@@ -297,13 +313,14 @@ class _Run:
                 "stays": len(stays),
                 # Without days, from which the birth date of a child could be computed.
                 "reasons": reasons,
+                "recipients": recipients,
                 "not_removed": of.failed,
                 "below_floor": self._order.below_floor,
                 "why": self._order.why,
             },
         )
         runs.renew(session, self._order.by.purge_id, n_records=len(going))
-        return _Done(len(going), replaced, stays)
+        return _Done(len(going), replaced, stays, recipients)
 
     def _held(self, session: Session) -> tuple[Person, list[Record]]:
         """The person and their records, under the locks of all their rows."""

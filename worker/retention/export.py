@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 DOCUMENT = "auscult-patient-export"
-VERSION = 1
+#: Counts up when a key changes its meaning; since 2 `recipients` is a list.
+VERSION = 2
 LAW = (
     "Regulation (EU) 2016/679 (GDPR), article 15 (right of access by the data subject) "
     "and article 20 (right to data portability)"
@@ -135,7 +136,7 @@ def _read(
             }
             for each in records.records(session, person.study_ids, request.rule, now)
         ],
-        "recipients": "Auscult delivers answers to no other system; who read them by SQL is known to the database alone.",
+        "recipients": people.recipients(session, person),
         "tables": tables,
         "columns": people.explained([name for name, rows in tables.items() if rows]),
         "quarantined_or_waiting": [each.as_dict() for each in held],

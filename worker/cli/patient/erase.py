@@ -59,8 +59,9 @@ def erase(
     if as_json:
         print_json(report.as_dict())
     else:
-        print_facts((name, value) for name, value in report.as_dict().items() if name != "stays")
+        print_facts((name, value) for name, value in report.as_dict().items() if name not in ("stays", "recipients"))
         _print_stays([row for each in report.stays for row in each.as_rows()])
+        _tell_recipients(report.recipients)
     if not report.is_overwritten:
         complain("the database was busy, so its file may hold what was erased: run the command again later")
     if not report.is_complete:
@@ -89,9 +90,15 @@ def _print_outlook(outlook: ErasureOutlook, *, dry_run: bool, as_json: bool) -> 
         return
     _print_stays([row for each in outlook.stays for row in each.as_rows()])
     if dry_run:
+        _tell_recipients(outlook.recipients)
         complain(f"would erase {_going(outlook) or 'nothing'}; nothing was erased")
     elif not outlook.takes_something:
         complain("nothing may be erased now")
+
+
+def _tell_recipients(names: list[str]) -> None:
+    if names:
+        complain(f"answers about this person were delivered to {', '.join(names)}: have them deleted there")
 
 
 def _print_stays(rows: list[dict[str, object]]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 
 from worker.db.identity.aliases import merged_ids, surviving_id
 from worker.db.identity.rules import Patient
 from worker.db.retention.tables import of_images, of_studies
 from worker.db.schema.sql import chunks
-from worker.db.schema.study import Image, PatientMerge, Refusal, Study
+from worker.db.schema.study import Delivery, Destination, Image, PatientMerge, Refusal, Study
 from worker.db.schema.types import Base
 from worker.db.schema.views import AUDIT, Row
 from worker.errors import UsageError
@@ -150,6 +150,24 @@ def rows_about(session: Session, person: Person) -> dict[str, list[Row]]:
         add(Refusal, Refusal.study_uid.in_(uids))
     add(PatientMerge, _merges_of(person))
     return {name: rows for name, rows in found.items() if rows or name != PatientMerge.__tablename__}
+
+
+def recipients(session: Session, person: Person) -> list[Row]:
+    """The destinations for which something about a person has left, removed ones too, and when (GDPR, articles 15 and 19)."""
+    found = session.execute(
+        select(
+            Destination.name,
+            Destination.kind,
+            func.count().label("answers"),
+            func.min(Delivery.begun_at).label("first_at"),
+            func.max(Delivery.begun_at).label("last_at"),
+        )
+        .join(Delivery, Delivery.destination_id == Destination.id)
+        .where(Delivery.study_id.in_(person.study_ids), Delivery.begun_at.is_not(None))
+        .group_by(Destination.id, Destination.name, Destination.kind)
+        .order_by(Destination.name, Destination.id)
+    )
+    return [dict(row) for row in found.mappings()]
 
 
 def forget_merges(session: Session, person: Person) -> None:

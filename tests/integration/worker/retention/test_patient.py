@@ -152,21 +152,21 @@ def test_a_person_whose_answer_is_being_sent_is_erased_once_it_has_left_and_its_
     film(holding, "1.1", grey=1)
     claimed = holding.sending(holding.tell())
     report = erase(holding)
-    assert (report.studies, report.originals, [each.destination for each in report.told]) == (0, 0, ["PACS"])
+    assert (report.studies, report.originals, report.recipients) == (0, 0, ["PACS"])
     assert [(row["reason"], row["files_go"]) for each in report.stays for row in each.as_rows()] == [
         ("UNDELIVERED", False)
     ]
     assert holding.sent(claimed)
     export(holding, tmp_path / "person.json")
     document = json.loads((tmp_path / "person.json").read_text(encoding="utf-8"))
-    (recipient,) = document["delivered_to"]
-    assert (recipient["destination"], recipient["kind"], recipient["studies"]) == ("PACS", "C_STORE", 1)
+    (recipient,) = document["recipients"]
+    assert (recipient["name"], recipient["kind"], recipient["answers"]) == ("PACS", "C_STORE", 1)
     assert [row["report_uid"] for row in document["tables"]["delivery"]] == [REPORT.sop_uid]
     report = erase(holding)
-    assert (report.studies, [each.destination for each in report.told]) == (1, ["PACS"])
+    assert (report.studies, report.recipients) == (1, ["PACS"])
     assert holding.site.rows("SELECT id FROM delivery") == []
     (event,) = holding.site.rows("SELECT detail FROM audit WHERE act = 'PATIENT_ERASED' ORDER BY event_id DESC LIMIT 1")
-    assert json.loads(event["detail"])["delivered_to"] == ["PACS"]
+    assert json.loads(event["detail"])["recipients"] == ["PACS"]
 
 
 def test_nothing_is_planned_or_claimed_for_a_person_who_is_being_erased(holding):
@@ -300,7 +300,7 @@ def test_the_document_has_every_row_about_the_person_and_nothing_of_others(holdi
     assert "Zqother" not in text
     document = json.loads(text)
     assert document["document"] == "auscult-patient-export"
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert "Not a medical device" in document["notice"]
     assert "article 15" in document["law"]
     assert document["patient"]["names"] == [NAME]
