@@ -47,6 +47,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 class _Running:
     owner: str
     process: subprocess.Popen[bytes]
+    #: Whether it was told to end after its attempt.
+    is_leaving: bool = False
 
 
 class Deliverer(Loop):
@@ -118,8 +120,10 @@ class Deliverer(Loop):
 
     def _make_room(self, places: int, due: Collection[int], now: float) -> None:
         """Let so many processes end after the attempt that they make, where there are such."""
-        since = {number: self._started_at[number] for number in self._running}
-        for number in giving_way(since, due, now)[:places]:
+        staying = {number: self._started_at[number] for number, each in self._running.items() if not each.is_leaving}
+        leaving = len(self._running) - len(staying)
+        for number in giving_way(staying, due, now)[: max(0, places - leaving)]:
+            self._running[number].is_leaving = True
             self._running[number].process.terminate()
             logger.info("a sender makes room", extra={"action": "deliver_turn", "destination_id": number})
 
