@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicom_io.durable import remove_abandoned, write_whole
+from dicom_io.abandoned import remove_abandoned
+from dicom_io.durable import write_whole
 from dicom_io.inbox.store import Store, prepare_root, sweep_root
 from worker.db.filing import holdings
 

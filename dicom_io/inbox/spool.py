@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from dicom_io.durable import fsync_folder, make_folder, remove_abandoned, spool_error
+from dicom_io.abandoned import remove_abandoned
+from dicom_io.durable import fsync_folder, make_folder, spool_error
 from dicom_io.errors import DicomIoError
 from dicom_io.inbox.draft import Draft
 from dicom_io.inbox.keys import KEY, Keys, checked_key

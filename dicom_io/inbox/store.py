@@ -16,11 +16,11 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dicom_io.abandoned import remove_abandoned
 from dicom_io.durable import (
     file_size,
     fsync_folder,
     make_folder,
-    remove_abandoned,
     remove_file,
     spool_error,
     write_whole,

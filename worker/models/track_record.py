@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dicom_io.durable import remove_abandoned, write_whole
+from dicom_io.abandoned import remove_abandoned
+from dicom_io.durable import write_whole
 from model.acceptance.targets import Decision
 from model.errors import BundleError
 from model.evaluation.scoring import evaluate_films, films_digest

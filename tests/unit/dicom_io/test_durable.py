@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dicom_io import durable
+from dicom_io.abandoned import remove_abandoned
 from dicom_io.durable import DurableFile, commit_all, create_locked, durable_file, write_all, write_whole
 from dicom_io.errors import SpoolError
 from dicom_io.inbox.spool import Spool
@@ -250,11 +251,11 @@ def test_what_a_living_process_writes_stays_and_what_a_killed_one_wrote_goes(tmp
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"writing\n"
-        assert durable.remove_abandoned(tmp_path) == 1
+        assert remove_abandoned(tmp_path) == 1
         assert [path.name for path in tmp_path.iterdir()] == ["alive"]
     finally:
         writer.kill()
         writer.communicate()
-    assert durable.remove_abandoned(tmp_path, older_than_s=3600) == 0, "it may be a machine whose locks are not seen"
-    assert durable.remove_abandoned(tmp_path, pattern=".*.part") == 0
-    assert durable.remove_abandoned(tmp_path) == 1
+    assert remove_abandoned(tmp_path, older_than_s=3600) == 0, "it may be a machine whose locks are not seen"
+    assert remove_abandoned(tmp_path, pattern=".*.part") == 0
+    assert remove_abandoned(tmp_path) == 1
