@@ -49,6 +49,8 @@ IDLE_S = 1.0
 #: Where objects come one after the other, the next turn begins so long after the one before, in seconds: those that come meanwhile
 #: share its transaction. The first one of a quiet time does not wait.
 GATHER_S = 0.2
+#: So many are worth a transaction: with more, workers would wait for films and nothing would be saved.
+GATHER = 8
 #: Shortest and longest time between two publications of a listener without news, in seconds.
 PUBLISH_S = (1.0, 5.0)
 #: Part of the quiet time after which studies of open associations are pushed again; a burst has many turns in it, and each
@@ -111,6 +113,8 @@ class Registrar(Loop):
         #: Until when the next turn may wait for more to come, and whether there is no reason to.
         self._gathers_until = -math.inf
         self._hurry = threading.Event()
+        #: Objects that came since the last turn began; two that come at the same moment may count as one.
+        self._gathered = 0
         #: Entries that can be neither read nor set aside; like those in quarantine they hold up no study.
         self._left_out: set[str] = set()
 
@@ -134,6 +138,9 @@ class Registrar(Loop):
     def arrived(self, key: str) -> None:
         """An object was acknowledged just now."""
         self._arrivals.note(key)
+        self._gathered += 1
+        if self._gathered >= GATHER:
+            self._hurry.set()
         self.wake()
 
     def association_closed(self) -> None:
@@ -144,7 +151,6 @@ class Registrar(Loop):
     def rest(self) -> None:
         """Let what arrives shortly after a turn share the next one."""
         self._hurry.wait(max(0.0, self._gathers_until - self._clock()))
-        self._hurry.clear()
 
     def end(self) -> None:
         """Begin no other turn."""
@@ -156,7 +162,8 @@ class Registrar(Loop):
         if self._filing is None:
             self._filing = self._make_filing()
         self._push_open()
-        began = self._clock()
+        began, self._gathered = self._clock(), 0
+        self._hurry.clear()
         keys = self._due(self._listed())
         if keys:
             self._gathers_until = began + GATHER_S

@@ -16,7 +16,7 @@ from tests.support.objects import Made
 from tests.support.waiting import wait_until
 from worker.batches.ingest import Ingester
 from worker.intake.filing import AT_ONCE, Filing, StudyClock
-from worker.intake.registrar import Registrar
+from worker.intake.registrar import GATHER, Registrar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,10 +216,25 @@ def test_it_gathers_as_long_as_another_association_is_open_and_ends_without_dela
     registrar.watch(OpenAssociation(), quiet_ms=60_000)
     registrar.association_closed()
     registrar.rest()
+    registrar.turn()
     assert not registrar._hurry.is_set()
     # Nothing came since: a turn without objects is followed by none that waits, and so is the end.
     registrar.end()
     registrar.rest()
+
+
+@pytest.mark.usefixtures("patient")
+def test_enough_objects_are_filed_at_once_although_more_may_come(inbox: Inbox) -> None:
+    spool, registrar = inbox.spool, inbox.registrar(inbox.spool)
+    registrar.watch(OpenAssociation("1.2.3"), quiet_ms=60_000)
+    registrar.start()
+    try:
+        for _ in range(3 * GATHER):
+            registrar.arrived(spool.put_file(Made().write(inbox.folder / "made.dcm")))
+        # Fewer than so many may be left to wait for others.
+        wait_until(lambda: len(inbox.images()) > 2 * GATHER, what="the objects")
+    finally:
+        registrar.stop(30)
 
 
 class CountingStore(Store):
