@@ -5,7 +5,7 @@ second and CPU milliseconds an object, and writes ``benchmarks/ingest/ingest.jso
 
 storescp is run as a careful user would: bit preserving, PDUs of 128 KiB, no delays of TCP, a process for each association,
 and each file synced before it is closed (`durable.c`). It does less than Auscult, which also checks each header, computes
-two SHA-256, and syncs the name. Auscult runs a second time without the hashes, and a third time on pynetdicom's path, which
+two hashes, and syncs the name. Auscult runs a second time without the hashes, and a third time on pynetdicom's path, which
 collects each object in memory.
 """
 
