@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom import AE, evt
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.transport import AddressInformation, AssociationSocket
@@ -188,9 +190,40 @@ class _Ae(AE):
 
     def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: object) -> AssociationSocket:  # noqa: ARG002 - pynetdicom's signature
         assoc.dul = _Provider(assoc)
+        assoc._reactor_checkpoint, assoc.dimse = Checkpoint(), _Messages(assoc)
+        assoc._reactor_checkpoint.set()
         # pynetdicom's setters arm the timers of the provider they find.
         assoc.acse_timeout, assoc.network_timeout = self.acse_timeout, self.network_timeout
         return _Linked(assoc, address, self._link)
+
+
+class Checkpoint(threading.Event):
+    """Cleared while we wait for an answer, which the association's own thread must not take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Keep the association's thread from taking messages from now on."""
+        with self.lock:
+            super().clear()
+
+
+class _Messages(DIMSEServiceProvider):
+    """pynetdicom's messages, of which the association's thread takes none while we wait for an answer.
+
+    pynetdicom lets the thread through that has just passed the checkpoint. Where it is slow, it takes the answer and drops it, and
+    we would wait for it until the time is over, and send the object again.
+    """
+
+    def get_msg(self, block: bool = False) -> Any:  # noqa: FBT001, FBT002 - pynetdicom's signature
+        """Return the next message; at once and none for the association's thread while it is to pause."""
+        if block:
+            return super().get_msg(block=True)
+        checkpoint = cast("Checkpoint", self.assoc._reactor_checkpoint)
+        with checkpoint.lock:
+            return super().get_msg() if checkpoint.is_set() else (None, None)
 
 
 class _Provider(DULServiceProvider):

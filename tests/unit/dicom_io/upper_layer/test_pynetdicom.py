@@ -22,6 +22,7 @@ from pynetdicom import _config, _globals
 from pynetdicom.acse import ACSE
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
@@ -45,6 +46,7 @@ OVERRIDDEN: dict[type, set[str]] = {
         *("_is_transport_event", "_read_pdu_data", "_decode_pdu", "_process_recv_primitive", "_send"),
         *("idle_timer_expired", "run_reactor", "kill_dul", "stop_dul", "send_pdu"),
     },
+    DIMSEServiceProvider: {"get_msg"},
     AssociationSocket: {"_create_socket", "close", "connect", "ready", "recv", "send"},
     AssociationServer: {"get_request", "verify_request", "handle_error", "shutdown", "request_queue_size"},
     RequestHandler: {"_create_association"},
@@ -98,6 +100,7 @@ def instance_of(kind: type) -> Any:
     made = {
         Association: association,
         ACSE: lambda: association().acse,
+        DIMSEServiceProvider: lambda: association().dimse,
         DULServiceProvider: lambda: association().dul,
         AddressInformation: lambda: AddressInformation("127.0.0.1", 0),
     }
