@@ -50,7 +50,9 @@ def _panel(pen: ImageDraw.ImageDraw, left: int, kind: dict[str, Any], report: di
     pen.text((left + PANEL[0] / 2, HEAD + PANEL[1] - 24), "associations", FAINT, small, anchor="ma")
     for number, workers in enumerate(report["workers"]):
         colour = COLOURS[number]
-        mine = [line for line in lines if line["workers"] == workers]
+        mine = sorted(
+            (line for line in lines if line["workers"] == workers), key=lambda line: int(line["associations"])
+        )
         pen.line([at(line["associations"], line["films_a_second"]) for line in mine], colour, 2)
         for line in mine:
             low, high = (at(line["associations"], rate) for rate in line["spread"])

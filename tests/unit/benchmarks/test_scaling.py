@@ -44,6 +44,14 @@ def test_the_picture_is_drawn(tmp_path):
         assert picture.width > 300
 
 
+def test_a_line_goes_from_few_associations_to_many_in_whichever_order_they_were_measured(tmp_path):
+    three = RUN | {"associations": [1, 4, 8]}
+    three["lines"] = [*RUN["lines"], *(line | {"associations": 8} for line in RUN["lines"][1::2])]
+    draw(tmp_path / "one.png", three)
+    draw(tmp_path / "other.png", three | {"lines": three["lines"][::-1][:2] + three["lines"][:4]})
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
 def test_churn_says_how_many_updates_stayed_in_their_page_and_what_indexes_weigh():
     table = {
         "name": "task",
