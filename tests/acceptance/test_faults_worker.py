@@ -18,6 +18,7 @@ from tests.support.running import Site, role
 from tests.support.studies import push, slow_film
 from tests.support.waiting import wait_until
 from worker.db.schema.types import NOW_MS
+from worker.presence import task_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -77,8 +78,10 @@ def hold_claim(site: Site, attempt: int) -> Held:
             os.kill(pid, signal.SIGSTOP)
             if is_writable(site):
                 for now_held in site.query(claimed, attempt=attempt):
-                    if now_held["lease_owner"] == row["lease_owner"] and now_held["lease_left_ms"] > 0:
-                        owner, left = row["lease_owner"], now_held["lease_left_ms"]
+                    owner, left = now_held["lease_owner"], now_held["lease_left_ms"]
+                    # A film that was claimed and not begun costs no attempt.
+                    is_begun = task_at_work(site.home, owner) == row["id"]
+                    if owner == row["lease_owner"] and left > 0 and is_begun:
                         return Held(row["id"], owner, pid, now_held["attempts"], left)
             os.kill(pid, signal.SIGCONT)
         return None

@@ -71,8 +71,12 @@ def test_a_worker_ends_by_sighup_and_does_not_start_itself_again(up: Running) ->
 
 
 def test_processes_are_forked_and_named_after_what_they_do(up: Running) -> None:
-    roles = {process.pid: role(process) for process in up.descendants()}
-    assert sorted(roles.values()) == ["broker", "child", "fork server", "listen", "work"]
+    def named() -> dict[int, str] | None:
+        found = {process.pid: role(process) for process in up.descendants()}
+        return found if sorted(found.values()) == ["broker", "child", "fork server", "listen", "work"] else None
+
+    # A process that was just forked has no title yet.
+    roles = wait_until(named, 60, "five processes with their names")
     (server,) = (psutil.Process(pid) for pid, name in roles.items() if name == "fork server")
     assert {roles[child.pid] for child in server.children()} == {"listen", "work"}
     for process in server.children():

@@ -13,6 +13,7 @@ from dicom_io.reasons import Outcome, Reason
 from model.input_statistics import InputStatistics
 from model.labels import Label
 from model.statistics.sigmoid import sigmoid
+from worker.db.models.days import GRACE
 from worker.db.schema.study import Image, Result, Task
 from worker.db.schema.types import now_utc
 
@@ -76,10 +77,10 @@ class PastFilms:
 
 
 def days_ago(sessions: sessionmaker[Session], number: int) -> date:
-    """The day so many days before the database's today."""
+    """The day so many days before the first that is not over: the database's today, soon after midnight the day before."""
     with sessions() as session:
         moment = session.execute(select(now_utc())).scalar_one()
-    return moment.astimezone(UTC).date() - timedelta(days=number)
+    return (moment - GRACE).astimezone(UTC).date() - timedelta(days=number)
 
 
 def write_days(site: Site, films: PastFilms, first: date, number: int, **of_result: Any) -> list[dict[str, Any]]:
