@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PIL import Image
 
 from benchmarks.churn import tables as churn
 from benchmarks.scaling import tables as scaling
 from benchmarks.scaling.picture import draw
 
-RUN = {
+RUN: dict[str, Any] = {
     "date": "2026-01-02",
     "commit": "abc",
     "machine": "2 CPUs",
