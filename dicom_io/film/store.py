@@ -91,7 +91,8 @@ class FilmStore:
         commit_all(files)
         for folder in above:
             fsync_folder(folder)
-        self._durable |= {key[:2] for key in films}
+        # Not those of folders that were there: whoever made them may not have synced them yet.
+        self._durable |= {folder.name for folder in above if folder != self.root}
 
     def _make_folders(self, folder: Path) -> set[Path]:
         """Make a folder of the second level; which folders are to be synced for it.

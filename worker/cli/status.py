@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dicom_io.client.connect import ConnectionStep
 
 #: How long `status` waits for the database, the broker and the listener, all at once. Each answers in milliseconds; a busy
-#: machine may need longer, which is no failure. Shorter than the limits of the drivers, and of monitors that run this (10 s).
+#: machine may need longer, which is not a failure. Shorter than the limits of the drivers, and of monitors that run this (10 s).
 ANSWER_S = 4.0
 _SILENCE = f"has not answered within {ANSWER_S:.0f} seconds"
 EXIT_CODES = {Level.OK: 0, Level.WARN: 1, Level.FAIL: 3}

@@ -11,7 +11,7 @@ from worker.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Where tomllib says that a text is no TOML; the rest of its message may quote the text, which may hold a password.
+#: Where tomllib says that a text is not TOML; the rest of its message may quote the text, which may hold a password.
 _PLACE = re.compile(r"at line \d+, column \d+|at end of document")
 
 

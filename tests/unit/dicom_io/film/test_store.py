@@ -75,3 +75,16 @@ def test_a_disk_that_is_full_at_the_second_film_leaves_no_half_of_the_first(
         store.save_all(films)
     assert not any(store.exists(film.sha256) for film in films)
     assert not list((store.root / "tmp").iterdir())
+
+
+def test_a_folder_that_another_process_made_does_not_count_as_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("dicom_io.film.store.fsync_folder", synced.append)
+    films = FilmStore(tmp_path / "films")
+    film = Film(np.full((300, 256), 7, np.uint8))
+    films.path(film.sha256).parent.mkdir(parents=True)
+    films.save(film)
+    assert film.sha256[:2] not in films._durable
+    assert synced == []
